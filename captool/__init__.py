@@ -1,0 +1,21 @@
+"""captool: why a Docker stream died, read from a packet capture.
+
+`captool.analyze(paths, keys=...)` returns an `Analysis` made of frozen dataclasses; nothing is printed. The names
+are loaded on first use, so that `captool --help` answers at once.
+"""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["Analysis", "analyze"]
+
+if TYPE_CHECKING:
+    from captool.analysis import Analysis, analyze
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from captool import analysis
+
+        return getattr(analysis, name)
+    raise AttributeError(f"module 'captool' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Capture files to chunks of packet bytes with timestamps."""

@@ -1,0 +1,30 @@
+"""What a capture was: format, size, time span, and how much of it could not be used."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSummary:
+    """Counters over all files of one capture. Times are nanoseconds since 1970 (UTC), sizes bytes.
+
+    `packets` counts captured frames; it equals `tcp_packets + other_packets + undecodable_packets`, where the
+    duplicates that were removed before counting are reported apart in `duplicate_packets` and are part of
+    `tcp_packets`. `dropped_packets` is what the capture file says the kernel dropped, None where it says nothing.
+    `notes` are sentences about the files themselves (where a truncated file ends, for example).
+    """
+
+    files: tuple[str, ...]
+    format: str
+    link_types: tuple[str, ...]
+    packets: int
+    bytes: int
+    start_ns: int | None
+    end_ns: int | None
+    truncated_file: bool
+    snapped_packets: int
+    duplicate_packets: int
+    dropped_packets: int | None
+    tcp_packets: int
+    other_packets: int
+    undecodable_packets: int
+    notes: tuple[str, ...] = ()

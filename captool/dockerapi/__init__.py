@@ -1,0 +1,1 @@
+"""Docker Engine API: endpoint names, hijacked streams, stdcopy frames."""

@@ -1,0 +1,46 @@
+"""A Docker Engine API exchange: the HTTP exchange, what it asked for, and the container output it carried."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from captool.direction import Moment
+from captool.http.exchange import HttpExchange
+
+
+@dataclass(frozen=True, slots=True)
+class LostOutput:
+    """Container output that was sent and that the client never acknowledged: bytes of payload, and its beginning.
+
+    `text` is at most the first 200 bytes, still raw: whoever prints it neutralises it first.
+    """
+
+    stdout_bytes: int
+    stderr_bytes: int
+    first: Moment
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStream:
+    """What a hijacked stream (or a followed log) carried towards the client; sizes are payload bytes without frame headers.
+
+    `kind` is found from the content (stdcopy frames), not from the header, which older daemons get wrong (FACTS 6.1).
+    A raw stream (TTY) counts everything as stdout. `last_output` is the last output that the client acknowledged as well.
+    """
+
+    kind: Literal["multiplexed", "raw", "empty"]
+    stdin_bytes: int
+    stdout_bytes: int
+    stderr_bytes: int
+    last_output: Moment | None
+    lost: LostOutput | None
+
+
+@dataclass(frozen=True, slots=True)
+class DockerExchange:
+    """One exchange. `endpoint` is the operation's name in Docker's API description (`ContainerAttach`), None for others."""
+
+    http: HttpExchange
+    endpoint: str | None
+    container: str | None
+    stream: ContainerStream | None

@@ -1,0 +1,1 @@
+"""Packet bytes to one row a TCP segment (compiled)."""

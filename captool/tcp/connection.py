@@ -1,0 +1,124 @@
+"""What is known of a TCP connection once it was tracked: plain values, no packets.
+
+Times are integer nanoseconds since 1970 (UTC), durations integer nanoseconds, sizes bytes of TCP payload.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from captool.direction import Moment, PerDirection
+
+KeepaliveStatus = Literal["present", "missing", "not-observable"]
+Close = Literal["fin", "rst", "open", "silent-drop"]
+GapEnd = Literal["data", "fin", "rst", "end-of-capture"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One side of a connection."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which no data crossed in either direction while nothing was left unacknowledged.
+
+    `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client).
+    """
+
+    start_ns: int
+    duration_ns: int
+    probes: PerDirection[int]
+    after_packet: int
+    ended_by: GapEnd
+    ended_by_packet: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """Keepalive probes sent in one direction (to_server: by the client).
+
+    `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
+    probe; a shorter observation, or a direction of which no packet was captured, is `not-observable`.
+    `longest_idle_ns` is the longest idle time without a probe in this direction that was seen. `interval_ns` is the median
+    distance of two probes in one idle time, None with fewer than two.
+    """
+
+    status: KeepaliveStatus
+    probes: int
+    answered: int
+    interval_ns: int | None
+    longest_idle_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Data of one direction that was sent again and again and never acknowledged before the capture or the connection ended.
+
+    `first` is its first transmission, `last` its last; `retransmissions` counts the segments sent again after `first`.
+    `peer_last_heard` is the last packet of any kind that came from the other side, None if there was none at all.
+    """
+
+    first: Moment
+    last: Moment
+    bytes: int
+    retransmissions: int
+    peer_last_heard: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class TcpConnection:
+    """One TCP connection: both directions of a 5-tuple from its first packet to its last.
+
+    `conn_state` and `history` use Zeek's letters. `gaps` holds the longest gaps in order of time (`gap_count` all of them).
+    `unacknowledged_bytes` is payload that the receiver had not acknowledged at the end; `stream_holes` counts bytes that the
+    receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
+    came from its receiver, and the peer was not heard again.
+    """
+
+    id: int
+    client: Endpoint
+    server: Endpoint
+    client_guessed: bool
+    start_ns: int
+    end_ns: int
+    packets: PerDirection[int]
+    payload_bytes: PerDirection[int]
+    handshake_seen: bool
+    close: Close
+    closed_by: Literal["client", "server"] | None
+    conn_state: str
+    history: str
+    keepalive: PerDirection[Keepalive]
+    gaps: tuple[Gap, ...]
+    gap_count: int
+    longest_gap_ns: int
+    retransmissions: PerDirection[int]
+    unacknowledged_bytes: PerDirection[int]
+    unanswered: PerDirection[Unanswered | None]
+    stream_holes: PerDirection[int]
+    snapped_segments: int
+    last_packet: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPiece:
+    """A run of in-order payload of one direction, as it became available.
+
+    `offset` is the place of `data[0]` in the direction's stream (0 = first byte after the SYN, or the first byte seen where the
+    capture starts mid-stream). `missing_before` is the number of bytes that the capture does not have just before it (0 normally).
+    `mark_offsets[i]` is the stream offset at which the segment of packet `mark_packets[i]`, time `mark_times_ns[i]`, begins;
+    sorted, the first is <= offset. Pieces of a connection come in the order in which the capture saw them, both directions
+    interleaved; a run ends where the direction changes.
+    """
+
+    connection: int
+    direction: int
+    offset: int
+    data: bytes
+    missing_before: int
+    mark_offsets: list[int]
+    mark_packets: list[int]
+    mark_times_ns: list[int]

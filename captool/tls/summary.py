@@ -1,0 +1,77 @@
+"""What is known of the TLS session on a connection, and why it was or was not decrypted."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from captool.direction import PerDirection
+
+Status = Literal["decrypted", "partly", "encrypted"]
+Reason = Literal[
+    "no-secret",
+    "forward-secrecy",
+    "no-matching-key",
+    "no-matching-session-key",
+    "resumed-without-original",
+    "handshake-not-captured",
+    "stream-gap",
+    "snapped",
+    "bad-record-mac",
+    "unsupported-suite",
+    "not-tls",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A TLS alert that was seen in clear or decrypted (RFC 8446 section 6), sent in `direction` (0 to_server, 1 to_client)."""
+
+    direction: int
+    level: str
+    description: str
+    packet: int
+    ts_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSummary:
+    """One TLS session. `cipher_suite` and `key_exchange` use the registry's names; None where the handshake was not seen.
+
+    `status` is `decrypted` when every protected record with application data that the capture holds was decrypted, `partly`
+    when some were, `encrypted` when none was; `reason` says why it is not `decrypted` (None when it is). `detail` is one
+    sentence that makes the reason concrete (which suite, which key was tried). `secret_origin` names the file (and line) of the secret
+    that opened the session. `finished_verified` is true when the Finished message of each seen direction verified.
+    """
+
+    version: str | None
+    cipher_suite: str | None
+    cipher_suite_id: int | None
+    key_exchange: str | None
+    forward_secrecy: bool | None
+    resumed: bool
+    extended_master_secret: bool
+    encrypt_then_mac: bool
+    server_name: str | None
+    certificate_spki_sha256: str | None
+    certificate_organization: str | None
+    status: Status
+    reason: Reason | None
+    detail: str | None
+    secret_origin: str | None
+    finished_verified: bool
+    plaintext_bytes: PerDirection[int]
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plaintext:
+    """Authenticated application data of one record.
+
+    `stream_end` is the offset just behind the record in the direction's byte stream (what the peer must acknowledge for the
+    data to have arrived); `packet` and `ts_ns` are those of the segment that completed the record.
+    """
+
+    direction: int
+    data: bytes
+    stream_end: int
+    packet: int
+    ts_ns: int
