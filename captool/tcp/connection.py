@@ -75,7 +75,8 @@ class TcpConnection:
     `conn_state` and `history` use Zeek's letters. `gaps` holds the longest gaps in order of time (`gap_count` all of them).
     `unacknowledged_bytes` is payload that the receiver had not acknowledged at the end; `stream_holes` counts bytes that the
     receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
-    came from its receiver, and the peer was not heard again.
+    came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
+    up to which the receiver of the direction acknowledged.
     """
 
     id: int
@@ -97,6 +98,7 @@ class TcpConnection:
     longest_gap_ns: int
     retransmissions: PerDirection[int]
     unacknowledged_bytes: PerDirection[int]
+    acknowledged_offset: PerDirection[int]
     unanswered: PerDirection[Unanswered | None]
     stream_holes: PerDirection[int]
     snapped_segments: int
@@ -107,8 +109,9 @@ class TcpConnection:
 class StreamPiece:
     """A run of in-order payload of one direction, as it became available.
 
+    `from_start` says that the SYN of this direction was captured, so that offset 0 is truly the first byte.
     `offset` is the place of `data[0]` in the direction's stream (0 = first byte after the SYN, or the first byte seen where the
-    capture starts mid-stream). `missing_before` is the number of bytes that the capture does not have just before it (0 normally).
+    capture starts mid-stream). `missing_before` is the number of bytes that the capture does not have just before it (0 normally); `snapped` says that they are missing because packets were cut by a snap length.
     `mark_offsets[i]` is the stream offset at which the segment of packet `mark_packets[i]`, time `mark_times_ns[i]`, begins;
     sorted, the first is <= offset. Pieces of a connection come in the order in which the capture saw them, both directions
     interleaved; a run ends where the direction changes.
@@ -119,6 +122,8 @@ class StreamPiece:
     offset: int
     data: bytes
     missing_before: int
+    snapped: bool
+    from_start: bool
     mark_offsets: list[int]
     mark_packets: list[int]
     mark_times_ns: list[int]

@@ -1,0 +1,24 @@
+"""What all tests share: parts of the system that a test needs, and the fixtures folder."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        missing = [program for program in mark.args if shutil.which(program) is None]
+        if mark.kwargs.get("root") and os.geteuid() != 0:
+            missing.append("root")
+        if missing:
+            reason = f"needs {', '.join(missing)}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{reason} (missing under CI=true)", pytrace=False)
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    return Path(__file__).parent.parent / "fixtures"
