@@ -1,0 +1,1 @@
+"""The command line: click handlers of a few lines each."""

@@ -1,0 +1,85 @@
+"""`captool`: the group of commands, and the one place where an expected failure becomes a line and an exit code."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from captool import __version__
+from captool.errors import CaptoolError
+
+COMMANDS = {
+    "analyze": "captool.cli.analyze",
+    "harvest": "captool.cli.harvest",
+    "record": "captool.cli.record",
+}
+INTERRUPTED = 130
+
+EPILOG = """\b
+Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage; 3 input unreadable or a named key file unusable;
+4 nothing matched; 5 a tool or a privilege is missing; 130 interrupted."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The commands in alphabetical order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command object of that name, None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    """Print the version and whether the hot path is compiled, then leave."""
+    if value and not ctx.resilient_parsing:
+        from captool.tcp import tracker
+
+        compiled = not str(tracker.__file__).endswith(".py")
+        hot_path = "compiled" if compiled else "not compiled (slower; reinstall with a C compiler)"
+        click.echo(f"captool {__version__}, Python {sys.version.split()[0]}, hot path {hot_path}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version and exit.")
+def cli() -> None:
+    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
+
+    \b
+    captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
+    captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
+    captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; expected failures are one line on stderr and an exit code, anything else is a bug."""
+    try:
+        sys.exit(cli(arguments, standalone_mode=False))
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CaptoolError as error:
+        from captool.report.printable import printable
+
+        click.echo(f"captool: {printable(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; stdout is replaced so that the interpreter's flush at exit stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

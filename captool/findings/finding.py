@@ -1,0 +1,25 @@
+"""A finding: what was wrong, how sure that is, which packets show it, and what to do."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["error", "warning", "info"]
+Confidence = Literal["high", "medium", "low"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding. `message` and `remedy` are a sentence or two each; `evidence` holds the numbers as JSON values (seconds, bytes, packets).
+
+    `connection` is None for a finding about the capture as a whole. `packets` are the packet numbers to look at first.
+    """
+
+    code: str
+    severity: Severity
+    confidence: Confidence
+    connection: int | None
+    packets: tuple[int, ...]
+    message: str
+    remedy: str
+    evidence: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,44 @@
+"""What the findings are made from: every stage's result for each connection, and what the user said about the network."""
+
+from dataclasses import dataclass
+
+from captool.capture.summary import CaptureSummary
+from captool.dockerapi.exchange import DockerExchange
+from captool.middlebox.catalogue import IdleTimeout
+from captool.tcp.connection import TcpConnection
+from captool.tls.summary import TlsSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the analysis was asked: durations in nanoseconds, None where the user named no timeout and no network."""
+
+    idle_timeout_ns: int | None = None
+    network: str | None = None
+    ports: tuple[int, ...] = (2375, 2376)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One connection on every layer. `tls` is None where there is no TLS; `exchanges` is empty where nothing could be read."""
+
+    tcp: TcpConnection
+    machine: str | None
+    tls: TlsSummary | None
+    exchanges: tuple[DockerExchange, ...]
+
+    @property
+    def id(self) -> int:
+        """The connection's number, from 0 in order of the first packet."""
+        return self.tcp.id
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Everything a rule may look at."""
+
+    capture: CaptureSummary
+    settings: Settings
+    connections: tuple[Connection, ...]
+    catalogue: tuple[IdleTimeout, ...]
+    keys_given: bool

@@ -1,0 +1,1 @@
+"""An Analysis as text for a terminal and as JSON."""
