@@ -25,12 +25,15 @@ class Endpoint:
 class Gap:
     """A time in which no data crossed in either direction while nothing was left unacknowledged.
 
-    `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client).
+    `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client). `longest_silence_ns` is the
+    longest time within the gap in which no packet at all crossed (probes and their answers end a silence, not the gap): that
+    is what a middlebox's idle timer sees.
     """
 
     start_ns: int
     duration_ns: int
     probes: PerDirection[int]
+    longest_silence_ns: int
     after_packet: int
     ended_by: GapEnd
     ended_by_packet: int | None
@@ -111,7 +114,8 @@ class StreamPiece:
 
     `from_start` says that the SYN of this direction was captured, so that offset 0 is truly the first byte.
     `offset` is the place of `data[0]` in the direction's stream (0 = first byte after the SYN, or the first byte seen where the
-    capture starts mid-stream). `missing_before` is the number of bytes that the capture does not have just before it (0 normally); `snapped` says that they are missing because packets were cut by a snap length.
+    capture starts mid-stream). `missing_before` is the number of bytes that the capture does not have just before it (0 normally);
+    `snapped` says that they are missing because packets were cut by a snap length.
     `mark_offsets[i]` is the stream offset at which the segment of packet `mark_packets[i]`, time `mark_times_ns[i]`, begins;
     sorted, the first is <= offset. Pieces of a connection come in the order in which the capture saw them, both directions
     interleaved; a run ends where the direction changes.
