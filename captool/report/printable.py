@@ -1,4 +1,4 @@
-"""Text from strangers made safe for a terminal, and numbers made readable. Time is formatted here and nowhere below."""
+"""Text from strangers made safe for a terminal, and times of day. Absolute time is formatted here and nowhere below."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -17,45 +17,6 @@ def printable(text: str) -> str:
 def printable_bytes(data: bytes) -> str:
     """Bytes from the wire as one printable line: UTF-8 where it is, escapes where it is not."""
     return printable(data.decode("utf-8", "backslashreplace"))
-
-
-def seconds(duration_ns: int) -> str:
-    """A duration for people: `35 ms`, `24.95 s`, `601.2 s (10 min 1 s)`."""
-    value = duration_ns / SECOND_NS
-    if duration_ns == 0:
-        return "0 s"
-    if value < 1:
-        return f"{value * 1000:.3g} ms"
-    if value < 100:
-        return f"{value:.2f} s"
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value:.1f} s ({_clock_words(round(value))})"
-
-
-def _clock_words(total: int) -> str:
-    days, rest = divmod(total, 86400)
-    hours, rest = divmod(rest, 3600)
-    minutes, secs = divmod(rest, 60)
-    words = [(days, "d"), (hours, "h"), (minutes, "min"), (secs, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in words if number)
-
-
-def size(count: int) -> str:
-    """A number of bytes for people, decimal units as tcpdump counts them."""
-    if count < 1000:
-        return f"{count} byte" if count == 1 else f"{count} bytes"
-    value = float(count)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 1000:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 packet`, `2 packets`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def utc(ts_ns: int) -> str:

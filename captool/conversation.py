@@ -1,0 +1,51 @@
+"""What is said on one connection: stream pieces from TCP on their way through TLS, HTTP and the Docker API."""
+
+from bisect import bisect_right
+
+from captool.direction import Direction, Moment
+from captool.dockerapi.conversation import DockerConversation
+from captool.dockerapi.exchange import DockerExchange
+from captool.keys.material import KeyRing
+from captool.tcp.connection import StreamPiece, TcpConnection
+from captool.tls.conversation import TlsConversation, starts_like_tls
+from captool.tls.summary import TlsSummary
+
+
+class Conversation:
+    """Joins the layers for one connection; feed it the connection's pieces in the order in which the tracker gives them.
+
+    The first piece decides: TLS records, or plain HTTP as on port 2375. A capture that begins in the middle of a connection
+    shows neither; a service port says that it was TLS then.
+    """
+
+    def __init__(self, ring: KeyRing, first: StreamPiece) -> None:
+        tls = starts_like_tls(first.data) or not (first.from_start or first.data[:1].isalpha())
+        self._tls = TlsConversation(ring) if tls else None
+        self._docker = DockerConversation()
+
+    def feed(self, piece: StreamPiece, acknowledged: int) -> None:
+        """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now."""
+        docker = self._docker
+        if self._tls is None:
+            if piece.missing_before:
+                docker.lose(Direction(piece.direction))
+            docker.feed(Direction(piece.direction), piece.data, last_moment(piece), piece.offset + len(piece.data), acknowledged)
+            return
+        for plain in self._tls.feed(piece):
+            docker.feed(Direction(plain.direction), plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
+
+    @property
+    def wants_more(self) -> bool:
+        """False once no further byte can change what is known."""
+        return self._tls.wants_more if self._tls else self._docker.wants_more
+
+    def finish(self, tcp: TcpConnection) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
+        """What the connection said, once TCP is done with it."""
+        exchanges = self._docker.finish(tcp.last_packet, tcp.acknowledged_offset.to_client, closed=tcp.close in ("fin", "rst"))
+        return (self._tls.summary() if self._tls else None), exchanges
+
+
+def last_moment(piece: StreamPiece) -> Moment:
+    """The packet and time of the segment that brought the piece's last byte."""
+    index = max(bisect_right(piece.mark_offsets, piece.offset + len(piece.data) - 1) - 1, 0)
+    return Moment(piece.mark_packets[index], piece.mark_times_ns[index])

@@ -1,0 +1,61 @@
+"""Which idle times matter, and which middleboxes would have cut the connection in them."""
+
+from captool.findings.tables import Connection, Settings, Tables
+from captool.findings.wording import SECOND_NS, seconds
+from captool.middlebox.catalogue import IdleTimeout, by_id
+from captool.tcp.connection import Gap
+
+
+def timeouts(tables: Tables) -> tuple[IdleTimeout, ...]:
+    """The idle timeouts to judge by: the one that the user named, else the whole catalogue."""
+    return chosen_timeouts(tables.settings, tables.catalogue) or tables.catalogue
+
+
+def chosen_timeouts(settings: Settings, catalogue: tuple[IdleTimeout, ...]) -> tuple[IdleTimeout, ...]:
+    """What `--idle-timeout` and `--network` name, the duration first; empty where neither was given."""
+    chosen = (by_id(catalogue, settings.network),) if settings.network else ()
+    if settings.idle_timeout_ns is None:
+        return chosen
+    given = IdleTimeout(
+        id="given", name="the idle timeout given", seconds=settings.idle_timeout_ns / SECOND_NS, minimum=None, maximum=None,
+        probe_resets=True, on_expiry="unknown", source="--idle-timeout", primary=True,
+    )  # fmt: skip
+    return (given, *chosen)
+
+
+def seen_by(entry: IdleTimeout, gap: Gap) -> int:
+    """Nanoseconds for which a middlebox of this kind saw nothing that resets its timer: probes count only where it heeds them."""
+    return gap.duration_ns if entry.probe_resets is False else gap.longest_silence_ns
+
+
+def tripped(entries: tuple[IdleTimeout, ...], gap: Gap) -> tuple[IdleTimeout, ...]:
+    """The timeouts that this gap exceeds, the longest (nearest) first."""
+    over = [entry for entry in entries if seen_by(entry, gap) >= entry.seconds * SECOND_NS]
+    return tuple(sorted(over, key=lambda entry: (-entry.seconds, entry.id)))
+
+
+def worst_gap(connection: Connection) -> Gap | None:
+    """The gap with the longest silence, the earliest of equals."""
+    return max(connection.tcp.gaps, key=lambda gap: gap.longest_silence_ns, default=None)
+
+
+def gap_ended_by(connection: Connection, packet: int) -> Gap | None:
+    """The gap that this packet ended, None where it came without one."""
+    return next((gap for gap in connection.tcp.gaps if gap.ended_by_packet == packet), None)
+
+
+def where(gap: Gap) -> str:
+    """The packets between which the gap lies, for a sentence."""
+    if gap.ended_by_packet is None:
+        return f"after packet {gap.after_packet}, until the capture ends"
+    return f"between packets {gap.after_packet} and {gap.ended_by_packet}"
+
+
+def named(entries: tuple[IdleTimeout, ...], gap: Gap, most: int = 3) -> str:
+    """`GCP VPC firewall (600 s, exceeded by 1.20 s), ...` and how many more."""
+    parts = [
+        f"{entry.name} ({entry.seconds:g} s, exceeded by {seconds(seen_by(entry, gap) - round(entry.seconds * SECOND_NS))})"
+        for entry in entries[:most]
+    ]
+    more = len(entries) - most
+    return ", ".join(parts) + (f" and {more} with shorter timeouts" if more > 0 else "")

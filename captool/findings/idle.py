@@ -1,0 +1,89 @@
+"""Idle times: the probes that were missing in them, and the middleboxes that cut them."""
+
+from collections.abc import Iterator
+
+from captool.findings.finding import Finding, Severity
+from captool.findings.gaps import named, timeouts, tripped, where, worst_gap
+from captool.findings.tables import Connection, Tables
+from captool.findings.wording import SECOND_NS, seconds
+from captool.tcp.connection import Gap
+
+# FACTS 2: the versions from which the program, built with a newer Go, sends a probe every 15 s by itself.
+KEEPALIVE_REMEDY = (
+    "Let one side send TCP keepalive probes more often than the shortest timeout on the path. The program must ask for them "
+    "on its socket (a sysctl alone does nothing): docker CLI 19.03, dockerd 19.03.9 or 20.10, and GitLab Runner 12.6 and "
+    "newer send one every 15 s."
+)
+PROXY_REMEDY = " Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
+
+
+def missing_keepalive(tables: Tables) -> Iterator[Finding]:
+    """No probe from either side in an idle time that was seen whole and is long enough to say so (DESIGN: absence is a claim)."""
+    for connection in tables.connections:
+        keepalive = connection.tcp.keepalive
+        gap = worst_gap(connection)
+        if gap is None or any(side.status != "missing" for side in keepalive):
+            continue
+        dropped = connection.tcp.close == "silent-drop"
+        yield Finding(
+            code="missing-keepalive",
+            severity="error" if dropped else "warning",
+            confidence="high",
+            connection=connection.id,
+            packets=_packets(gap),
+            message=f"No keepalive probe from either side in the {seconds(gap.duration_ns)} in which the connection was idle ({where(gap)}).",
+            remedy=KEEPALIVE_REMEDY,
+            evidence={"idle_s": gap.duration_ns / SECOND_NS, "probes": {"to_server": 0, "to_client": 0}},
+        )
+
+
+def idle_gap(tables: Tables) -> Iterator[Finding]:
+    """An idle time that is longer than a middlebox's timeout; one finding a connection, about its longest silence."""
+    entries = timeouts(tables)
+    for connection in tables.connections:
+        gap = worst_gap(connection)
+        if gap is None or not (over := tripped(entries, gap)):
+            continue
+        severity, outcome = _outcome(connection, gap)
+        ignoring = any(entry.probe_resets is False for entry in over)
+        yield Finding(
+            code="idle-gap",
+            severity=severity,
+            confidence="high" if tables.settings.idle_timeout_ns or tables.settings.network else "medium",
+            connection=connection.id,
+            packets=_packets(gap),
+            message=f"{_silence(gap)} {where(gap)}: long enough for {named(over, gap)}. {outcome}",
+            remedy=KEEPALIVE_REMEDY + (PROXY_REMEDY if ignoring else ""),
+            evidence={
+                "gap_s": gap.duration_ns / SECOND_NS,
+                "longest_silence_s": gap.longest_silence_ns / SECOND_NS,
+                "candidates": [
+                    {"id": entry.id, "seconds": entry.seconds, "probe_resets": entry.probe_resets, "source": entry.source} for entry in over
+                ],
+            },
+        )
+
+
+def _silence(gap: Gap) -> str:
+    if gap.longest_silence_ns == gap.duration_ns:
+        return f"No packet for {seconds(gap.duration_ns)}"
+    return f"No data for {seconds(gap.duration_ns)} (with probes; longest time without any packet {seconds(gap.longest_silence_ns)})"
+
+
+def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
+    tcp = connection.tcp
+    if tcp.close == "silent-drop" and gap.ended_by == "data":
+        return "error", "What was sent after it was never acknowledged."
+    if gap.ended_by == "end-of-capture":
+        return "warning", (
+            "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can."
+        )
+    if gap.ended_by == "rst":
+        return "warning", "A reset ended it."
+    if gap.ended_by == "fin":
+        return "info", "An orderly close ended it."
+    return "info", "Data crossed again after it, so nothing on this path cut it."
+
+
+def _packets(gap: Gap) -> tuple[int, ...]:
+    return (gap.after_packet,) if gap.ended_by_packet is None else (gap.after_packet, gap.ended_by_packet)

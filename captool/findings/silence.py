@@ -1,0 +1,142 @@
+"""Connections that died without a word, and what was lost on them."""
+
+from collections.abc import Iterator
+
+from captool.direction import Direction
+from captool.dockerapi.exchange import DockerExchange, LostOutput
+from captool.findings.finding import Confidence, Finding
+from captool.findings.gaps import gap_ended_by, timeouts, tripped
+from captool.findings.idle import KEEPALIVE_REMEDY
+from captool.findings.tables import Connection, Tables
+from captool.findings.wording import SECOND_NS, counted, seconds, size
+from captool.tcp.connection import Unanswered
+
+
+def silent_drop(tables: Tables) -> Iterator[Finding]:
+    """Data sent again and again into nothing: no acknowledgement, no FIN, no RST, the peer not heard any more."""
+    entries = timeouts(tables)
+    for connection in tables.connections:
+        if connection.tcp.close != "silent-drop":
+            continue
+        for direction in Direction:
+            sent = connection.tcp.unanswered[direction]
+            if sent is None:
+                continue
+            gap = gap_ended_by(connection, sent.first.packet)
+            forgotten = gap is not None and bool(tripped(entries, gap))
+            yield Finding(
+                code="silent-drop",
+                severity="error",
+                confidence=_confidence(tables, connection, sent, direction, forgotten=forgotten),
+                connection=connection.id,
+                packets=(sent.first.packet, sent.last.packet),
+                message=_sent_into_nothing(sent, direction)
+                + (
+                    f" It came after {seconds(gap.longest_silence_ns)} without a packet, as when a middlebox has forgotten an idle connection."
+                    if gap is not None and forgotten
+                    else f" The path or the {direction.opposite.sender} went away."
+                ),
+                remedy=KEEPALIVE_REMEDY
+                if forgotten
+                else f"Record at the {direction.opposite.sender}'s side as well: it shows whether these packets arrived there.",
+                evidence={
+                    "direction": direction.name.lower(),
+                    "unacknowledged_bytes": sent.bytes,
+                    "retransmissions": sent.retransmissions,
+                    "sent_for_s": (sent.last.ts_ns - sent.first.ts_ns) / SECOND_NS,
+                    "idle_before_s": gap.duration_ns / SECOND_NS if gap else None,
+                    "peer_last_heard_packet": sent.peer_last_heard.packet if sent.peer_last_heard else None,
+                },
+            )
+
+
+def output_lost(tables: Tables) -> Iterator[Finding]:
+    """Container output that was on the wire and that the client never acknowledged before the connection was given up."""
+    for connection in tables.connections:
+        sent = connection.tcp.unanswered.to_client
+        if sent is None and connection.tcp.close != "rst":
+            continue  # still in flight when the capture ended: nothing says that it was lost
+        for exchange in connection.exchanges:
+            if exchange.stream is None or exchange.stream.lost is None:
+                continue
+            lost = exchange.stream.lost
+            total = lost.stdout_bytes + lost.stderr_bytes
+            again = f"sent {_times(sent.retransmissions + 1)} in {seconds(sent.last.ts_ns - sent.first.ts_ns)} and " if sent else ""
+            yield Finding(
+                code="output-lost",
+                severity="error",
+                confidence="high",
+                connection=connection.id,
+                packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
+                message=f"{size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}never acknowledged: "
+                "the client did not get them.",
+                remedy=(
+                    f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
+                    if exchange.container
+                    else "Fetch what is missing from the container's log while it exists"
+                )
+                + "; to keep it from happening again, see the other findings of this connection.",
+                evidence={
+                    "stdout_bytes": lost.stdout_bytes,
+                    "stderr_bytes": lost.stderr_bytes,
+                    "container": exchange.container,
+                    "text": lost.text.decode("utf-8", "backslashreplace"),
+                },
+            )
+
+
+def unanswered_request(tables: Tables) -> Iterator[Finding]:
+    """A request whose response never came although the connection was given up or closed."""
+    for connection in tables.connections:
+        if connection.tcp.close == "open":
+            continue
+        for exchange in connection.exchanges:
+            if exchange.http.response is None:
+                yield Finding(
+                    code="unanswered-request",
+                    severity="warning",
+                    confidence="high" if not connection.tcp.stream_holes.to_client else "low",
+                    connection=connection.id,
+                    packets=(exchange.http.request.packet,),
+                    message=f"{request(exchange)} got no response before the connection ended ({connection.tcp.close}).",
+                    remedy="Look at the daemon's log at that time; if the connection was dropped, see its other findings.",
+                    evidence={"method": exchange.http.method, "target": exchange.http.target},
+                )
+
+
+def request(exchange: DockerExchange) -> str:
+    """`POST /v1.41/containers/ab12/attach`: method and path without the query."""
+    return f"{exchange.http.method} {exchange.http.target.partition('?')[0]}"
+
+
+def _sent_into_nothing(sent: Unanswered, direction: Direction) -> str:
+    peer = direction.opposite.sender
+    heard = f"last heard in packet {sent.peer_last_heard.packet}" if sent.peer_last_heard else "not heard at all"
+    return (
+        f"From packet {sent.first.packet} on the {direction.sender} sent {size(sent.bytes)} of data again and again "
+        f"({counted(sent.retransmissions, 'retransmission')} in {seconds(sent.last.ts_ns - sent.first.ts_ns)}); the {peer} never acknowledged "
+        f"them, was {heard}, and no FIN or RST came from it."
+    )
+
+
+def _confidence(tables: Tables, connection: Connection, sent: Unanswered, direction: Direction, *, forgotten: bool) -> Confidence:
+    if sent.peer_last_heard is None:
+        return "low"  # a one-sided capture cannot show an answer
+    if forgotten:
+        return "high"
+    peer = connection.tcp.client.ip if direction is Direction.TO_CLIENT else connection.tcp.server.ip
+    alive_elsewhere = any(
+        other.tcp.end_ns > sent.first.ts_ns and other.tcp.close != "silent-drop" and peer in (other.tcp.client.ip, other.tcp.server.ip)
+        for other in tables.connections
+        if other.id != connection.id
+    )
+    return "high" if alive_elsewhere else "medium"
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _streams(lost: LostOutput) -> str:
+    parts = [("stdout", lost.stdout_bytes), ("stderr", lost.stderr_bytes)]
+    return ", ".join(f"{name} {count:,}" for name, count in parts if count)
