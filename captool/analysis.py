@@ -88,9 +88,7 @@ def analyze(
     return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings))
 
 
-def _connections(
-    capture: CaptureReader, decoder: Decoder, tracker: Tracker, ring: KeyRing, progress: Progress | None
-) -> list[Connection]:
+def _connections(capture: CaptureReader, decoder: Decoder, tracker: Tracker, ring: KeyRing, progress: Progress | None) -> list[Connection]:
     """Every connection of the capture on all layers, in order of its first packet."""
     conversations: dict[int, Conversation] = {}
     connections: list[Connection] = []
@@ -137,5 +135,7 @@ def _nothing(summary: CaptureSummary, ports: Sequence[int]) -> str:
         return f"{files}: the capture holds no packets; check the interface and the filter it was recorded with"
     if ports and summary.tcp_packets:
         wanted = " or ".join(str(port) for port in ports)
-        return f"{files}: none of its {summary.tcp_packets} TCP packets belongs to a connection to port {wanted}; leave --port out to see all"
+        return (
+            f"{files}: none of its {summary.tcp_packets} TCP packets belongs to a connection to port {wanted}; leave --port out to see all"
+        )
     return f"{files}: none of its {summary.packets} packets is a TCP packet"

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -50,7 +51,7 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version and exit.")
 def cli() -> None:
-    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
+    r"""Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
 
     \b
     captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
@@ -61,6 +62,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; expected failures are one line on stderr and an exit code, anything else is a bug."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
     try:
         sys.exit(cli(arguments, standalone_mode=False))
     except click.exceptions.Abort:

@@ -5,12 +5,26 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
+CODES: tuple[str, ...] = (
+    "silent-drop",
+    "output-lost",
+    "missing-keepalive",
+    "idle-gap",
+    "unanswered-request",
+    "tls-alert",
+    "forward-secrecy",
+    "no-matching-key",
+    "resumed-without-original",
+    "handshake-not-captured",
+    "capture-loss",
+    "snapped-packets",
+)
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding. `message` and `remedy` are a sentence or two each; `evidence` holds the numbers as JSON values (seconds, bytes, packets).
+    """One finding. `message` and `remedy` are a sentence or two each; `evidence` holds the numbers as JSON values.
 
     `connection` is None for a finding about the capture as a whole. `packets` are the packet numbers to look at first.
     """

@@ -31,7 +31,7 @@ def missing_keepalive(tables: Tables) -> Iterator[Finding]:
             confidence="high",
             connection=connection.id,
             packets=_packets(gap),
-            message=f"No keepalive probe from either side in the {seconds(gap.duration_ns)} in which the connection was idle ({where(gap)}).",
+            message=f"No keepalive probe from either side in {seconds(gap.duration_ns)} of idle time ({where(gap)}).",
             remedy=KEEPALIVE_REMEDY,
             evidence={"idle_s": gap.duration_ns / SECOND_NS, "probes": {"to_server": 0, "to_client": 0}},
         )

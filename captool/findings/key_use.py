@@ -29,13 +29,13 @@ def key_uses(ring: KeyRing, sessions: Iterable[tuple[int, TlsSummary]]) -> tuple
     uses = [
         KeyUse(
             key.kind, key.origin, key.machine, key.spki_sha256,
-            tuple(id for id, tls in known if key.spki_sha256 == tls.certificate_spki_sha256 or key.origin == tls.secret_origin),
+            tuple(number for number, tls in known if key.spki_sha256 == tls.certificate_spki_sha256 or key.origin == tls.secret_origin),
         )
         for key in ring.private_keys
     ]  # fmt: skip
     secrets = [secret for by_label in ring.session_secrets.values() for secret in by_label.values()]
     for log in dict.fromkeys(key_log_file(secret.origin) for secret in (*secrets, *ring.premaster_secrets.values())):
-        opened = tuple(id for id, tls in known if tls.secret_origin and key_log_file(tls.secret_origin) == log)
+        opened = tuple(number for number, tls in known if tls.secret_origin and key_log_file(tls.secret_origin) == log)
         uses.append(KeyUse("key-log", log, None, None, opened))
     return tuple(uses)
 

@@ -32,7 +32,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                 packets=(sent.first.packet, sent.last.packet),
                 message=_sent_into_nothing(sent, direction)
                 + (
-                    f" It came after {seconds(gap.longest_silence_ns)} without a packet, as when a middlebox has forgotten an idle connection."
+                    f" It came after {seconds(gap.longest_silence_ns)} without a packet, as when a middlebox forgets an idle connection."
                     if gap is not None and forgotten
                     else f" The path or the {direction.opposite.sender} went away."
                 ),
@@ -114,8 +114,8 @@ def _sent_into_nothing(sent: Unanswered, direction: Direction) -> str:
     heard = f"last heard in packet {sent.peer_last_heard.packet}" if sent.peer_last_heard else "not heard at all"
     return (
         f"From packet {sent.first.packet} on the {direction.sender} sent {size(sent.bytes)} of data again and again "
-        f"({counted(sent.retransmissions, 'retransmission')} in {seconds(sent.last.ts_ns - sent.first.ts_ns)}); the {peer} never acknowledged "
-        f"them, was {heard}, and no FIN or RST came from it."
+        f"({counted(sent.retransmissions, 'retransmission')} in {seconds(sent.last.ts_ns - sent.first.ts_ns)}); "
+        f"the {peer} never acknowledged them, was {heard}, and no FIN or RST came from it."
     )
 
 

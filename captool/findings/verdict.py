@@ -13,20 +13,25 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """Sentences, the gravest first; never empty. What could not be read is part of the answer."""
     by_connection = {connection.id: connection for connection in tables.connections}
     dropped = _concerned(findings, "silent-drop")
-    sentences = [_dropped(by_connection[id], findings) for id in dropped[:SHOWN]]
+    sentences = [_dropped(by_connection[number], findings) for number in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
-    at_risk = [id for id in _concerned(findings, "missing-keepalive") if id not in dropped]
+    at_risk = [number for number in _concerned(findings, "missing-keepalive") if number not in dropped]
     if at_risk:
         sentences.append(_at_risk(by_connection[at_risk[0]], len(at_risk), nothing_dropped=not dropped))
-    other = sorted({finding.code for finding in findings if finding.severity == "error"} - {"silent-drop", "output-lost", "missing-keepalive", "idle-gap"})
+    other = sorted(
+        {finding.code for finding in findings if finding.severity == "error"}
+        - {"silent-drop", "output-lost", "missing-keepalive", "idle-gap"}
+    )
     if other:
         sentences.append(f"Other errors: {', '.join(other)}.")
     if not sentences:
         sentences.append(f"No fault found on {counted(len(tables.connections), 'connection')}.")
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
     if unread:
-        sentences.append(f"{counted(unread, 'connection')} could not be decrypted; what was said on {'it' if unread == 1 else 'them'} is not judged.")
+        sentences.append(
+            f"{counted(unread, 'connection')} could not be decrypted; what was said on {'it' if unread == 1 else 'them'} is not judged."
+        )
     return tuple(sentences)
 
 

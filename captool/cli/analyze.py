@@ -1,0 +1,144 @@
+"""`captool analyze`: what happened to the connections of a capture."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from captool.cli.options import Duration
+from captool.errors import NothingMatchedError, UsageError
+from captool.findings.finding import CODES, SEVERITIES
+
+if TYPE_CHECKING:
+    from captool.analysis import Analysis, Progress
+
+FINDINGS_FOUND = 1
+PROGRESS_BYTES = 50_000_000
+
+
+@click.command()
+@click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-k",
+    "--keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Key material: a docker-machine directory, a harvested bundle, a PEM file or a key log (found out by itself; repeatable).",
+)
+@click.option(
+    "--network", metavar="ID", help="Judge idle times by this middlebox of the catalogue, e.g. gcp-vpc, aws-nlb (see docs/middleboxes.md)."
+)
+@click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge idle times by this timeout, e.g. 600s, 10m.")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="Only connections to this server port (repeatable). Default: all; 2375 and 2376 are known as Docker's.",
+)
+@click.option("--connection", type=click.IntRange(0), metavar="N", help="Show only this connection, in full.")
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE instead of standard output."
+)
+@click.option(
+    "--fail-on",
+    metavar="LIST",
+    help="Exit with 1 on findings of this severity or above (error, warning, info), or with these codes; comma-separated.",
+)
+def analyze(
+    trace: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    network: str | None,
+    idle_timeout_ns: int | None,
+    ports: tuple[int, ...],
+    connection: int | None,
+    output_format: str,
+    output: Path | None,
+    fail_on: str | None,
+) -> None:
+    """Explain what happened to each connection of TRACE (several files are read as one capture).
+
+    Without --network and --idle-timeout every middlebox of the catalogue that an idle time would trip is named, nearest first.
+
+    \b
+    captool analyze trace.pcap --keys keys --network gcp-vpc
+    captool analyze trace.pcap --fail-on silent-drop,missing-keepalive
+    """  # noqa: D301
+    wanted = fail_on_codes(fail_on)
+    from captool.analysis import analyze as run
+
+    with progress_bar() as progress:
+        analysis = run(trace, keys, network=network, idle_timeout_ns=idle_timeout_ns, ports=ports, progress=progress)
+    if connection is not None and connection not in {one.id for one in analysis.connections}:
+        raise NothingMatchedError(
+            f"there is no connection {connection}; the capture holds 0 to {max(one.id for one in analysis.connections)}"
+        )
+    write(report_text(analysis, output_format, connection, to_terminal=output is None and sys.stdout.isatty()), output)
+    if any(finding.code in wanted or finding.severity in wanted for finding in analysis.findings):
+        sys.exit(FINDINGS_FOUND)
+
+
+def fail_on_codes(text: str | None) -> frozenset[str]:
+    """The severities and codes that `--fail-on` names; a severity stands for itself and everything graver. Raises UsageError."""
+    names = [name.strip() for name in text.split(",")] if text else []
+    for name in names:
+        if name not in CODES and name not in SEVERITIES:
+            raise UsageError(f"--fail-on: there is no finding {name!r}; choose from {', '.join((*SEVERITIES, *CODES))}")
+    graver = [severity for name in names if name in SEVERITIES for severity in SEVERITIES[: SEVERITIES.index(name) + 1]]
+    return frozenset([*(name for name in names if name in CODES), *graver])
+
+
+@contextmanager
+def progress_bar() -> Iterator["Progress | None"]:
+    """A progress bar on stderr for large captures, and only on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=total >= PROGRESS_BYTES)
+
+        yield advance
+
+
+def report_text(analysis: "Analysis", output_format: str, connection: int | None, *, to_terminal: bool) -> str:
+    """The report in the form asked for; as wide as the terminal, and coloured, where it goes to one."""
+    if output_format == "json":
+        from captool.report.json_report import render as render_json
+
+        return render_json(analysis, connection)
+    from captool.report.text import WIDTH, render
+
+    width = min(max(shutil.get_terminal_size().columns, 60), 160) if to_terminal else WIDTH
+    return render(analysis, connection=connection, width=width, colour=to_terminal and not os.environ.get("NO_COLOR"))
+
+
+def write(text: str, output: Path | None) -> None:
+    """Print the report, or put it into a file whole or not at all. Raises UsageError when the file cannot be written."""
+    if output is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(output)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UsageError(f"{output}: cannot write the report: {error.strerror}; choose another place with -o") from None

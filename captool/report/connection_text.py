@@ -1,0 +1,86 @@
+"""One connection for a terminal: who, when, which requests, which TLS, which probes, how it ended."""
+
+from rich.text import Text
+
+from captool.direction import Direction
+from captool.dockerapi.exchange import DockerExchange
+from captool.findings.decryption import REMEDIES
+from captool.findings.gaps import worst_gap
+from captool.findings.tables import Connection
+from captool.findings.wording import counted, seconds, size
+from captool.report.printable import clock, printable
+from captool.tcp.connection import Keepalive
+from captool.tls.summary import TlsSummary
+
+EXCHANGES = 6
+ENDINGS = {"fin": "closed", "rst": "reset", "open": "open at the end of the capture", "silent-drop": "DROPPED SILENTLY"}
+
+
+def headline(connection: Connection) -> Text:
+    """Number, both sides, machine, and how the connection ended."""
+    tcp = connection.tcp
+    text = Text(f"Connection {tcp.id}", "bold")
+    text.append(f"  {tcp.client.ip}:{tcp.client.port} → {tcp.server.ip}:{tcp.server.port}")
+    if connection.machine:
+        text.append(f"  machine {printable(connection.machine)}")
+    text.append(f"  {ending(connection)}", "bold red" if tcp.close == "silent-drop" else "bold")
+    return text
+
+
+def ending(connection: Connection) -> str:
+    """How the connection ended, and which side ended it."""
+    by = f" by the {connection.tcp.closed_by}" if connection.tcp.closed_by else ""
+    return ENDINGS[connection.tcp.close] + by
+
+
+def facts(connection: Connection) -> list[tuple[str, Text]]:
+    """Label and text of each fact, in the order in which a reader needs them."""
+    tcp = connection.tcp
+    span = f"{clock(tcp.start_ns)} to {clock(tcp.end_ns)} UTC, {seconds(tcp.end_ns - tcp.start_ns)}; "
+    sent = f"client sent {size(tcp.payload_bytes.to_server)}, server {size(tcp.payload_bytes.to_client)}"
+    rows = [("time", Text(span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else "")))]
+    rows.extend(("request" if not index else "", _exchange(exchange)) for index, exchange in enumerate(connection.exchanges[-EXCHANGES:]))
+    if len(connection.exchanges) > EXCHANGES:
+        rows.append(("", Text(f"and {len(connection.exchanges) - EXCHANGES} before them")))
+    gap = worst_gap(connection)
+    if gap is not None:
+        end = "the end of the capture" if gap.ended_by_packet is None else f"packet {gap.ended_by_packet} ({gap.ended_by})"
+        rows.append(("idle", Text(f"no data for {seconds(gap.duration_ns)}, from packet {gap.after_packet} to {end}")))
+    rows.append(("keepalive", Text("; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction))))
+    if connection.tls:
+        rows.append(("TLS", _tls(connection.tls)))
+    return rows
+
+
+def _exchange(exchange: DockerExchange) -> Text:
+    http, stream = exchange.http, exchange.stream
+    text = Text(printable(f"{http.method} {http.target}"))
+    text.append(f" → {http.status}" if http.status is not None else " → no response")
+    if stream is not None:
+        parts = [("stdin", stream.stdin_bytes), ("stdout", stream.stdout_bytes), ("stderr", stream.stderr_bytes)]
+        text.append("; " + (", ".join(f"{name} {size(count)}" for name, count in parts if count) or "no output"))
+    return text
+
+
+def _keepalive(side: Keepalive, direction: Direction) -> str:
+    if side.status == "missing":
+        return f"{direction.sender} sent no probe in {seconds(side.longest_idle_ns)} of idle time"
+    if side.status == "not-observable":
+        return f"{direction.sender} not observable (longest idle time {seconds(side.longest_idle_ns)})"
+    every = f" every {seconds(side.interval_ns)}" if side.interval_ns is not None else ""
+    return f"{direction.sender} sent {counted(side.probes, 'probe')}{every}, {side.answered} answered"
+
+
+def _tls(tls: TlsSummary) -> Text:
+    text = Text(" ".join(filter(None, (tls.version, tls.cipher_suite))) or "handshake not seen")
+    if tls.status == "encrypted":
+        text.append(f"; not decrypted ({tls.reason}). ", "yellow")
+    else:
+        text.append(
+            f"; decrypted with {printable(tls.secret_origin or 'a session key')}" if tls.status == "decrypted" else "; partly decrypted. "
+        )
+    if tls.reason and tls.detail:
+        text.append(printable(tls.detail))
+    if tls.reason in ("no-secret", "stream-gap", "snapped", "bad-record-mac", "unsupported-suite"):
+        text.append(f" {REMEDIES[tls.reason]}")
+    return text

@@ -1,0 +1,223 @@
+"""The analysis as JSON, `captool.analysis/1`: a stable interface, described by `docs/analysis.schema.json`."""
+
+import json
+from typing import Any
+
+from captool import __version__
+from captool.analysis import Analysis
+from captool.direction import PerDirection
+from captool.dockerapi.exchange import DockerExchange
+from captool.findings import Finding
+from captool.findings.tables import Connection
+from captool.report.printable import SECOND_NS, iso
+from captool.tcp.connection import Gap, Keepalive, TcpConnection
+from captool.tls.summary import TlsSummary
+
+SCHEMA = "captool.analysis/1"
+Json = dict[str, Any]
+
+
+def render(analysis: Analysis, connection: int | None = None) -> str:
+    """The report as indented JSON text with a final newline, ASCII only: no terminal acts on what a stranger wrote.
+
+    `connection` keeps only that connection and its findings.
+    """
+    values = report(analysis)
+    if connection is not None:
+        values["connections"] = [one for one in values["connections"] if one["id"] == connection]
+        values["findings"] = [one for one in values["findings"] if one["connection"] in (connection, None)]
+    return json.dumps(values, indent=1) + "\n"
+
+
+def report(analysis: Analysis) -> Json:
+    """The report as JSON values. Times are RFC 3339 in UTC with nanoseconds, durations seconds, sizes bytes."""
+    capture, settings = analysis.capture, analysis.settings
+    return {
+        "schema": SCHEMA,
+        "captool_version": __version__,
+        "verdict": list(analysis.verdict),
+        "capture": {
+            "files": list(capture.files),
+            "format": capture.format,
+            "link_types": list(capture.link_types),
+            "packets": capture.packets,
+            "bytes": capture.bytes,
+            "start": iso(capture.start_ns),
+            "end": iso(capture.end_ns),
+            "duration_s": in_seconds((capture.end_ns or 0) - (capture.start_ns or 0)),
+            "truncated_file": capture.truncated_file,
+            "snapped_packets": capture.snapped_packets,
+            "duplicate_packets": capture.duplicate_packets,
+            "dropped_packets": capture.dropped_packets,
+            "coverage": {"tcp": capture.tcp_packets, "other": capture.other_packets, "undecodable": capture.undecodable_packets},
+            "notes": list(capture.notes),
+        },
+        "settings": {
+            "idle_timeout_s": None if settings.idle_timeout_ns is None else in_seconds(settings.idle_timeout_ns),
+            "network": settings.network,
+            "ports": list(settings.ports),
+        },
+        "keys": [
+            {
+                "kind": use.kind,
+                "origin": use.origin,
+                "machine": use.machine,
+                "spki_sha256": use.spki_sha256,
+                "connections": list(use.connections),
+            }
+            for use in analysis.keys
+        ],
+        "key_problems": list(analysis.key_problems),
+        "connections": [_connection(connection) for connection in analysis.connections],
+        "findings": [_finding(finding) for finding in analysis.findings],
+    }
+
+
+def in_seconds(duration_ns: int) -> float:
+    """Nanoseconds as seconds, for JSON only."""
+    return duration_ns / SECOND_NS
+
+
+def _connection(connection: Connection) -> Json:
+    tcp = connection.tcp
+    return {
+        "id": tcp.id,
+        "client": {"ip": tcp.client.ip, "port": tcp.client.port},
+        "server": {"ip": tcp.server.ip, "port": tcp.server.port},
+        "client_guessed": tcp.client_guessed,
+        "machine": connection.machine,
+        "start": iso(tcp.start_ns),
+        "end": iso(tcp.end_ns),
+        "duration_s": in_seconds(tcp.end_ns - tcp.start_ns),
+        "packets": _both(tcp.packets),
+        "payload_bytes": _both(tcp.payload_bytes),
+        "tcp": _tcp(tcp),
+        "tls": _tls(connection.tls) if connection.tls else None,
+        "exchanges": [_exchange(exchange) for exchange in connection.exchanges],
+    }
+
+
+def _tcp(tcp: TcpConnection) -> Json:
+    return {
+        "handshake_seen": tcp.handshake_seen,
+        "close": tcp.close,
+        "closed_by": tcp.closed_by,
+        "conn_state": tcp.conn_state,
+        "history": tcp.history,
+        "keepalive": {"to_server": _keepalive(tcp.keepalive.to_server), "to_client": _keepalive(tcp.keepalive.to_client)},
+        "gaps": [_gap(gap) for gap in tcp.gaps],
+        "gap_count": tcp.gap_count,
+        "longest_gap_s": in_seconds(tcp.longest_gap_ns),
+        "retransmissions": _both(tcp.retransmissions),
+        "unacknowledged_bytes": _both(tcp.unacknowledged_bytes),
+        "stream_holes_bytes": _both(tcp.stream_holes),
+        "snapped_segments": tcp.snapped_segments,
+    }
+
+
+def _keepalive(side: Keepalive) -> Json:
+    return {
+        "status": side.status,
+        "probes": side.probes,
+        "answered": side.answered,
+        "interval_s": None if side.interval_ns is None else in_seconds(side.interval_ns),
+        "longest_idle_s": in_seconds(side.longest_idle_ns),
+    }
+
+
+def _gap(gap: Gap) -> Json:
+    return {
+        "start": iso(gap.start_ns),
+        "duration_s": in_seconds(gap.duration_ns),
+        "longest_silence_s": in_seconds(gap.longest_silence_ns),
+        "probes": _both(gap.probes),
+        "after_packet": gap.after_packet,
+        "ended_by": gap.ended_by,
+        "ended_by_packet": gap.ended_by_packet,
+    }
+
+
+def _tls(tls: TlsSummary) -> Json:
+    return {
+        "version": tls.version,
+        "cipher_suite": tls.cipher_suite,
+        "cipher_suite_id": None if tls.cipher_suite_id is None else f"0x{tls.cipher_suite_id:04x}",
+        "key_exchange": tls.key_exchange,
+        "forward_secrecy": tls.forward_secrecy,
+        "resumed": tls.resumed,
+        "extended_master_secret": tls.extended_master_secret,
+        "encrypt_then_mac": tls.encrypt_then_mac,
+        "server_name": tls.server_name,
+        "certificate_spki_sha256": tls.certificate_spki_sha256,
+        "certificate_organization": tls.certificate_organization,
+        "status": tls.status,
+        "reason": tls.reason,
+        "detail": tls.detail,
+        "secret_origin": tls.secret_origin,
+        "finished_verified": tls.finished_verified,
+        "plaintext_bytes": _both(tls.plaintext_bytes),
+        "alerts": [
+            {
+                "sender": "server" if alert.direction else "client",
+                "level": alert.level,
+                "description": alert.description,
+                "packet": alert.packet,
+                "time": iso(alert.ts_ns),
+            }
+            for alert in tls.alerts
+        ],
+    }
+
+
+def _exchange(exchange: DockerExchange) -> Json:
+    http, stream = exchange.http, exchange.stream
+    return {
+        "method": http.method,
+        "target": http.target,
+        "endpoint": exchange.endpoint,
+        "container": exchange.container,
+        "status": http.status,
+        "start": iso(http.request.ts_ns),
+        "request_packet": http.request.packet,
+        "response": iso(http.response.ts_ns) if http.response else None,
+        "response_packet": http.response.packet if http.response else None,
+        "end": iso(http.end.ts_ns) if http.end else None,
+        "complete": http.complete,
+        "hijack": http.hijack,
+        "request_body_bytes": http.request_body_bytes,
+        "response_body_bytes": http.response_body_bytes,
+        "stream": None
+        if stream is None
+        else {
+            "kind": stream.kind,
+            "stdin_bytes": stream.stdin_bytes,
+            "stdout_bytes": stream.stdout_bytes,
+            "stderr_bytes": stream.stderr_bytes,
+            "last_output": iso(stream.last_output.ts_ns) if stream.last_output else None,
+            "lost": None
+            if stream.lost is None
+            else {
+                "stdout_bytes": stream.lost.stdout_bytes,
+                "stderr_bytes": stream.lost.stderr_bytes,
+                "first_packet": stream.lost.first.packet,
+                "text": stream.lost.text.decode("utf-8", "backslashreplace"),
+            },
+        },
+    }
+
+
+def _finding(finding: Finding) -> Json:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "confidence": finding.confidence,
+        "connection": finding.connection,
+        "packets": list(finding.packets),
+        "message": finding.message,
+        "remedy": finding.remedy,
+        "evidence": finding.evidence,
+    }
+
+
+def _both(values: PerDirection[int]) -> Json:
+    return {"to_server": values.to_server, "to_client": values.to_client}

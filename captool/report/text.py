@@ -1,0 +1,159 @@
+"""The analysis for a terminal: the verdict first, then each connection that matters with its evidence, then what was not judged."""
+
+import io
+import os
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from captool.analysis import Analysis
+from captool.capture.summary import CaptureSummary
+from captool.findings import Finding
+from captool.findings.tables import Connection
+from captool.findings.wording import counted, seconds, size
+from captool.report.connection_text import ending, facts, headline
+from captool.report.printable import printable, utc
+
+WIDTH: Final = 110
+LISTED: Final = 20
+COLOURS: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+
+def render(analysis: Analysis, *, connection: int | None = None, width: int = WIDTH, colour: bool = False) -> str:
+    """The report as text. `connection` shows only that one; `width` is in columns; `colour` adds terminal colours.
+
+    Nothing from the capture reaches the terminal unescaped: all of it goes through `printable`.
+    """
+    page = io.StringIO()
+    console = Console(
+        file=page, width=width, force_terminal=colour, color_system="standard" if colour else None, no_color=not colour,
+        highlight=False, markup=False, emoji=False, legacy_windows=False, _environ={} if colour else dict(os.environ),
+    )  # fmt: skip
+    _capture(console, analysis)
+    _verdict(console, analysis)
+    by_connection: dict[int | None, list[Finding]] = {}
+    for finding in analysis.findings:
+        by_connection.setdefault(finding.connection, []).append(finding)
+    chosen = [one for one in analysis.connections if connection in (None, one.id)]
+    worth = [one for one in chosen if connection is not None or any(f.severity != "info" for f in by_connection.get(one.id, ()))]
+    worth.sort(key=lambda one: min((("error", "warning", "info").index(f.severity) for f in by_connection.get(one.id, ())), default=3))
+    for one in worth[:LISTED]:
+        _connection(console, one, by_connection.get(one.id, []))
+    _others(console, chosen, worth[:LISTED])
+    for finding in by_connection.get(None, []) if connection is None else []:
+        console.print()
+        console.print(_grid([(Text(finding.severity, COLOURS[finding.severity]), Text(f"{finding.message} {finding.remedy}"))]))
+    _coverage(console, analysis)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
+
+
+def _capture(console: Console, analysis: Analysis) -> None:
+    capture = analysis.capture
+    shown = ", ".join(printable(file) for file in capture.files[:3]) + (
+        f" and {len(capture.files) - 3} more" if len(capture.files) > 3 else ""
+    )
+    console.print(Text(shown, "bold"))
+    span = ""
+    if capture.start_ns is not None and capture.end_ns is not None:
+        span = f", from {utc(capture.start_ns)} UTC for {seconds(capture.end_ns - capture.start_ns)}"
+    console.print(
+        Text(f"{counted(capture.packets, 'packet')}, {size(capture.bytes)}, {counted(len(analysis.connections), 'connection')}{span}")
+    )
+
+
+def _verdict(console: Console, analysis: Analysis) -> None:
+    worst = analysis.findings[0].severity if analysis.findings else "info"
+    style = "bold green" if worst == "info" else COLOURS[worst]
+    console.print()
+    for sentence in analysis.verdict:
+        console.print(Padding(Text(printable(sentence), style), (0, 0, 0, 0)))
+
+
+def _connection(console: Console, connection: Connection, findings: list[Finding]) -> None:
+    console.print()
+    console.print(headline(connection))
+    rows = [(Text(label, "dim"), text) for label, text in facts(connection)]
+    for finding in findings:
+        rows.append((Text(finding.severity, COLOURS[finding.severity]), _finding(finding)))
+        if finding.code == "output-lost":
+            rows.extend((Text(""), Text(f"│ {line}", "italic")) for line in _excerpt(str(finding.evidence["text"])))
+    remedies = dict.fromkeys(finding.remedy for finding in findings)
+    rows.extend((Text("to do" if not index else "", "bold"), Text(printable(remedy))) for index, remedy in enumerate(remedies))
+    console.print(Padding(_grid(rows), (0, 0, 0, 2)))
+
+
+def _finding(finding: Finding) -> Text:
+    text = Text(printable(finding.message))
+    text.append(f"  [{finding.code}, confidence {finding.confidence}]", "dim")
+    return text
+
+
+def _excerpt(lost: str) -> list[str]:
+    return [printable(line) for line in lost.split("\n")[:8] if line]
+
+
+def _others(console: Console, chosen: list[Connection], shown: list[Connection]) -> None:
+    seen = {connection.id for connection in shown}
+    rest = [connection for connection in chosen if connection.id not in seen]
+    if not rest:
+        return
+    console.print()
+    console.print(Text("Other connections" if shown else "Connections", "bold"))
+    table = Table.grid(padding=(0, 2))
+    for connection in rest[:LISTED]:
+        table.add_row(*(Text(cell) for cell in _row(connection)))
+    console.print(Padding(table, (0, 0, 0, 2)))
+    if len(rest) > LISTED:
+        console.print(Text(f"  and {len(rest) - LISTED} more: --connection N shows one, --format json shows all"))
+
+
+def _row(connection: Connection) -> tuple[str, ...]:
+    tcp = connection.tcp
+    last = connection.exchanges[-1].http if connection.exchanges else None
+    said = printable(f"{last.method} {last.target.partition('?')[0]}") if last else (connection.tls.reason or "" if connection.tls else "")
+    more = f" and {len(connection.exchanges) - 1} more" if len(connection.exchanges) > 1 else ""
+    return (
+        str(tcp.id),
+        f"{tcp.client.ip}:{tcp.client.port} → {tcp.server.ip}:{tcp.server.port}",
+        seconds(tcp.end_ns - tcp.start_ns),
+        size(sum(tcp.payload_bytes)),
+        ending(connection),
+        said + more,
+    )
+
+
+def _coverage(console: Console, analysis: Analysis) -> None:
+    capture = analysis.capture
+    lines = [f"note: {note}" for note in (*capture.notes, *_counts(capture), *analysis.key_problems)]
+    if capture.truncated_file:
+        lines.insert(0, "note: the capture file ends in the middle of a packet; what is whole was read")
+    used = [use for use in analysis.keys if use.connections]
+    if analysis.keys:
+        lines.append(
+            f"keys: {len(used)} of {counted(len(analysis.keys), 'given')} concern a connection of this capture".replace("givens", "given")
+        )
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(Text(printable(line), "dim"))
+
+
+def _counts(capture: CaptureSummary) -> list[str]:
+    counts = [
+        (capture.undecodable_packets, "could not be decoded"),
+        (capture.other_packets, "not TCP"),
+        (capture.duplicate_packets, "recorded twice and counted once"),
+    ]
+    return [f"{counted(number, 'packet')} {what}" for number, what in counts if number]
+
+
+def _grid(rows: list[tuple[Text, Text]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
