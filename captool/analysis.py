@@ -20,13 +20,13 @@ from captool.findings.gaps import chosen_timeouts
 from captool.findings.key_use import KeyUse, key_uses, machine_of
 from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
-from captool.findings.wording import SECOND_NS
 from captool.keys.keylog import add_secrets, parse_key_log
 from captool.keys.load import load_keys
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import load_catalogue
 from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
+from captool.units import SECOND_NS
 
 DOCKER_PORTS = (2375, 2376)
 GAP_NS = 2 * SECOND_NS

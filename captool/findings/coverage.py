@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from captool.findings.finding import Finding
 from captool.findings.tables import Tables
-from captool.findings.wording import counted
+from captool.units import counted
 
 
 def capture_loss(tables: Tables) -> Iterator[Finding]:

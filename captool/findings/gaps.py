@@ -1,9 +1,9 @@
 """Which idle times matter, and which middleboxes would have cut the connection in them."""
 
 from captool.findings.tables import Connection, Settings, Tables
-from captool.findings.wording import SECOND_NS, seconds
 from captool.middlebox.catalogue import IdleTimeout, by_id
 from captool.tcp.connection import Gap
+from captool.units import SECOND_NS, seconds
 
 
 def timeouts(tables: Tables) -> tuple[IdleTimeout, ...]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from captool.findings.finding import Finding, Severity
 from captool.findings.gaps import named, timeouts, tripped, where, worst_gap
 from captool.findings.tables import Connection, Tables
-from captool.findings.wording import SECOND_NS, seconds
 from captool.tcp.connection import Gap
+from captool.units import SECOND_NS, seconds
 
 # FACTS 2: the versions from which the program, built with a newer Go, sends a probe every 15 s by itself.
 KEEPALIVE_REMEDY = (

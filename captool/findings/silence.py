@@ -8,8 +8,8 @@ from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
-from captool.findings.wording import SECOND_NS, counted, seconds, size
 from captool.tcp.connection import Unanswered
+from captool.units import SECOND_NS, counted, seconds, size
 
 
 def silent_drop(tables: Tables) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from captool.findings.finding import Finding
 from captool.findings.gaps import worst_gap
 from captool.findings.silence import request
 from captool.findings.tables import Connection, Tables
-from captool.findings.wording import counted, seconds, size
+from captool.units import counted, seconds, size
 
 SHOWN = 3
 

@@ -7,10 +7,10 @@ from captool.dockerapi.exchange import DockerExchange
 from captool.findings.decryption import REMEDIES
 from captool.findings.gaps import worst_gap
 from captool.findings.tables import Connection
-from captool.findings.wording import counted, seconds, size
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
 from captool.tls.summary import TlsSummary
+from captool.units import counted, seconds, size
 
 EXCHANGES = 6
 ENDINGS = {"fin": "closed", "rst": "reset", "open": "open at the end of the capture", "silent-drop": "DROPPED SILENTLY"}

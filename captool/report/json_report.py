@@ -9,9 +9,10 @@ from captool.direction import PerDirection
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings import Finding
 from captool.findings.tables import Connection
-from captool.report.printable import SECOND_NS, iso
+from captool.report.printable import iso
 from captool.tcp.connection import Gap, Keepalive, TcpConnection
 from captool.tls.summary import TlsSummary
+from captool.units import SECOND_NS
 
 SCHEMA = "captool.analysis/1"
 Json = dict[str, Any]

@@ -3,7 +3,8 @@
 import unicodedata
 from datetime import UTC, datetime
 
-SECOND_NS = 1_000_000_000
+from captool.units import SECOND_NS
+
 UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 

@@ -13,9 +13,9 @@ from captool.analysis import Analysis
 from captool.capture.summary import CaptureSummary
 from captool.findings import Finding
 from captool.findings.tables import Connection
-from captool.findings.wording import counted, seconds, size
 from captool.report.connection_text import ending, facts, headline
 from captool.report.printable import printable, utc
+from captool.units import counted, seconds, size
 
 WIDTH: Final = 110
 LISTED: Final = 20

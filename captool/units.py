@@ -1,0 +1,86 @@
+"""Durations, sizes and counts: read from text with their units, and written for people. Inside they are integer nanoseconds and bytes."""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+SECOND_NS: Final = 1_000_000_000
+NANOSECONDS: Final = {
+    "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
+    "m": 60_000_000_000, "min": 60_000_000_000, "h": 3_600_000_000_000, "d": 86_400_000_000_000,
+}  # fmt: skip
+BYTES: Final = {
+    "": 1, "B": 1,
+    "K": 1_000, "KB": 1_000, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9, "T": 10**12, "TB": 10**12,
+    "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
+}  # fmt: skip
+
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|min|m|h|d))+", re.ASCII)
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|min|m|h|d)", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Z]*)", re.ASCII)
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of a duration such as `90`, `1.5h`, `10m`, `1h30m` or `250ms`; a bare number counts seconds.
+
+    Raises ValueError when the text is none, or is not positive.
+    """
+    if _NUMBER.fullmatch(text):
+        text += "s"
+    if _DURATION.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m or 1h30m")
+    total = int(sum(Decimal(number) * NANOSECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+    if total <= 0:
+        raise ValueError("a duration must be longer than 0")
+    return total
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as `262144`, `100MB` (10**6) or `64MiB` (2**20); raises ValueError when the text is none, or is 0."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    if match is None or match[2] not in BYTES:
+        raise ValueError(f"{text!r} is not a size; write for example 500KB, 100MB or 1GiB")
+    total = int(Decimal(match[1]) * BYTES[match[2]])
+    if total <= 0:
+        raise ValueError("a size must be larger than 0")
+    return total
+
+
+def seconds(duration_ns: int) -> str:
+    """A duration for people: `35 ms`, `24.95 s`, `601.2 s (10 min 1 s)`."""
+    value = duration_ns / SECOND_NS
+    if duration_ns == 0:
+        return "0 s"
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    if value < 100:
+        return f"{value:.2f} s"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value:.1f} s ({_clock_words(round(value))})"
+
+
+def _clock_words(total: int) -> str:
+    days, rest = divmod(total, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    words = [(days, "d"), (hours, "h"), (minutes, "min"), (secs, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in words if number)
+
+
+def size(count: int) -> str:
+    """A number of bytes for people, decimal units as tcpdump counts them."""
+    if count < 1000:
+        return f"{count} byte" if count == 1 else f"{count} bytes"
+    value = float(count)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 1000:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 packet`, `2 packets`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
