@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Play one case in the lab and keep what was recorded: run.py CASE -o DIRECTORY [options]. Needs root and Linux.
+
+Writes server.pcap and client.pcap (as the case says), machines/, keys.log when the case has one, recipe (this command) and
+truth.json (what really happened: output of the container, output that the client got).
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from certificates import write_storage
+from docker_daemon import IMAGE, PORT, Daemon, daemon
+from go_key_log import go_key_log
+from network import SERVER_IP, network
+from processes import LabError, started
+from recording import recording
+from scenarios import SCENARIOS, Scenario
+from tls_front import tls_front
+
+MACHINE = "runner-1"
+
+
+def main() -> int:
+    arguments = _arguments()
+    scenario = _scenario(arguments)
+    if os.geteuid() != 0:
+        print("the lab needs root: it makes network namespaces and runs a dockerd in one", file=sys.stderr)
+        return 5
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _leave)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="captool-lab-") as directory:
+            truth = play(scenario, Path(directory), arguments.output)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    (arguments.output / "truth.json").write_text(json.dumps(truth, indent=2) + "\n")
+    (arguments.output / "recipe").write_text(_recipe(arguments.case, scenario))
+    return 0
+
+
+def play(scenario: Scenario, directory: Path, output: Path) -> dict[str, object]:
+    """Set the stage, record, run the job, wait for it and its aftermath. Everything that was set up is taken down again."""
+    machine = write_storage(directory / "storage", MACHINE, SERVER_IP, datetime.datetime.now(datetime.UTC))
+    with contextlib.ExitStack() as stage:
+        names = stage.enter_context(network(scenario.established_timeout_s))
+        docker = stage.enter_context(daemon(directory, names.server, None if scenario.suite else machine))
+        if scenario.suite:
+            stage.enter_context(tls_front(directory, names.server, machine, docker.socket, scenario.suite))
+        with contextlib.ExitStack() as recorders:
+            for side in scenario.sides:
+                trace = directory / f"{side}.pcap"
+                recorders.enter_context(recording(trace, getattr(names, side), directory / f"{side}.log"))
+            client = (
+                _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine, stage)
+            )
+            received = directory / "received"
+            process = stage.enter_context(started(client, log=directory / "client.log", namespace=names.client, stdout=received.open("wb")))
+            truth = _wait_for_job(scenario, directory, docker, process)
+            recorders.close()  # before the client gives up, which would add packets of its own
+            truth["client"] = _received(scenario, received)
+    for side in scenario.sides:
+        shutil.copyfile(directory / f"{side}.pcap", output / f"{side}.pcap")
+    if scenario.key_log:
+        shutil.copyfile(directory / "keys.log", output / "keys.log")
+    shutil.copytree(machine.parent, output / "machines", dirs_exist_ok=True)
+    return truth
+
+
+def _runner(scenario: Scenario, directory: Path, machine: Path) -> list[str]:
+    words = [sys.executable, str(Path(__file__).with_name("runner_client.py")), "--host", SERVER_IP, "--machine", str(machine)]
+    words += ["--image", IMAGE, "--job", scenario.job, "--suite", f"{scenario.suite}:@SECLEVEL=1", "--poll", str(scenario.poll_s)]
+    if scenario.keepalive_s:
+        words += ["--keepalive", *map(str, scenario.keepalive_s)]
+    if scenario.key_log:
+        words += ["--key-log", str(directory / "keys.log")]
+    return words
+
+
+def _docker_client(scenario: Scenario, directory: Path, docker: Daemon, machine: Path, stage: contextlib.ExitStack) -> list[str]:
+    """The docker program itself, unmodified; its secrets are taken from it while it runs."""
+    (directory / "docker-config").mkdir()
+    if scenario.key_log:
+        stage.enter_context(go_key_log(Path(docker.docker).resolve(), directory / "keys.log", directory))
+    return [
+        docker.docker, "--config", str(directory / "docker-config"), "--host", f"tcp://{SERVER_IP}:{PORT}", "--tlsverify",
+        "--tlscacert", str(machine / "ca.pem"), "--tlscert", str(machine / "cert.pem"), "--tlskey", str(machine / "key.pem"),
+        "run", "--network", "none", IMAGE, "sh", "-c", scenario.job,
+    ]  # fmt: skip
+
+
+def _wait_for_job(scenario: Scenario, directory: Path, docker: Daemon, client: "subprocess.Popen[bytes]") -> dict[str, object]:
+    """Ask dockerd itself, through its unix socket, when the container has ended and what it printed."""
+    while not (container := docker.docker_run("ps", "--all", "--quiet", "--no-trunc").strip()):
+        if client.poll() is not None:
+            raise LabError(f"the client ended early: {(directory / 'client.log').read_text(errors='replace')}")
+        time.sleep(0.1)
+    while docker.docker_run("inspect", "--format", "{{.State.Status}}", container).strip() in {"created", "running"}:
+        if client.poll() not in {None, 0}:
+            raise LabError(f"the client ended early: {(directory / 'client.log').read_text(errors='replace')}")
+        time.sleep(0.25)
+    exit_code = int(docker.docker_run("inspect", "--format", "{{.State.ExitCode}}", container))
+    time.sleep(scenario.settle_s)
+    logs = subprocess.run(
+        [docker.docker, "--host", f"unix://{docker.socket}", "logs", container], check=True, capture_output=True, text=True
+    )
+    return {"container": container, "exit_code": exit_code, "printed": {"stdout": logs.stdout, "stderr": logs.stderr}}
+
+
+def _received(scenario: Scenario, path: Path) -> dict[str, object]:
+    if scenario.suite is None:
+        return {"stdout": path.read_text()}
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    output = {
+        kind: "".join(event["text"] for event in events if event["event"] == "output" and event["stream"] == kind)
+        for kind in ("stdout", "stderr")
+    }
+    return {**output, "last_event": events[-1]["event"], "ended": events[-1]["event"] == "ended"}
+
+
+def _scenario(arguments: argparse.Namespace) -> Scenario:
+    """The case, with what the command line changes."""
+    changes = {
+        name: value
+        for name in ("job", "suite", "established_timeout_s", "poll_s", "settle_s")
+        if (value := getattr(arguments, name)) is not None
+    }
+    if arguments.keepalive_s is not None:
+        changes["keepalive_s"] = tuple(arguments.keepalive_s) if arguments.keepalive_s[0] else None
+    return dataclasses.replace(SCENARIOS[arguments.case], **changes)
+
+
+def _recipe(case: str, scenario: Scenario) -> str:
+    """The command that plays this run again, and all of its settings."""
+    changes = []
+    for field in dataclasses.fields(Scenario):
+        if (value := getattr(scenario, field.name)) != getattr(SCENARIOS[case], field.name):
+            changes += [f"--{field.name.removesuffix('_s').replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+    settings = "".join(f"# {field.name}: {getattr(scenario, field.name)!r}\n" for field in dataclasses.fields(Scenario))
+    return f"python scripts/lab/run.py {shlex.join([case, *changes])} -o fixtures/{case}\n{settings}"
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End through the ordinary way out, so that everything is taken down; a second signal does not interrupt that."""
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    print("lab: stopping, and cleaning up", file=sys.stderr)
+    raise SystemExit(128 + number)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("case", choices=SCENARIOS)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--job", help="script for sh -c in the container")
+    parser.add_argument("--suite", help="cipher suite of the TLS front, by its OpenSSL name")
+    parser.add_argument("--established-timeout", dest="established_timeout_s", type=int, help="seconds after which the firewall forgets")
+    parser.add_argument(
+        "--keepalive", dest="keepalive_s", type=int, nargs=2, metavar=("IDLE", "INTERVAL"), help="of the client, seconds; 0 0 is off"
+    )
+    parser.add_argument("--poll", dest="poll_s", type=float, help="seconds between the client's questions after the container; 0 is never")
+    parser.add_argument("--settle", dest="settle_s", type=float, help="seconds to record after the container's end")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
