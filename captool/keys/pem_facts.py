@@ -1,0 +1,105 @@
+"""What a PEM file of docker-machine is: the fingerprint that ties a key to its certificate, validity, names. No secret leaves here."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.utils import CryptographyDeprecationWarning
+
+_NS = 1_000_000_000
+
+
+class PemError(Exception):
+    """The bytes are not the PEM file that they should be; the message says what is wrong, without the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """A certificate: its public key's fingerprint, validity in nanoseconds since the epoch, subject and names."""
+
+    spki_sha256: str
+    not_before_ns: int
+    not_after_ns: int
+    subject: str
+    names: tuple[str, ...]
+    ip: str | None
+    certificate: x509.Certificate = field(repr=False, compare=False)
+
+    def issued_by(self, authority: "CertificateFacts") -> bool:
+        """Whether the other certificate's key signed this one."""
+        try:
+            self.certificate.verify_directly_issued_by(authority.certificate)
+        except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKeyFacts:
+    """A private key: what it is for, not what it is. Only RSA keys can decrypt a session afterwards."""
+
+    spki_sha256: str
+    kind: str
+    bits: int
+
+
+def read_certificate(data: bytes) -> CertificateFacts:
+    """The first certificate of a PEM file; raises PemError."""
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise PemError(_not_pem(data, "certificate"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # odd serial numbers of old tools are nobody's concern here
+            certificate = x509.load_pem_x509_certificate(data)
+        spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        names, ip = _alternative_names(certificate)
+        return CertificateFacts(
+            spki_sha256=hashlib.sha256(spki).hexdigest(),
+            not_before_ns=int(certificate.not_valid_before_utc.timestamp()) * _NS,
+            not_after_ns=int(certificate.not_valid_after_utc.timestamp()) * _NS,
+            subject=certificate.subject.rfc4514_string(),
+            names=names,
+            ip=ip,
+            certificate=certificate,
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise PemError(f"no usable certificate (half written?): {_first_line(error)}") from None
+
+
+def read_private_key(data: bytes) -> PrivateKeyFacts:
+    """The private key of a PEM file; raises PemError."""
+    if b"PRIVATE KEY-----" not in data:
+        raise PemError(_not_pem(data, "private key"))
+    if b"ENCRYPTED" in data:
+        raise PemError("the private key is encrypted; remove its passphrase with: openssl rsa -in FILE -out OTHER")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise PemError(f"no usable private key (half written?): {_first_line(error)}") from None
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise PemError(f"a key of type {type(key).__name__}, which no docker-machine makes")
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    kind = "rsa-private-key" if isinstance(key, rsa.RSAPrivateKey) else "ec-private-key"
+    return PrivateKeyFacts(hashlib.sha256(spki).hexdigest(), kind, key.key_size)
+
+
+def _alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, ...], str | None]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return (), None
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return (*addresses, *names.get_values_for_type(x509.DNSName)), addresses[0] if addresses else None
+
+
+def _not_pem(data: bytes, wanted: str) -> str:
+    return f"empty; a {wanted} was to be here (half written?)" if not data.strip() else f"holds no PEM {wanted}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:120] if lines else type(error).__name__
