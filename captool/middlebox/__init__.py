@@ -1,0 +1,1 @@
+"""Middleboxes and their idle timeouts: the catalogue and its reader."""
