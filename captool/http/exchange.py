@@ -10,10 +10,14 @@ from captool.direction import Moment
 class HttpExchange:
     """One request and the response to it, without bodies.
 
-    `response` is the moment of the response's head, `end` that of its last body byte (None while it goes on: a hijacked stream
-    ends with its connection). `hijack` is how the connection stopped being HTTP: `upgrade` (101), `raw` (200 without a length
-    on an endpoint that hijacks, the old form), or None. `complete` is true when the whole response was seen.
+    `request` is the moment of the request's first byte, `response` that of the end of the response's head, `end` that of the last
+    body byte (None while it goes on: a hijacked stream ends with its connection). `hijack` is how the connection stopped being
+    HTTP: `upgrade` (101), `raw` (200 without a length on an endpoint that hijacks, the old form, or the answer to CONNECT), or
+    None; after it the bytes of the stream count as body bytes of their direction. `complete` is true when the whole response
+    was seen. `response_followed` is false when a hole in the capture or bytes that do not parse ended the reading of the server's
+    direction before the response did: what is missing then says nothing about the server.
     Header names are lower case; values of credentials (authorization, x-registry-auth, ...) are replaced by `[redacted]`.
+    Long targets and header values are cut and end with `[...]`.
     """
 
     method: str
@@ -28,3 +32,4 @@ class HttpExchange:
     end: Moment | None
     complete: bool
     hijack: Literal["upgrade", "raw"] | None
+    response_followed: bool = True

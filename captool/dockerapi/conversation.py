@@ -1,0 +1,135 @@
+"""The Docker Engine API on one connection: plaintext of both directions in, exchanges with the output they carried out."""
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from captool.direction import Direction, Moment
+from captool.dockerapi.arrival import OutputArrival
+from captool.dockerapi.endpoints import OUTPUT, hijacks, identify
+from captool.dockerapi.exchange import ContainerStream, DockerExchange
+from captool.dockerapi.stdcopy import Payload, StdcopyReader
+from captool.http.conversation import HttpConversation, StreamData
+from captool.http.exchange import HttpExchange
+
+# Streams of exchanges that are not kept any more are dropped when there are more than this.
+MAX_STREAMS: Final = 1024
+
+OutputSink = Callable[[Literal["stdin", "stdout", "stderr"], bytes, Moment], None]
+
+
+class _Stream:
+    """What one exchange carried so far."""
+
+    __slots__ = ("arrival", "newest", "reader", "stdin_bytes")
+
+    def __init__(self) -> None:
+        self.reader = StdcopyReader()
+        self.arrival = OutputArrival()
+        self.stdin_bytes = 0
+        self.newest: StreamData | None = None
+
+
+class DockerConversation:
+    """Follows the Docker API on one connection.
+
+    `output`, if given, is called with everything that containers printed or were sent as stdin, raw, in the order of the
+    capture: (`stdin` | `stdout` | `stderr`, bytes, moment).
+    """
+
+    def __init__(self, output: OutputSink | None = None) -> None:
+        self._http = HttpConversation(hijacks)
+        self._output = output
+        self._streams: dict[int, _Stream] = {}
+        self._current = -1
+
+    @property
+    def not_http(self) -> bool:
+        """Whether the first bytes were not HTTP."""
+        return self._http.not_http
+
+    @property
+    def http2(self) -> bool:
+        """Whether the connection became HTTP/2, which is not read."""
+        return self._http.http2
+
+    @property
+    def exchange_count(self) -> int:
+        """How many requests were seen; `finish` gives at most the first and the last 256 of them."""
+        return self._http.exchange_count
+
+    @property
+    def wants_more(self) -> bool:
+        """False once no further byte can change what is known."""
+        return self._http.wants_more
+
+    def feed(self, direction: Direction, data: bytes, moment: Moment, stream_end: int, acknowledged: int | None) -> None:
+        """Read more plaintext.
+
+        `stream_end` is the offset in the direction's TCP stream that its receiver must acknowledge for the data to have arrived,
+        `acknowledged` how far the client has acknowledged the server's stream by now (None: that cannot be seen).
+        """
+        for piece in self._http.feed(direction, data, moment, stream_end):
+            stream = self._stream(piece)
+            if stream is None:
+                continue
+            if piece.direction is Direction.TO_SERVER:
+                stream.stdin_bytes += len(piece.data)
+                if self._output:
+                    self._output("stdin", piece.data, piece.moment)
+                continue
+            stream.arrival.acknowledge(acknowledged)
+            stream.newest = piece
+            self._print(stream, stream.reader.feed(piece.data), piece)
+
+    def lose(self, direction: Direction) -> None:
+        """A hole: bytes of this direction are missing; it cannot be followed any further."""
+        self._http.lose(direction)
+
+    def finish(self, moment: Moment, acknowledged: int | None, *, closed: bool) -> tuple[DockerExchange, ...]:
+        """The connection ended (`closed`: by its ends, in view). Output beyond `acknowledged` did not arrive."""
+        self._http.finish(moment, closed=closed)
+        for stream in self._streams.values():
+            if stream.newest is not None:
+                self._print(stream, stream.reader.finish(), stream.newest)
+            stream.arrival.acknowledge(acknowledged)
+        numbered = zip(self._http.exchange_numbers(), self._http.exchanges(), strict=True)
+        return tuple(self._exchange(number, http) for number, http in numbered)
+
+    def _exchange(self, number: int, http: HttpExchange) -> DockerExchange:
+        call = identify(http.method, http.target)
+        stream = self._streams.get(number) or (_Stream() if _carries_output(http) else None)
+        return DockerExchange(http, call.operation, call.container, _summary(stream) if stream else None)
+
+    def _stream(self, piece: StreamData) -> _Stream | None:
+        number = piece.exchange
+        if number != self._current:
+            self._current = number
+            http = self._http.exchange(number)
+            if http is not None and _carries_output(http):
+                self._streams.setdefault(number, _Stream())
+            if len(self._streams) > MAX_STREAMS:
+                kept = set(self._http.exchange_numbers())
+                self._streams = {number: stream for number, stream in self._streams.items() if number in kept}
+        return self._streams.get(number)
+
+    def _print(self, stream: _Stream, payloads: list[Payload], piece: StreamData) -> None:
+        for payload in payloads:
+            stream.arrival.sent(payload, piece.moment, piece.stream_end)
+            if self._output:
+                self._output(payload.output, payload.data, piece.moment)
+
+
+def _carries_output(http: HttpExchange) -> bool:
+    return http.status in {101, 200} and identify(http.method, http.target).operation in OUTPUT
+
+
+def _summary(stream: _Stream) -> ContainerStream:
+    arrival = stream.arrival
+    return ContainerStream(
+        kind=stream.reader.kind,
+        stdin_bytes=stream.stdin_bytes,
+        stdout_bytes=arrival.stdout_bytes,
+        stderr_bytes=arrival.stderr_bytes,
+        last_output=arrival.last_output,
+        lost=arrival.lost(),
+    )

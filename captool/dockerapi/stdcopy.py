@@ -1,0 +1,91 @@
+"""Docker's framing of container output: stream bytes in, payload of stdout and stderr out.
+
+Each frame is {type, 0, 0, 0, length as 32 bits big-endian} and its payload (moby api/pkg/stdcopy; API description of
+ContainerAttach, "Stream format"). A container with a TTY sends its output raw, without frames. The Content-Type does not tell
+the two apart: daemons before API 1.42 say `raw-stream` for both, and Podman always does. The first bytes tell.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+HEADER: Final = 8
+STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
+
+Kind = Literal["multiplexed", "raw", "empty"]
+Output = Literal["stdout", "stderr"]
+
+# Type 0 is written to stdout by Docker's own reader; type 3 is the daemon saying why the stream fails.
+OUTPUTS: Final[dict[int, Output]] = {STDIN: "stdout", STDOUT: "stdout", STDERR: "stderr", SYSTEM_ERROR: "stderr"}
+
+
+class Payload(NamedTuple):
+    """Some output, without its header: a whole frame's or what has come of it."""
+
+    output: Output
+    data: bytes
+
+
+def may_be_header(head: bytes) -> bool:
+    """Whether these first bytes (eight are looked at) can be those of a frame header."""
+    return not head or (head[0] in OUTPUTS and not any(head[1:4]))
+
+
+class StdcopyReader:
+    """Takes a stream apart as it comes; nothing but an unfinished header is ever kept.
+
+    `kind` is `empty` until the first bytes decide. Frames that stop making sense (`out_of_step`) leave the rest of the stream
+    unreadable, as they do for Docker's own reader: it is passed on as stdout.
+    """
+
+    __slots__ = ("_head", "_left", "_output", "kind", "out_of_step")
+
+    def __init__(self) -> None:
+        self.kind: Kind = "empty"
+        self.out_of_step = False
+        self._head = b""
+        self._left = 0
+        self._output: Output = "stdout"
+
+    def feed(self, data: bytes) -> list[Payload]:
+        """The payload in more bytes of the stream, in order."""
+        if self.kind == "raw" or self.out_of_step:
+            return [Payload("stdout", data)] if data else []
+        found: list[Payload] = []
+        position = 0
+        size = len(data)
+        while position < size:
+            if self._left:
+                end = min(position + self._left, size)
+                self._left -= end - position
+                found.append(Payload(self._output, data if end - position == size else data[position:end]))
+                position = end
+                continue
+            missing = HEADER - len(self._head)
+            head = self._head + data[position : position + missing]
+            position += missing
+            if not may_be_header(head):
+                return [*found, *self._give_up(head + data[position:])]
+            if len(head) == HEADER:
+                self.kind = "multiplexed"
+                self._output = OUTPUTS[head[0]]
+                self._left = int.from_bytes(head[4:])
+                head = b""
+            self._head = head
+        return found
+
+    def finish(self) -> list[Payload]:
+        """The stream ended. A few bytes that might have become the first header, and did not, were raw output."""
+        head, self._head = self._head, b""
+        if not head or self.kind != "empty":
+            return []
+        if len(head) >= 4:
+            self.kind = "multiplexed"
+            return []
+        return self._give_up(head)
+
+    def _give_up(self, rest: bytes) -> list[Payload]:
+        self._head = b""
+        if self.kind == "empty":
+            self.kind = "raw"
+        else:
+            self.out_of_step = True
+        return [Payload("stdout", rest)]

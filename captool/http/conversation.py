@@ -1,0 +1,376 @@
+"""HTTP/1.1 on one connection, followed passively: plaintext of both directions in, exchanges and stream bytes out.
+
+RFC 9110 and 9112. The two directions are read message by message; a response belongs to the oldest request that has none.
+Whatever stops making sense is left alone from there on, with what was known before it: a sniffer that is stricter than the two
+ends, or that raises, explains nothing.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, NamedTuple
+
+import h11
+
+from captool.direction import Direction, Moment
+from captool.http.exchange import HttpExchange
+from captool.http.headers import MAX_TARGET, kept_fields, shortened
+from captool.http.message import (
+    HTTP2_PREFACE,
+    SWITCHING_PROTOCOLS,
+    events,
+    has_length,
+    may_start_request,
+    proposes_upgrade,
+    request_reader,
+    response_reader,
+)
+from captool.http.progress import ExchangeInProgress, KeptExchanges
+
+# h11 copies what is left behind a message; short slices keep a long piece with many small messages linear.
+SLICE: Final = 1 << 16
+MAX_UNANSWERED: Final = 1024
+MAX_HELD_BYTES: Final = 1 << 20
+MAX_HELD_PIECES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StreamData:
+    """Bytes of a hijacked stream (`hijacked`) or of a response's body (`body`) of exchange number `exchange` (from 0).
+
+    `stream_end` is the offset in the TCP stream of its direction that the receiver must acknowledge for these bytes to have
+    arrived: the end of the piece that brought them, which can lie behind their own end.
+    """
+
+    exchange: int
+    direction: Direction
+    data: bytes
+    moment: Moment
+    stream_end: int
+    kind: Literal["hijacked", "body"]
+
+
+class Following(Enum):
+    """How a direction is followed."""
+
+    MESSAGES = "HTTP messages"
+    UNDECIDED = "kept until the response says whether the connection stays HTTP"
+    STREAM = "bytes of a hijacked stream"
+    LEFT = "not followed any more"
+
+
+class _Piece(NamedTuple):
+    data: bytes
+    moment: Moment
+    stream_end: int
+
+
+class HttpConversation:
+    """Follows HTTP/1.1 on the plaintext of both directions of one connection.
+
+    `hijacks(method, target)` says whether an endpoint turns a `200` without a length into a raw stream both ways, the form that
+    Docker used before it learned to upgrade. `not_http` is true when the first bytes were not HTTP, `http2` when the
+    client began HTTP/2 or the server agreed to it (whose frames are not read), `refusal` is h11's reason for giving up, and
+    `exchange_count` counts the exchanges, of which `exchanges()` keeps the first and the last 256.
+    """
+
+    def __init__(self, hijacks: Callable[[str, str], bool]) -> None:
+        self.http2 = False
+        self.refusal: str | None = None
+        self._hijacks = hijacks
+        self._strange = False
+        self._kept = KeptExchanges()
+        self._following = [Following.MESSAGES, Following.MESSAGES]
+        self._lost = [False, False]
+        self._stream: ExchangeInProgress | None = None
+        self._unanswered: deque[ExchangeInProgress] = deque()
+        self._request: ExchangeInProgress | None = None
+        self._request_start: Moment | None = None
+        self._request_head = b""
+        self._request_reader = request_reader()
+        self._may_leave_http = False
+        self._undecided: ExchangeInProgress | None = None
+        self._held: deque[_Piece] = deque()
+        self._held_bytes = 0
+        self._early: deque[_Piece] = deque()
+        self._early_bytes = 0
+        self._greeting = b""
+        self._response_reader: h11.Connection | None = None
+
+    @property
+    def not_http(self) -> bool:
+        """Whether the first bytes were not HTTP, as in a capture that begins in the middle of a stream."""
+        return self._strange and not self._kept.count
+
+    @property
+    def exchange_count(self) -> int:
+        """How many requests were seen, kept or not."""
+        return self._kept.count
+
+    @property
+    def wants_more(self) -> bool:
+        """False once no further byte of either direction can change what is known."""
+        return any(following is not Following.LEFT for following in self._following)
+
+    def exchanges(self) -> tuple[HttpExchange, ...]:
+        """What is known of the first and the last 256 exchanges, in the order of their requests."""
+        return tuple(exchange.frozen() for exchange in self._kept.in_order())
+
+    def exchange_numbers(self) -> tuple[int, ...]:
+        """The numbers (from 0) of `exchanges()`: they jump where exchanges were only counted."""
+        return tuple(exchange.number for exchange in self._kept.in_order())
+
+    def exchange(self, number: int) -> HttpExchange | None:
+        """What is known of the exchange with this number, None when it was only counted."""
+        exchange = self._kept.numbered(number)
+        return exchange.frozen() if exchange else None
+
+    def feed(self, direction: Direction, data: bytes, moment: Moment, stream_end: int) -> list[StreamData]:
+        """Read more plaintext of one direction; gives the stream and body bytes that it carried. Never raises."""
+        following = self._following[direction]
+        if following is Following.LEFT or not data:
+            return []
+        if following is Following.STREAM:
+            return [self._stream_data(direction, _Piece(data, moment, stream_end))]
+        found: list[StreamData] = []
+        read = self._read_responses if direction else self._read_requests
+        for start in range(0, len(data), SLICE):
+            part = data if len(data) <= SLICE else data[start : start + SLICE]
+            try:
+                read(_Piece(part, moment, stream_end), found)
+                self._catch_up(found)
+            except h11.ProtocolError as refusal:
+                self._refuse(direction, refusal)
+        return found
+
+    def lose(self, direction: Direction) -> None:
+        """A hole: bytes of this direction are missing, so it cannot be followed any further."""
+        self._lost[direction] = True
+        self._leave(direction)
+
+    def finish(self, moment: Moment, *, closed: bool = True) -> None:
+        """The connection ended. A body or stream that goes on until the close is complete if both ends `closed` it in view."""
+        if not closed or self._lost[Direction.TO_CLIENT] or self._following[Direction.TO_CLIENT] is Following.LEFT:
+            return
+        last = self._stream or (self._unanswered[0] if self._unanswered else None)
+        if last is not None and (last.hijack or last.until_close):
+            last.end = moment
+            last.complete = True
+        self._following = [Following.LEFT, Following.LEFT]
+
+    def _read_requests(self, piece: _Piece, found: list[StreamData]) -> None:
+        data = piece.data
+        while data:
+            following = self._following[Direction.TO_SERVER]
+            if following is Following.STREAM:
+                found.append(self._stream_data(Direction.TO_SERVER, piece._replace(data=data)))
+                return
+            if following is Following.UNDECIDED:
+                self._hold(piece._replace(data=data))
+                return
+            if following is Following.LEFT or not (self._request or self._starts_request(data, piece.moment)):
+                return
+            data = self._read_request(data, piece.moment)
+
+    def _starts_request(self, data: bytes, moment: Moment) -> bool:
+        if self._request_start is None:
+            self._request_start = moment
+        if len(self._request_head) < 33:
+            self._request_head += data[: 33 - len(self._request_head)]
+        if self._request_head.startswith(HTTP2_PREFACE):
+            self.http2 = True
+        elif may_start_request(self._request_head):
+            return True
+        else:
+            self._strange = True
+        self._leave(Direction.TO_SERVER)
+        if self.http2:
+            self._leave(Direction.TO_CLIENT)
+        return False
+
+    def _read_request(self, data: bytes, moment: Moment) -> bytes:
+        """Read one request to its end; gives what follows it."""
+        for event in events(self._request_reader, data):
+            if isinstance(event, h11.Request):
+                self._begin_exchange(event, self._request_start or moment)
+            elif isinstance(event, h11.Data) and self._request:
+                self._request.body_bytes[Direction.TO_SERVER] += len(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                rest = self._request_reader.trailing_data[0]
+                self._end_request()
+                return rest
+        return b""
+
+    def _begin_exchange(self, request: h11.Request, moment: Moment) -> None:
+        method = request.method.decode("latin-1")
+        target = shortened(request.target, MAX_TARGET)
+        exchange = ExchangeInProgress(self._kept.count, method, target, moment, kept_fields(request.headers))
+        self._kept.add(exchange)
+        self._request = exchange
+        self._may_leave_http = proposes_upgrade(request) or self._hijacks(method, target)
+        if self._following[Direction.TO_CLIENT] is Following.MESSAGES:
+            self._unanswered.append(exchange)
+            if len(self._unanswered) > MAX_UNANSWERED:
+                self._leave(Direction.TO_CLIENT)
+        else:
+            exchange.response_followed = False
+
+    def _end_request(self) -> None:
+        exchange = self._request
+        self._request = None
+        self._request_start = None
+        self._request_head = b""
+        self._request_reader = request_reader()
+        if self._stream:
+            self._following[Direction.TO_SERVER] = Following.STREAM
+        elif self._may_leave_http and exchange and exchange.status is None:
+            if self._following[Direction.TO_CLIENT] is Following.LEFT:
+                self._leave(Direction.TO_SERVER)
+            else:
+                self._following[Direction.TO_SERVER] = Following.UNDECIDED
+                self._undecided = exchange
+
+    def _hold(self, piece: _Piece) -> None:
+        self._held_bytes += len(piece.data)
+        self._held.append(piece)
+        if self._held_bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD_PIECES:
+            self._leave(Direction.TO_SERVER)
+
+    def _read_responses(self, piece: _Piece, found: list[StreamData]) -> None:
+        data = piece.data
+        while data:
+            following = self._following[Direction.TO_CLIENT]
+            if following is Following.STREAM:
+                found.append(self._stream_data(Direction.TO_CLIENT, piece._replace(data=data)))
+                return
+            if following is Following.LEFT:
+                return
+            if not self._unanswered:
+                self._unasked(piece._replace(data=data))
+                return
+            data = self._read_response(self._unanswered[0], piece._replace(data=data), found)
+
+    def _read_response(self, exchange: ExchangeInProgress, piece: _Piece, found: list[StreamData]) -> bytes:
+        """Read one response, interim ones before it included, to its end; gives what follows it."""
+        if self._response_reader is None:
+            self._response_reader = response_reader(exchange.method)
+        reader = self._response_reader
+        for event in events(reader, piece.data):
+            if isinstance(event, h11.InformationalResponse | h11.Response):
+                if self._read_head(exchange, event, piece, found):
+                    return reader.trailing_data[0]
+            elif isinstance(event, h11.Data):
+                exchange.body_bytes[Direction.TO_CLIENT] += len(event.data)
+                body = StreamData(exchange.number, Direction.TO_CLIENT, bytes(event.data), piece.moment, piece.stream_end, "body")
+                found.append(body)
+            elif isinstance(event, h11.EndOfMessage):
+                exchange.end = piece.moment
+                exchange.complete = True
+                self._response_reader = None
+                self._unanswered.popleft()
+                return reader.trailing_data[0]
+        return b""
+
+    def _read_head(
+        self, exchange: ExchangeInProgress, head: h11.InformationalResponse | h11.Response, piece: _Piece, found: list[StreamData]
+    ) -> bool:
+        """Take note of a response's head; true when the connection stopped being HTTP with it."""
+        final = isinstance(head, h11.Response)
+        upgraded = head.status_code == SWITCHING_PROTOCOLS
+        if not (final or upgraded):
+            return False
+        exchange.status = head.status_code
+        exchange.response = piece.moment
+        exchange.response_headers = kept_fields(head.headers)
+        bodiless = exchange.method == "HEAD" or head.status_code in {204, 304}
+        exchange.until_close = isinstance(head, h11.Response) and not bodiless and not has_length(head)
+        accepted = 200 <= head.status_code < 300
+        raw = exchange.until_close and accepted and self._hijacks(exchange.method, exchange.target)
+        if upgraded or raw or (accepted and exchange.method == "CONNECT"):
+            self._hijack(exchange, "upgrade" if upgraded else "raw", found)
+            return True
+        if self._undecided is exchange:
+            self._stay_http(exchange, found)
+        return False
+
+    def _hijack(self, exchange: ExchangeInProgress, how: Literal["upgrade", "raw"], found: list[StreamData]) -> None:
+        exchange.hijack = how
+        self._stream = exchange
+        self._unanswered.clear()
+        self._undecided = None
+        self._response_reader = None
+        protocol = dict(exchange.response_headers).get("upgrade", "").lower()
+        self.http2 = self.http2 or protocol in {"h2c", "h2"}
+        self._following[Direction.TO_CLIENT] = Following.STREAM
+        # A request body that is still on its way comes before the client's part of the stream.
+        if self._following[Direction.TO_SERVER] is not Following.LEFT and self._request is not exchange:
+            self._following[Direction.TO_SERVER] = Following.STREAM
+            found.extend(self._stream_data(Direction.TO_SERVER, piece) for piece in self._held)
+        self._held.clear()
+
+    def _stay_http(self, exchange: ExchangeInProgress, found: list[StreamData]) -> None:
+        """The answer was an ordinary one: what the client sent meanwhile were requests, unless no response can follow."""
+        self._undecided = None
+        held, self._held = self._held, deque()
+        self._held_bytes = 0
+        if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
+            return
+        if exchange.until_close:
+            self._leave(Direction.TO_SERVER)
+            return
+        self._following[Direction.TO_SERVER] = Following.MESSAGES
+        try:
+            for piece in held:
+                self._read_requests(piece, found)
+        except h11.ProtocolError as refusal:
+            self._refuse(Direction.TO_SERVER, refusal)
+
+    def _unasked(self, piece: _Piece) -> None:
+        """Data of a server that nobody asked: early by a slip of the capture, or the rest of something that began before it."""
+        if self._request_start is not None:
+            self._early_bytes += len(piece.data)
+            self._early.append(piece)
+            if self._early_bytes > SLICE:
+                self._leave(Direction.TO_CLIENT)
+        elif not self._kept.count:
+            self._greeting += piece.data[: 5 - len(self._greeting)]
+            self._strange = self._strange or not b"HTTP/".startswith(self._greeting)
+
+    def _catch_up(self, found: list[StreamData]) -> None:
+        """Read what the server said before the request that it answers was seen."""
+        if self._early and self._unanswered:
+            early, self._early = self._early, deque()
+            self._early_bytes = 0
+            try:
+                for piece in early:
+                    self._read_responses(piece, found)
+            except h11.ProtocolError as refusal:
+                self._refuse(Direction.TO_CLIENT, refusal)
+
+    def _stream_data(self, direction: Direction, piece: _Piece) -> StreamData:
+        exchange = self._stream
+        number = -1
+        if exchange is not None:
+            exchange.body_bytes[direction] += len(piece.data)
+            number = exchange.number
+        return StreamData(number, direction, piece.data, piece.moment, piece.stream_end, "hijacked")
+
+    def _refuse(self, direction: Direction, refusal: h11.ProtocolError) -> None:
+        self.refusal = self.refusal or f"{direction.sender}: {refusal}"
+        self._strange = True
+        self._leave(direction)
+
+    def _leave(self, direction: Direction) -> None:
+        """Stop following a direction; the client's cannot be followed either where only the server's answer gives it a meaning."""
+        self._following[direction] = Following.LEFT
+        if direction is Direction.TO_CLIENT:
+            for exchange in [*self._unanswered, *([self._stream] if self._stream else [])]:
+                exchange.response_followed = False
+            self._unanswered.clear()
+            self._response_reader = None
+            self._early.clear()
+            if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
+                return
+        self._following[Direction.TO_SERVER] = Following.LEFT
+        self._held.clear()

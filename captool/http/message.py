@@ -1,0 +1,58 @@
+"""One HTTP/1.1 message at a time, read by h11 (RFC 9112).
+
+h11 is made for the ends of a connection: it wants to be told what its own side sends. A sniffer has no own side, so
+each message gets a reader of its own, and the response's reader is told only what it must know of the request (RFC 9112
+section 6.3: the method decides whether a body follows).
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import h11
+
+# Go's server takes heads of 1 MiB and its client more (net/http DefaultMaxHeaderBytes); the sniffer must not be stricter.
+HEAD_LIMIT: Final = 1 << 20
+
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4
+SWITCHING_PROTOCOLS: Final = 101
+
+
+def request_reader() -> h11.Connection:
+    """A reader for the next request."""
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+
+
+def response_reader(method: str) -> h11.Connection:
+    """A reader for the response to a request with this method, prepared to meet a 101 even where nobody asked for it."""
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+    fields = [("host", "-"), ("connection", "upgrade"), ("upgrade", "-")]
+    reader.send(h11.Request(method=method, target="*", headers=fields))
+    reader.send(h11.EndOfMessage())
+    return reader
+
+
+def events(reader: h11.Connection, data: bytes) -> Iterator[h11.Event]:
+    """What the reader makes of more data (not empty: that would mean the end to h11); raises `h11.ProtocolError`."""
+    reader.receive_data(data)
+    while True:
+        event = reader.next_event()
+        if isinstance(event, h11.Event):
+            yield event
+        else:
+            return
+
+
+def has_length(response: h11.Response) -> bool:
+    """Whether the response says where its body ends (RFC 9112 section 6.3)."""
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in response.headers)
+
+
+def proposes_upgrade(request: h11.Request) -> bool:
+    """Whether the client would like to leave HTTP/1.1 behind this request (RFC 9110 section 7.8)."""
+    return request.method == b"CONNECT" or any(name == b"upgrade" for name, _ in request.headers)
+
+
+def may_start_request(head: bytes) -> bool:
+    """Whether these first bytes (up to 33 are looked at) can be those of a request: a method of letters, then a space."""
+    method, space, _ = head[:33].partition(b" ")
+    return method.isalpha() and (bool(space) or len(method) <= 32)

@@ -1,0 +1,98 @@
+"""Exchanges while they go on: what was seen of each so far, and which of them are kept."""
+
+from collections import deque
+from typing import Final, Literal
+
+from captool.direction import Direction, Moment
+from captool.http.exchange import HttpExchange
+
+KEPT_FIRST: Final = 256
+KEPT_LAST: Final = 256
+
+
+class ExchangeInProgress:
+    """One exchange, changed as its bytes are read; `frozen()` is what is known of it now."""
+
+    __slots__ = (
+        "body_bytes",
+        "complete",
+        "end",
+        "hijack",
+        "method",
+        "number",
+        "request",
+        "request_headers",
+        "response",
+        "response_followed",
+        "response_headers",
+        "status",
+        "target",
+        "until_close",
+    )
+
+    def __init__(self, number: int, method: str, target: str, request: Moment, headers: tuple[tuple[str, str], ...]) -> None:
+        self.number = number
+        self.method = method
+        self.target = target
+        self.request = request
+        self.request_headers = headers
+        self.body_bytes = [0, 0]
+        self.status: int | None = None
+        self.response: Moment | None = None
+        self.response_headers: tuple[tuple[str, str], ...] = ()
+        self.end: Moment | None = None
+        self.complete = False
+        self.hijack: Literal["upgrade", "raw"] | None = None
+        self.until_close = False
+        self.response_followed = True
+
+    def frozen(self) -> HttpExchange:
+        """What is known of the exchange so far."""
+        return HttpExchange(
+            method=self.method,
+            target=self.target,
+            request=self.request,
+            request_headers=self.request_headers,
+            request_body_bytes=self.body_bytes[Direction.TO_SERVER],
+            status=self.status,
+            response=self.response,
+            response_headers=self.response_headers,
+            response_body_bytes=self.body_bytes[Direction.TO_CLIENT],
+            end=self.end,
+            complete=self.complete,
+            hijack=self.hijack,
+            response_followed=self.response_followed,
+        )
+
+
+class KeptExchanges:
+    """The first `KEPT_FIRST` and the last `KEPT_LAST` exchanges of a conversation; those between are only counted.
+
+    A client that asks for a container's state once a second all night makes tens of thousands of exchanges on one connection.
+    """
+
+    __slots__ = ("_first", "_last", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[ExchangeInProgress] = []
+        self._last: deque[ExchangeInProgress] = deque(maxlen=KEPT_LAST)
+
+    def add(self, exchange: ExchangeInProgress) -> None:
+        """Keep the next exchange, perhaps instead of one that is neither among the first nor among the last any more."""
+        self.count += 1
+        if len(self._first) < KEPT_FIRST:
+            self._first.append(exchange)
+        else:
+            self._last.append(exchange)
+
+    def in_order(self) -> list[ExchangeInProgress]:
+        """The kept exchanges in the order of their requests."""
+        return [*self._first, *self._last]
+
+    def numbered(self, number: int) -> ExchangeInProgress | None:
+        """The exchange with this number (from 0), None when it was not kept."""
+        if number < len(self._first):
+            return self._first[number]
+        place = number - (self.count - len(self._last))
+        return self._last[place] if 0 <= place < len(self._last) else None
