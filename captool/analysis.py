@@ -74,7 +74,7 @@ def analyze(
     chosen = chosen_timeouts(settings, catalogue)
     key_paths = _paths(keys)
     ring = load_keys(key_paths) if key_paths else KeyRing()
-    window_ns = min((round(entry.seconds * SECOND_NS) for entry in chosen), default=KEEPALIVE_WINDOW_NS)
+    window_ns = min((entry.timeout_ns for entry in chosen), default=KEEPALIVE_WINDOW_NS)
     tracker = Tracker(service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns)
     with CaptureReader(_paths(paths)) as capture:
         decoder = Decoder()

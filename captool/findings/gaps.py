@@ -28,10 +28,15 @@ def seen_by(entry: IdleTimeout, gap: Gap) -> int:
     return gap.duration_ns if entry.probe_resets is False else gap.longest_silence_ns
 
 
-def tripped(entries: tuple[IdleTimeout, ...], gap: Gap) -> tuple[IdleTimeout, ...]:
-    """The timeouts that this gap exceeds, the longest (nearest) first."""
-    over = [entry for entry in entries if seen_by(entry, gap) >= entry.seconds * SECOND_NS]
-    return tuple(sorted(over, key=lambda entry: (-entry.seconds, entry.id)))
+def tripped(entries: tuple[IdleTimeout, ...], gap: Gap, *, silent: bool = False) -> tuple[IdleTimeout, ...]:
+    """The timeouts that this gap exceeds, the longest (nearest) first, of equals the best documented.
+
+    `silent`: the connection died without FIN or RST, so only middleboxes that may drop silently remain.
+    """
+    over = [entry for entry in entries if seen_by(entry, gap) >= entry.timeout_ns]
+    if silent:
+        over = [entry for entry in over if entry.on_expiry in ("silent-drop", "unknown")]
+    return tuple(sorted(over, key=lambda entry: (-entry.seconds, entry.on_expiry != "silent-drop", not entry.primary, entry.id)))
 
 
 def worst_gap(connection: Connection) -> Gap | None:
@@ -54,7 +59,7 @@ def where(gap: Gap) -> str:
 def named(entries: tuple[IdleTimeout, ...], gap: Gap, most: int = 3) -> str:
     """`GCP VPC firewall (600 s, exceeded by 1.20 s), ...` and how many more."""
     parts = [
-        f"{entry.name} ({entry.seconds:g} s, exceeded by {seconds(seen_by(entry, gap) - round(entry.seconds * SECOND_NS))})"
+        f"{entry.name} ({entry.seconds:g} s, exceeded by {seconds(seen_by(entry, gap) - entry.timeout_ns)})"
         for entry in entries[:most]
     ]
     more = len(entries) - most

@@ -42,7 +42,7 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
     entries = timeouts(tables)
     for connection in tables.connections:
         gap = worst_gap(connection)
-        if gap is None or not (over := tripped(entries, gap)):
+        if gap is None or not (over := tripped(entries, gap, silent=connection.tcp.close == "silent-drop")):
             continue
         severity, outcome = _outcome(connection, gap)
         ignoring = any(entry.probe_resets is False for entry in over)

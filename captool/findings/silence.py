@@ -23,7 +23,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
             if sent is None:
                 continue
             gap = gap_ended_by(connection, sent.first.packet)
-            forgotten = gap is not None and bool(tripped(entries, gap))
+            forgotten = gap is not None and bool(tripped(entries, gap, silent=True))
             yield Finding(
                 code="silent-drop",
                 severity="error",

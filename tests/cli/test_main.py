@@ -1,0 +1,47 @@
+"""The group of commands."""
+
+import subprocess
+import sys
+
+import pytest
+
+from captool.cli.main import COMMANDS
+
+
+def test_help_teaches_every_command(captool):
+    run = captool("--help")
+    assert 0 == run.code
+    for command in COMMANDS:
+        assert f"captool {command}" in run.out
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(captool, command):
+    run = captool(command, "--help")
+    assert 0 == run.code
+    assert "Usage:" in run.out
+
+
+def test_version_says_whether_the_hot_path_is_compiled(captool):
+    assert "hot path" in captool("--version").out
+
+
+def test_unknown_command_is_a_usage_error(captool):
+    assert 2 == captool("explain").code
+
+
+def test_help_imports_nothing_heavy():
+    heavy = {"scapy", "pyshark", "cryptography", "rich", "h11", "captool.analysis"}
+    script = (
+        "import sys\nfrom captool.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted(set(sys.modules) & set(sys.argv[1:])), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", script, *heavy], capture_output=True, text=True, check=True)
+    assert "[]" == run.stderr.strip()
+
+
+def test_closed_output_is_no_error():
+    script = "captool --help | head -1"
+    run = subprocess.run(["bash", "-c", f"set -o pipefail; {script}".replace("captool", f"{sys.executable} -m captool.cli.main")],
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    assert "" == run.stderr

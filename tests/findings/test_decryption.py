@@ -1,0 +1,44 @@
+"""Why a connection stays closed: each reason has a remedy, and none that breaks a program."""
+
+from typing import get_args
+
+from captool.findings.decryption import CODES, REMEDIES, not_decrypted, tls_alert
+from captool.findings.finding import CODES as FINDING_CODES
+from captool.tls.summary import Alert, Reason
+from tables import START, connection, tables, tcp, tls
+
+
+def test_every_reason_has_a_remedy():
+    assert set(get_args(Reason)) == set(REMEDIES)
+
+
+def test_codes_are_known_findings():
+    assert set(CODES.values()) <= set(FINDING_CODES)
+
+
+def test_no_remedy_sets_a_variable_that_stops_go_programs():
+    assert not [text for text in REMEDIES.values() if "tlsrsakex" in text]
+
+
+def test_forward_secrecy_names_the_suite_and_counts_the_connections():
+    closed = tls(status="encrypted", reason="forward-secrecy", cipher_suite="TLS_AES_128_GCM_SHA256", detail="TLS 1.3 ...")
+    first, second = not_decrypted(tables(connection(tls=closed), connection(tcp(id=1), tls=closed)))
+    assert ("forward-secrecy", "warning", 0) == (first.code, first.severity, first.connection)
+    assert 2 == second.evidence["connections_concerned"]
+    assert "session keys" in first.remedy
+
+
+def test_without_keys_forward_secrecy_is_for_information():
+    closed = tls(status="encrypted", reason="forward-secrecy")
+    (finding,) = not_decrypted(tables(connection(tls=closed), keys_given=False))
+    assert "info" == finding.severity
+
+
+def test_decrypted_connection_gives_no_finding():
+    assert [] == list(not_decrypted(tables(connection(tls=tls()))))
+
+
+def test_only_fatal_alerts_are_findings():
+    alerts = (Alert(1, "warning", "close_notify", 8, START), Alert(1, "fatal", "bad_certificate", 9, START))
+    (finding,) = tls_alert(tables(connection(tls=tls(alerts=alerts))))
+    assert "The server broke the TLS session off with the alert bad_certificate (packet 9)." == finding.message

@@ -1,0 +1,52 @@
+"""Silent drops and lost output: what is claimed, and with which confidence."""
+
+from dataclasses import replace
+
+from captool.direction import PerDirection
+from captool.findings.silence import output_lost, silent_drop, unanswered_request
+from tables import attach, connection, dropped_tcp, gap, lost_output, tables, tcp
+
+
+def test_drop_after_a_gap_that_trips_a_timeout_is_certain():
+    (finding,) = silent_drop(tables(connection(dropped_tcp())))
+    assert ("silent-drop", "error", "high") == (finding.code, finding.severity, finding.confidence)
+    assert "the server sent 162 bytes" in finding.message
+    assert "7 retransmissions in 60.00 s" in finding.message
+    assert "601.0 s (10 min 1 s) without a packet" in finding.message
+
+
+def test_drop_without_an_idle_time_may_be_a_dead_peer():
+    (finding,) = silent_drop(tables(connection(dropped_tcp(gaps=()))))
+    assert "medium" == finding.confidence
+    assert "The path or the client went away" in finding.message
+
+
+def test_peer_alive_on_another_connection_makes_the_drop_certain():
+    other = connection(tcp(id=1))
+    (finding,) = silent_drop(tables(connection(dropped_tcp(gaps=())), other))
+    assert "high" == finding.confidence
+
+
+def test_one_sided_capture_gives_low_confidence():
+    dead = dropped_tcp()
+    unheard = replace(dead.unanswered.to_client, peer_last_heard=None)
+    (finding,) = silent_drop(tables(connection(replace(dead, unanswered=PerDirection(None, unheard)))))
+    assert "low" == finding.confidence
+
+
+def test_lost_output_is_counted_by_stream_and_quoted():
+    (finding,) = output_lost(tables(connection(dropped_tcp(), exchanges=(attach(lost=lost_output(b"result\noops\n", stderr=5)),))))
+    assert "12 bytes of container output (stdout 7, stderr 5) of POST /v1.41/containers/ab12/attach were sent 8 times" in finding.message
+    assert "result\noops\n" == finding.evidence["text"]
+
+
+def test_output_in_flight_when_the_capture_ended_is_not_lost():
+    open_connection = tcp(close="open", closed_by=None)
+    assert [] == list(output_lost(tables(connection(open_connection, exchanges=(attach(lost=lost_output()),)))))
+
+
+def test_request_without_response_on_an_ended_connection():
+    waiting = attach(status=None, response=None)
+    (finding,) = unanswered_request(tables(connection(dropped_tcp(gaps=(gap(601),)), exchanges=(waiting,))))
+    assert "unanswered-request" == finding.code
+    assert [] == list(unanswered_request(tables(connection(tcp(close="open"), exchanges=(waiting,)))))

@@ -1,0 +1,48 @@
+"""The JSON report is the interface that `docs/analysis.schema.json` describes."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import pytest
+
+from captool.findings.finding import CODES
+from captool.report.json_report import render, report
+from captool.tls.summary import Reason
+from tables import analysis, attach, connection, dropped_tcp, lost_output, tcp, tls
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/analysis.schema.json").read_text())
+DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_output()),))
+
+
+def closed_to_new_fields(schema):
+    """The schema refusing fields that it does not describe, so that a new field cannot be forgotten in the documentation."""
+    if isinstance(schema, dict):
+        inner = {key: closed_to_new_fields(value) for key, value in schema.items()}
+        return {**inner, "additionalProperties": False} if "properties" in inner else inner
+    return [closed_to_new_fields(one) for one in schema] if isinstance(schema, list) else schema
+
+
+@pytest.mark.parametrize(
+    "connections", [(DROPPED,), (connection(), connection(tcp(id=1), tls=tls(status="encrypted", reason="no-secret")))]
+)
+def test_report_is_what_the_schema_says(connections):
+    jsonschema.validate(report(analysis(*connections)), closed_to_new_fields(SCHEMA))
+
+
+def test_schema_lists_every_finding_code_and_reason():
+    assert list(CODES) == SCHEMA["$defs"]["finding"]["properties"]["code"]["enum"]
+    assert [*get_args(Reason), None] == SCHEMA["$defs"]["tls"]["properties"]["reason"]["enum"]
+
+
+def test_json_is_ascii_whatever_the_container_wrote():
+    text = render(analysis(connection(dropped_tcp(), exchanges=(attach(lost=lost_output("\x1b[31mü\u202e".encode())),))))
+    assert text.isascii()
+    assert "\x1b" not in text
+
+
+def test_one_connection_can_be_picked_out():
+    values = json.loads(render(analysis(DROPPED, connection(tcp(id=1))), connection=1))
+    assert [1] == [one["id"] for one in values["connections"]]
+    assert [] == values["findings"]

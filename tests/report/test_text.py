@@ -1,0 +1,73 @@
+"""The report for a terminal: the verdict first, the evidence behind it, nothing hostile through."""
+
+import re
+
+from captool.report.text import render
+from tables import analysis, attach, capture, connection, dropped_tcp, lost_output, tcp, tls
+
+DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_output(b"result\noops\n", stderr=5)),))
+
+
+def test_verdict_stands_before_the_evidence():
+    text = render(analysis(DROPPED))
+    assert text.index("was dropped silently") < text.index(
+        "Connection 0  10.0.0.1:40000 → 10.0.0.2:2376  machine runner-1  DROPPED SILENTLY"
+    )
+
+
+def test_evidence_names_request_idle_time_probes_and_lost_bytes():
+    text = re.sub(r"\s+", " ", render(analysis(DROPPED)))
+    for fact in (
+        "POST /v1.41/containers/ab12/attach?stream=1&stdout=1 → 101; stdout 29 bytes",
+        "no data for 601.0 s (10 min 1 s), from packet 4 to packet 5 (data)",
+        "client sent no probe in 601.0 s (10 min 1 s) of idle time; server sent no probe",
+        "TLS 1.2 TLS_RSA_WITH_AES_256_CBC_SHA; decrypted with runner-1/server-key.pem",
+        "GCP VPC",
+        "│ result │ oops",
+        "to do",
+    ):
+        assert fact in text
+
+
+def test_each_remedy_is_printed_once():
+    text = re.sub(r"\s+", " ", render(analysis(DROPPED)))
+    assert 1 == text.count("Let one side send TCP keepalive probes")
+
+
+def test_container_output_cannot_act_on_the_terminal():
+    hostile = connection(dropped_tcp(), exchanges=(attach(lost=lost_output(b"\x1b]0;owned\x07\r[bold]x[/bold]\n"), target="/a\x1b[2J"),))
+    text = render(analysis(hostile), colour=False)
+    assert not [character for character in text if ord(character) < 32 and character != "\n"]
+    assert "[bold]x[/bold]" in text
+
+
+def test_colour_only_where_asked_for():
+    assert "\x1b[" in render(analysis(DROPPED), colour=True)
+    assert "\x1b[" not in render(analysis(DROPPED))
+
+
+def test_healthy_connections_take_a_line_each():
+    text = render(analysis(connection(), connection(tcp(id=1))))
+    assert "No fault found on 2 connections." in text
+    assert 2 == sum("10.0.0.1:40000 → 10.0.0.2:2376" in line for line in text.splitlines())
+
+
+def test_many_connections_are_cut_and_the_cut_is_said():
+    text = render(analysis(*(connection(tcp(id=number)) for number in range(50))))
+    assert "and 30 more" in text
+
+
+def test_reason_and_remedy_stand_beside_what_was_not_decrypted():
+    closed = connection(tls=tls(status="encrypted", reason="forward-secrecy", detail="TLS 1.3 always uses an ephemeral key exchange."))
+    text = re.sub(r"\s+", " ", render(analysis(closed)))
+    assert "not decrypted (forward-secrecy). TLS 1.3 always uses an ephemeral key exchange." in text
+    assert "Two ways out" in text
+
+
+def test_what_was_not_analysed_is_counted():
+    from dataclasses import replace
+
+    result = replace(analysis(connection()), capture=capture(other_packets=3, truncated_file=True))
+    text = render(result)
+    assert "3 packets not TCP" in text
+    assert "ends in the middle of a packet" in text

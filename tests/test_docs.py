@@ -1,0 +1,44 @@
+"""Documentation agrees with the program."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+from captool.cli.main import COMMANDS, cli
+from captool.findings.finding import CODES
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def test_every_finding_has_a_section():
+    sections = re.findall(r"^## (\S+)$", (ROOT / "docs/findings.md").read_text(), re.MULTILINE)
+    assert list(CODES) == sections
+
+
+def test_middlebox_page_is_what_the_catalogue_says():
+    script = runpy.run_path(str(ROOT / "scripts/middlebox_page.py"))
+    assert script["page"]() == (ROOT / "docs/middleboxes.md").read_text()
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)
+def test_links_within_the_repository_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)
+def test_commands_in_examples_exist_with_their_options(page):
+    for line in re.findall(r"^(?:    |\$ )(?:sudo )?(captool [^#\n]*)", page.read_text(), re.MULTILINE):
+        words = shlex.split(line.split("|")[0].split(">")[0])[1:]
+        if words[0].startswith("-"):
+            continue
+        assert words[0] in COMMANDS, line
+        command = cli.get_command(None, words[0])
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        for word in words[1:]:
+            if re.match(r"--?[a-zA-Z]", word):
+                assert word.partition("=")[0] in known, line

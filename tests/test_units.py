@@ -1,0 +1,23 @@
+"""Durations and sizes for people."""
+
+import pytest
+
+from captool.units import counted, seconds, size
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "text"),
+    [(0, "0 s"), (35_000_000, "35 ms"), (1_500_000, "1.5 ms"), (24_950_000_000, "24.95 s"), (601_200_000_000, "601.2 s (10 min 1 s)"),
+     (86_400_000_000_000, "86400.0 s (1 d)")],
+)  # fmt: skip
+def test_seconds_are_readable_at_every_scale(duration_ns, text):
+    assert text == seconds(duration_ns)
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 byte"), (162, "162 bytes"), (18001, "18.0 kB"), (1_700_000_000, "1.7 GB")])
+def test_sizes_use_decimal_units(count, text):
+    assert text == size(count)
+
+
+def test_counted_agrees_with_its_noun():
+    assert ("1 packet", "2 packets", "1,000 packets") == (counted(1, "packet"), counted(2, "packet"), counted(1000, "packet"))
