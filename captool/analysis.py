@@ -7,7 +7,7 @@ connections that somebody still wants to read.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captool.capture.reader import CaptureReader
@@ -53,7 +53,7 @@ class Analysis:
 
 def analyze(
     paths: Paths,
-    keys: Paths = (),
+    keys: Paths | KeyRing = (),
     *,
     network: str | None = None,
     idle_timeout_ns: int | None = None,
@@ -63,7 +63,7 @@ def analyze(
     """Explain the connections of a capture.
 
     `paths` is a capture file or several that together are one capture (a rotated set); `keys` are directories, PEM files or key
-    logs. `network` is an id of the middlebox catalogue and `idle_timeout_ns` a timeout in nanoseconds: gaps are judged by them, or
+    logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the middlebox catalogue and `idle_timeout_ns` a timeout in nanoseconds: gaps are judged by them, or
     by the whole catalogue when neither is given. `ports` keeps only connections to these server ports. `progress(done, total)` is
     called with bytes of the capture.
 
@@ -72,8 +72,7 @@ def analyze(
     catalogue = load_catalogue()
     settings = Settings(idle_timeout_ns, network, tuple(ports) or DOCKER_PORTS)
     chosen = chosen_timeouts(settings, catalogue)
-    key_paths = _paths(keys)
-    ring = load_keys(key_paths) if key_paths else KeyRing()
+    ring = _ring(keys)
     window_ns = min((entry.timeout_ns for entry in chosen), default=KEEPALIVE_WINDOW_NS)
     tracker = Tracker(service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns)
     with CaptureReader(_paths(paths)) as capture:
@@ -82,7 +81,9 @@ def analyze(
         summary = capture.summary(decoder, tracker)
     if not connections:
         raise NothingMatchedError(_nothing(summary, ports))
-    tables = Tables(summary, settings, connections, catalogue, keys_given=bool(key_paths))
+    tables = Tables(
+        summary, settings, connections, catalogue, keys_given=bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
+    )
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings))
@@ -123,6 +124,14 @@ def _closed(tracker: Tracker, conversations: dict[int, Conversation], ring: KeyR
         conversation = conversations.pop(tcp.id, None)
         tls, exchanges = conversation.finish(tcp) if conversation else (None, ())
         yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges)
+
+
+def _ring(keys: Paths | KeyRing) -> KeyRing:
+    """The key material; a caller's own ring is copied, because secrets inside the capture are added to it."""
+    if isinstance(keys, KeyRing):
+        return replace(keys, session_secrets=dict(keys.session_secrets), premaster_secrets=dict(keys.premaster_secrets))
+    paths = _paths(keys)
+    return load_keys(paths) if paths else KeyRing()
 
 
 def _paths(paths: Paths) -> list[Path]:
