@@ -63,9 +63,9 @@ def analyze(
     """Explain the connections of a capture.
 
     `paths` is a capture file or several that together are one capture (a rotated set); `keys` are directories, PEM files or key
-    logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the middlebox catalogue and `idle_timeout_ns` a timeout in nanoseconds: gaps are judged by them, or
-    by the whole catalogue when neither is given. `ports` keeps only connections to these server ports. `progress(done, total)` is
-    called with bytes of the capture.
+    logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the middlebox catalogue and `idle_timeout_ns`
+    a timeout in nanoseconds: gaps are judged by them, or by the whole catalogue when neither is given. `ports` keeps only
+    connections to these server ports. `progress(done, total)` is called with bytes of the capture.
 
     Raises CaptureError, KeyMaterialError, UsageError and NothingMatchedError (no TCP connection at all, or none to `ports`).
     """
