@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ def harvest(sources: Sequence[Path], destination: Path, now_ns: int) -> HarvestR
             generations += [_keep(machine, destination, now_ns) for machine in usable]
             _write_index(destination, now_ns)
     except OSError as error:
+        _remove_empty(destination)
         raise UsageError(f"{destination}: cannot keep the keys there: {(error.strerror or str(error)).lower()}") from None
     return HarvestReport(destination, tuple(generations), tuple(problems))
 
@@ -98,6 +99,13 @@ def _locked(destination: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _remove_empty(destination: Path) -> None:
+    """Directories that were made for generations that then could not be written."""
+    for folder in [*destination.glob("machines/*"), destination / "machines", destination]:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _keep(machine: StoredMachine, destination: Path, now_ns: int) -> Generation:

@@ -42,7 +42,8 @@ HARMLESS_DRIVER: Final = frozenset({
     "UseInternalIP", "UseInternalIPOnly", "PrivateIPOnly", "UsePrivateIP", "Preemptible",
 })  # fmt: skip
 HARMLESS_AUTH: Final = frozenset({
-    "CertDir", "CaCertPath", "ClientCertPath", "ClientKeyPath", "ServerCertPath", "ServerKeyPath", "ServerCertSANs", "ServerName", "StorePath",
+    "CertDir", "CaCertPath", "ClientCertPath", "ClientKeyPath", "ServerCertPath", "ServerKeyPath",
+    "ServerCertSANs", "ServerName", "StorePath",
 })  # fmt: skip
 HARMLESS_ENGINE: Final = frozenset({"TlsVerify", "StorageDriver"})
 

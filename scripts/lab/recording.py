@@ -1,17 +1,23 @@
-"""Packets of one namespace, recorded while a block runs."""
+"""Packets of one namespace, recorded by captool itself while a block runs."""
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from network import INTERFACE
 from processes import started, wait_until
 
+REPOSITORY = Path(__file__).parents[2]
+
 
 @contextlib.contextmanager
-def recording(trace: Path, namespace: str, log: Path) -> Iterator[None]:
-    """Record port 2376 on the namespace's interface; on leaving, stop and keep the trace."""
-    command = ["tcpdump", "-i", INTERFACE, "-n", "-U", "--immediate-mode", "-s", "262144", "-Z", "root", "-w", trace, "tcp port 2376"]
-    with started(command, log=log, namespace=namespace) as process:
-        wait_until("the recorder", lambda: "listening on" in log.read_text(), alive=process, log=log)
+def recording(trace: Path, namespace: str, machines: Path, log: Path) -> Iterator[None]:
+    """Record port 2376 on the namespace's interface; on leaving, stop and keep the trace, its manifest and the machine's keys."""
+    command = [sys.executable, "-m", "captool.cli.main", "record", "-i", INTERFACE, "-w", trace, "--machines", machines]
+    # the captool that is installed, if it is; else the one that this lab belongs to
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(REPOSITORY))))}
+    with started(command, log=log, namespace=namespace, env=environment) as process:
+        wait_until("the recorder", lambda: "recording on" in log.read_text(), alive=process, log=log)
         yield

@@ -63,7 +63,7 @@ def play(scenario: Scenario, directory: Path, output: Path) -> dict[str, object]
         with contextlib.ExitStack() as recorders:
             for side in scenario.sides:
                 trace = directory / f"{side}.pcap"
-                recorders.enter_context(recording(trace, getattr(names, side), directory / f"{side}.log"))
+                recorders.enter_context(recording(trace, getattr(names, side), machine.parent, directory / f"{side}.log"))
             client = (
                 _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine, stage)
             )

@@ -1,0 +1,113 @@
+"""tcpdump: where it is, how it is called, and what its messages mean."""
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from captool.errors import CaptoolError, MissingToolError, UsageError
+
+SNAP_LENGTH: Final = 262144  # the largest that libpcap takes; a record cut short cannot be decrypted
+KERNEL_BUFFER_KIB: Final = 16384
+# root's directories, which an ordinary user's PATH does not name
+SYSTEM_DIRECTORIES: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+LISTENING: Final = re.compile(r"listening on (.+?), link-type (\S+)")
+_COUNTER: Final = re.compile(r"^(\d+) packets? (captured|received by filter|dropped by kernel|dropped by interface)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What `tcpdump --version` says; None where it says nothing."""
+
+    tcpdump: str | None
+    libpcap: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What tcpdump counted, None where it died before it could say. Received minus captured were never handed over."""
+
+    captured: int | None = None
+    received_by_filter: int | None = None
+    dropped_by_kernel: int | None = None
+    dropped_by_interface: int | None = None
+
+
+def find_tcpdump() -> str:
+    """The program's path; raises MissingToolError."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_DIRECTORIES))
+    program = shutil.which("tcpdump", path=path)
+    if program is None:
+        raise MissingToolError("tcpdump is not installed; install it, for example: apt-get install tcpdump")
+    return program
+
+
+def versions(program: str) -> Versions:
+    """The versions of tcpdump and its libpcap, for the manifest."""
+    try:
+        done = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return Versions(None, None)
+    said = done.stdout + done.stderr
+    found = {name: match[1] for name in ("tcpdump", "libpcap") if (match := re.search(rf"{name} version (\S+)", said))}
+    return Versions(found.get("tcpdump"), found.get("libpcap"))
+
+
+def capture_filter(ports: tuple[int, ...], hosts: tuple[str, ...], expression: str) -> str:
+    """The pcap-filter: any of the ports and any of the hosts and the expression."""
+    parts = []
+    if ports:
+        parts.append(_any_of(f"tcp port {port}" for port in ports))
+    if hosts:
+        parts.append(_any_of(f"host {host}" for host in hosts))
+    if expression:
+        parts.append(f"({expression})" if parts else expression)
+    return " and ".join(parts)
+
+
+def arguments(program: str, interface: str, expression: str, count: int | None) -> list[str]:
+    """The command line. The trace goes to standard output, so that captool creates the file and no privilege is in the way.
+
+    Immediate mode and -U hand every packet over as it arrives: nothing waits in a buffer when the recording stops.
+    """
+    words = [program, "-i", interface, "-n", "-U", "--immediate-mode", "-s", str(SNAP_LENGTH), "-B", str(KERNEL_BUFFER_KIB), "-w", "-"]
+    if count is not None:
+        words += ["-c", str(count)]
+    if os.geteuid() == 0:
+        # Debian's tcpdump would become another user, which fails in containers that have no such user or may not change it.
+        words += ["-Z", pwd.getpwuid(0).pw_name]
+    return [*words, "--", expression] if expression else words
+
+
+def counters(messages: str) -> Counters:
+    """The counts that tcpdump prints when it ends."""
+    found = {what.replace(" ", "_"): int(number) for number, what in _COUNTER.findall(messages)}
+    return Counters(**found)
+
+
+def failure(messages: str, interface: str, expression: str) -> CaptoolError:
+    """What tcpdump's messages mean for the user, and what to do about it."""
+    lines = [line.removeprefix("tcpdump: ") for line in messages.splitlines() if line.strip() and not line.startswith("tcpdump: verbose")]
+    said = " ".join(lines) or "it said nothing"
+    if "ermission" in said or "not permitted" in said:
+        return MissingToolError(
+            f"not allowed to record on {interface}; run captool as root, or let tcpdump do it: setcap cap_net_raw,cap_net_admin=eip TCPDUMP"
+        )
+    if re.search(r"No such device|doesn't exist|not found|Invalid adapter index", said):
+        existing = ", ".join([*(name for _, name in socket.if_nameindex()), "any"])
+        return UsageError(f"there is no interface {interface}; existing ones: {existing}")
+    if re.search(r"filter expression|syntax error|expression rejected|unknown host|aid qualifier|illegal token|unknown port", said):
+        return UsageError(f"tcpdump does not understand the filter {expression!r}: {said}; see man 7 pcap-filter")
+    if "is not up" in said or "Network is down" in said:
+        return UsageError(f"interface {interface} is down; bring it up: ip link set {interface} up")
+    return MissingToolError(f"tcpdump ended: {said}")
+
+
+def _any_of(words: Iterable[str]) -> str:
+    each = list(words)
+    return each[0] if len(each) == 1 else f"({' or '.join(each)})"
