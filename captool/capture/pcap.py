@@ -1,0 +1,50 @@
+"""The pcap file format: its header, in all byte orders and time units (libpcap: pcap-savefile, sf-pcap.c)."""
+
+import struct
+from typing import Final
+
+from captool.capture import frames as records
+from captool.capture.frames import Frames
+
+HEADER_LENGTH: Final = 24
+
+# First four bytes -> byte order, unit of the timestamp's fraction, length of a record header.
+MAGICS: Final = {
+    bytes.fromhex("a1b2c3d4"): (">", 1000, 16),
+    bytes.fromhex("d4c3b2a1"): ("<", 1000, 16),
+    bytes.fromhex("a1b23c4d"): (">", 1, 16),
+    bytes.fromhex("4d3cb2a1"): ("<", 1, 16),
+    bytes.fromhex("a1b2cd34"): (">", 1000, 24),  # Kuznetzov's modified format: interface, protocol, packet type
+    bytes.fromhex("34cdb2a1"): ("<", 1000, 24),
+}
+
+# tcpdump's own ceiling is 262144; bus captures write more. What claims more than this is not a record header.
+MAX_CAPTURED: Final = 16 << 20
+
+
+class PcapFile:
+    """One pcap file: what its header says, and the walk over its records."""
+
+    format = "pcap"
+
+    def __init__(self, header: bytes) -> None:
+        self.order, self.fraction_ns, self.record_header = MAGICS[header[:4]]
+        _, _, _, _, self.snap_length, link_type = struct.unpack(self.order + "HHiIII", header[4:HEADER_LENGTH])
+        self.link_type: int = link_type & 0xFFFF  # the upper half describes the frame check sequence
+        self.packets = 0
+        self.dropped_packets: int | None = None
+        self.fault = f"a record claims more than {MAX_CAPTURED} bytes"
+
+    @property
+    def link_types(self) -> dict[int, int]:
+        """Packets seen of each link type."""
+        return {self.link_type: self.packets}
+
+    def walk(self, frames: Frames, start: int, end: int) -> tuple[int, int]:
+        """Fill the columns from `frames.buffer[start:end]`; see `frames.walk_pcap` for the result."""
+        before = frames.count
+        position, needed = records.walk_pcap(
+            frames, start, end, self.order == ">", self.fraction_ns, self.record_header, self.link_type, MAX_CAPTURED
+        )
+        self.packets += frames.count - before
+        return position, needed

@@ -1,0 +1,316 @@
+"""Capture files -> chunks of packets: opens, recognises, orders the files of a set, and says what could not be read.
+
+One buffer is filled again and again with `readinto` (quicker than mapping the file: no page faults), so memory does not
+depend on the length of a capture. A file that ends in the middle of a packet, or goes wrong, gives all packets before that.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from captool.capture import linktype
+from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
+from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
+from captool.capture.pcapng import PcapngFile
+from captool.capture.summary import CaptureSummary
+from captool.errors import CaptureError
+
+CHUNK: Final = 1 << 20
+SPARE: Final = 1 << 18
+ROWS: Final = 16384
+
+SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
+GZIP: Final = b"\x1f\x8b"
+ZSTD: Final = b"\x28\xb5\x2f\xfd"
+FOREIGN: Final = {
+    b"snoop\0": "a snoop file",
+    b"\x1f\x9d": "a file made by compress",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"iptrace ": "an AIX iptrace file",
+    b"PK\x03\x04": "a zip archive",
+    b"\x7fELF": "a program",
+    b"-----BEGIN": "a PEM file",
+}
+
+
+class DecoderCounts(Protocol):
+    """What the summary needs to know of the decoder."""
+
+    tcp_packets: int
+    other_packets: int
+    undecodable_packets: int
+    snapped_packets: int
+    bytes: int
+    start_ns: int
+    end_ns: int
+
+    def notes(self) -> list[str]:
+        """Sentences about packets that could not be used."""
+        ...
+
+
+class TrackerCounts(Protocol):
+    """What the summary needs to know of the tracker."""
+
+    duplicate_packets: int
+
+    def notes(self) -> list[str]:
+        """Sentences about limits that were reached."""
+        ...
+
+
+class CaptureReader:
+    """The packets of one capture that lies in one file or several (a rotated set), in order of time of their first packets.
+
+    Raises CaptureError, on entry or while reading, for a file that is missing, unreadable, empty, a directory or of a
+    format that is not known, and for a capture all of whose packets have a link type that is not decoded.
+    """
+
+    def __init__(self, paths: Iterable[Path | str], chunk_size: int = CHUNK) -> None:
+        self.paths = [Path(path) for path in paths]
+        self.chunk_size = chunk_size
+        self.bytes_read = 0
+        self.total_bytes = 0
+        self.packets = 0
+        self.truncated_file = False
+        self._notes: list[str] = []
+        self._formats: list[str] = []
+        self._link_types: dict[int, int] = {}
+        self._dropped: int | None = None
+        self._secrets: list[tuple[str, bytes]] = []
+        self._stream: Any = None
+
+    def __enter__(self) -> Self:
+        if not self.paths:
+            raise CaptureError("no capture file was named; give at least one")
+        starts = []
+        for path in self.paths:
+            starts.append(self._check(path))
+        if len(self.paths) > 1:
+            # Files without a packet keep their place beside the file before them: they matter only for their secrets.
+            order = sorted(range(len(starts)), key=lambda i: (starts[i] is None, starts[i] or 0))
+            self.paths = [self.paths[i] for i in order]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def chunks(self) -> Iterator[Frames]:
+        """All packets, chunk by chunk; each chunk is valid until the next one is asked for."""
+        buffer = bytearray(self.chunk_size + SPARE)
+        frames = Frames(buffer, self.chunk_size, ROWS)
+        for path in self.paths:
+            yield from self._file_chunks(path, frames)
+        decoded = [number for number in self._link_types if number in linktype.DECODED]
+        if self.packets and not decoded:
+            names = ", ".join(linktype.name(number) for number in sorted(self._link_types))
+            raise CaptureError(
+                f"{self.paths[0]}: all packets have the link type {names}, which captool does not decode; "
+                "record on an Ethernet, cooked (-i any), loopback or tunnel interface"
+            )
+
+    def take_secrets(self) -> list[tuple[str, bytes]]:
+        """Key logs found in the files since the last call, each with its origin."""
+        taken, self._secrets = self._secrets, []
+        return taken
+
+    def summary(self, decoder: DecoderCounts, tracker: TrackerCounts) -> CaptureSummary:
+        """What the capture was, once all chunks went through `decoder` and `tracker`."""
+        return CaptureSummary(
+            files=tuple(str(path) for path in self.paths),
+            format=", ".join(dict.fromkeys(self._formats)),
+            link_types=tuple(linktype.name(number) for number in sorted(self._link_types)),
+            packets=self.packets,
+            bytes=decoder.bytes,
+            start_ns=decoder.start_ns if self.packets else None,
+            end_ns=decoder.end_ns if self.packets else None,
+            truncated_file=self.truncated_file,
+            snapped_packets=decoder.snapped_packets,
+            duplicate_packets=tracker.duplicate_packets,
+            dropped_packets=self._dropped,
+            tcp_packets=decoder.tcp_packets,
+            other_packets=decoder.other_packets,
+            undecodable_packets=decoder.undecodable_packets,
+            notes=(*self._notes, *decoder.notes(), *tracker.notes()),
+        )
+
+    def _check(self, path: Path) -> int | None:
+        """Raise CaptureError if `path` is no capture; else the time of its first packet where the order matters."""
+        try:
+            if path.is_dir():
+                raise CaptureError(f"{path}: is a directory; name the capture files in it")
+            self.total_bytes += path.stat().st_size
+        except OSError as error:
+            raise unreadable(path, error) from error
+        frames = Frames(bytearray(CHUNK), CHUNK, 1)
+        stream = None
+        try:
+            stream = open_stream(path)
+            fill = read_up_to(stream, frames.buffer, 0, HEADER_LENGTH if len(self.paths) == 1 else CHUNK)
+            file, position = recognise(path, frames.buffer, fill)
+            if len(self.paths) == 1:
+                return None
+            file.walk(frames, position, fill)
+        except (OSError, EOFError, zlib.error) as error:
+            raise unreadable(path, error) from error
+        finally:
+            if stream is not None:
+                stream.close()
+        return frames.ts_ns[0] if frames.count else None
+
+    def _file_chunks(self, path: Path, frames: Frames) -> Iterator[Frames]:
+        try:
+            stream = self._stream = open_stream(path)
+            fill = read_up_to(stream, frames.buffer, 0, frames.spare)
+        except (OSError, EOFError, zlib.error) as error:
+            raise unreadable(path, error) from error
+        file, position = recognise(path, frames.buffer, fill)
+        self._formats.append(file.format)
+        reader_offset = self.bytes_read
+        before = 0  # bytes of the file that were moved out of the buffer
+        ended = fill < frames.spare
+        while True:
+            frames.count = 0
+            position, needed = file.walk(frames, position, fill)
+            self._take_blocks(path, file)
+            if frames.count:
+                frames.first_packet = self.packets + 1
+                self.packets += frames.count
+                self.bytes_read = reader_offset + raw_position(stream)
+                yield frames
+            if needed == COLUMNS_FULL:
+                continue
+            if needed == CORRUPT:
+                self.truncated_file = True
+                self._notes.append(
+                    f"{path}: damaged at byte {before + position} ({file.fault}); "
+                    f"the {self.packets} packets before it were read"
+                )
+                break
+            if ended:
+                if position < fill or needed == 1:
+                    self.truncated_file = True
+                    self._notes.append(
+                        f"{path}: ends in the middle of a packet or block (the last whole one ends at byte {before + position}, "
+                        f"the file at {before + fill})"
+                    )
+                break
+            rest = fill - position
+            frames.buffer[:rest] = frames.buffer[position:fill]
+            before += position
+            position, fill = 0, rest
+            if needed > frames.spare:
+                grow(frames, needed)
+            try:
+                got = read_up_to(stream, frames.buffer, fill, frames.spare)
+            except (OSError, EOFError, zlib.error) as error:
+                self.truncated_file = True
+                self._notes.append(f"{path}: cannot be read beyond byte {before + fill} ({reason(error)})")
+                break
+            ended = got < frames.spare
+            fill = got
+        self._take_blocks(path, file)
+        for number, packets in file.link_types.items():
+            self._link_types[number] = self._link_types.get(number, 0) + packets
+        if file.dropped_packets is not None:
+            self._dropped = (self._dropped or 0) + file.dropped_packets
+        stream.close()
+        self._stream = None
+        self.bytes_read = reader_offset + path.stat().st_size
+
+    def _take_blocks(self, path: Path, file: PcapFile | PcapngFile) -> None:
+        if isinstance(file, PcapngFile) and file.secrets:
+            self._secrets.extend((str(path), text) for text in file.secrets)
+            file.secrets.clear()
+
+
+def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | PcapngFile, int]:
+    """The format of a file by its first bytes, and where its records begin; raises CaptureError for any other file."""
+    if fill == 0:
+        raise CaptureError(f"{path}: is empty; nothing was recorded (did tcpdump start, and was it stopped with SIGINT?)")
+    magic = bytes(buffer[:4])
+    if magic == SECTION_HEADER_BYTES:
+        return PcapngFile(), 0
+    if magic in MAGICS:
+        if fill < HEADER_LENGTH:
+            raise CaptureError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
+        return PcapFile(bytes(buffer[:HEADER_LENGTH])), HEADER_LENGTH
+    head = bytes(buffer[: min(fill, 64)])
+    for begin, what in FOREIGN.items():
+        if head.startswith(begin):
+            break
+    else:
+        text = all(byte in b"\t\n\r\f" or 0x20 <= byte for byte in head) and b"\x7f" not in head
+        what = "a text file" if text else f"of an unknown format (it begins with {head[:4].hex(' ')})"
+    raise CaptureError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
+
+
+def open_stream(path: Path) -> Any:
+    """The file's bytes as a raw stream, expanded where it is compressed (by content, not by name)."""
+    file = io.FileIO(path)
+    magic = file.read(4) or b""
+    file.seek(0)
+    if magic.startswith(GZIP):
+        return gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb")
+    if magic == ZSTD:
+        try:
+            import zstandard
+        except ImportError as error:
+            raise CaptureError(f"{path}: is compressed with zstd; expand it first with: unzstd {path}") from error
+        return zstandard.ZstdDecompressor().stream_reader(file, closefd=True)
+    return file
+
+
+def read_up_to(stream: Any, buffer: bytearray, start: int, end: int) -> int:
+    """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file."""
+    view = memoryview(buffer)
+    try:
+        while start < end:
+            got = stream.readinto(view[start:end])
+            if not got:
+                break
+            start += got
+    finally:
+        view.release()
+    return start
+
+
+def raw_position(stream: Any) -> int:
+    """How far the file itself was read, whatever it expands to."""
+    if isinstance(stream, gzip.GzipFile):
+        stream = stream.fileobj
+    try:
+        return int(stream.tell())
+    except (OSError, AttributeError):
+        return 0
+
+
+def grow(frames: Frames, needed: int) -> None:
+    """Make room for a record larger than the buffer; the walkers bound `needed`."""
+    larger = bytearray(needed + SPARE)
+    larger[: len(frames.buffer)] = frames.buffer
+    frames.buffer = larger
+    frames.spare = needed
+
+
+def reason(error: Exception) -> str:
+    """The reason inside an error, in words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def unreadable(path: Path, error: Exception) -> CaptureError:
+    """The CaptureError for a file that cannot be opened or read."""
+    if isinstance(error, FileNotFoundError):
+        return CaptureError(f"{path}: no such file; check the path")
+    if isinstance(error, PermissionError):
+        return CaptureError(f"{path}: permission denied; make the file readable for this user")
+    return CaptureError(f"{path}: cannot be read ({reason(error)}); copy the file again or record again")
