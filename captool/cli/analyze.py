@@ -12,7 +12,6 @@ import click
 
 from captool.cli.options import Duration
 from captool.errors import NothingMatchedError, UsageError
-from captool.findings.finding import CODES, SEVERITIES
 
 if TYPE_CHECKING:
     from captool.analysis import Analysis, Progress
@@ -90,6 +89,8 @@ def analyze(
 
 def fail_on_codes(text: str | None) -> frozenset[str]:
     """The severities and codes that `--fail-on` names; a severity stands for itself and everything graver. Raises UsageError."""
+    from captool.findings.finding import CODES, SEVERITIES
+
     names = [name.strip() for name in text.split(",")] if text else []
     for name in names:
         if name not in CODES and name not in SEVERITIES:
