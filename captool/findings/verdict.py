@@ -51,7 +51,7 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...]) -> str:
     lost = [exchange.stream.lost for exchange in connection.exchanges if exchange.stream and exchange.stream.lost]
     if lost:
         total = sum(part.stdout_bytes + part.stderr_bytes for part in lost)
-        return f"{sentence}: {size(total)} of container output never reached the client."
+        return f"{sentence}: at least {size(total)} of container output never reached the client."
     return f"{sentence}: {size(int(str(drop.evidence['unacknowledged_bytes'])))} of data were never acknowledged."
 
 

@@ -20,8 +20,8 @@ def test_silent_drop_is_explained_in_words(captool, dropped):
     assert 0 == run.code
     assert "was dropped silently after 601." in run.out
     assert "/attach" in run.out
-    assert "GCP VPC" in run.out
-    assert "Job succeeded" in run.out
+    assert "Google Cloud VPC firewall (600 s" in run.out
+    assert "ok 1 - parser" in run.out
     assert "" == run.err
 
 

@@ -22,7 +22,7 @@ def test_evidence_names_request_idle_time_probes_and_lost_bytes():
         "no data for 601.0 s (10 min 1 s), from packet 4 to packet 5 (data)",
         "client sent no probe in 601.0 s (10 min 1 s) of idle time; server sent no probe",
         "TLS 1.2 TLS_RSA_WITH_AES_256_CBC_SHA; decrypted with runner-1/server-key.pem",
-        "GCP VPC",
+        "Google Cloud VPC firewall (600 s, exceeded by 1.00 s)",
         "│ result │ oops",
         "to do",
     ):
