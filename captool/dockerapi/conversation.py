@@ -8,8 +8,9 @@ from captool.dockerapi.arrival import OutputArrival
 from captool.dockerapi.endpoints import OUTPUT, hijacks, identify
 from captool.dockerapi.exchange import ContainerStream, DockerExchange
 from captool.dockerapi.stdcopy import Payload, StdcopyReader
-from captool.http.conversation import HttpConversation, StreamData
+from captool.http.conversation import HttpConversation
 from captool.http.exchange import HttpExchange
+from captool.http.pieces import StreamData
 
 # Streams of exchanges that are not kept any more are dropped when there are more than this.
 MAX_STREAMS: Final = 1024

@@ -7,9 +7,8 @@ ends, or that raises, explains nothing.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import h11
 
@@ -17,38 +16,20 @@ from captool.direction import Direction, Moment
 from captool.http.exchange import HttpExchange
 from captool.http.headers import MAX_TARGET, kept_fields, shortened
 from captool.http.message import (
-    HTTP2_PREFACE,
     SWITCHING_PROTOCOLS,
+    RequestStart,
     events,
     has_length,
-    may_start_request,
     proposes_upgrade,
     request_reader,
     response_reader,
 )
+from captool.http.pieces import HeldPieces, Piece, StreamData
 from captool.http.progress import ExchangeInProgress, KeptExchanges
 
 # h11 copies what is left behind a message; short slices keep a long piece with many small messages linear.
 SLICE: Final = 1 << 16
 MAX_UNANSWERED: Final = 1024
-MAX_HELD_BYTES: Final = 1 << 20
-MAX_HELD_PIECES: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class StreamData:
-    """Bytes of a hijacked stream (`hijacked`) or of a response's body (`body`) of exchange number `exchange` (from 0).
-
-    `stream_end` is the offset in the TCP stream of its direction that the receiver must acknowledge for these bytes to have
-    arrived: the end of the piece that brought them, which can lie behind their own end.
-    """
-
-    exchange: int
-    direction: Direction
-    data: bytes
-    moment: Moment
-    stream_end: int
-    kind: Literal["hijacked", "body"]
 
 
 class Following(Enum):
@@ -58,12 +39,6 @@ class Following(Enum):
     UNDECIDED = "kept until the response says whether the connection stays HTTP"
     STREAM = "bytes of a hijacked stream"
     LEFT = "not followed any more"
-
-
-class _Piece(NamedTuple):
-    data: bytes
-    moment: Moment
-    stream_end: int
 
 
 class HttpConversation:
@@ -86,22 +61,20 @@ class HttpConversation:
         self._stream: ExchangeInProgress | None = None
         self._unanswered: deque[ExchangeInProgress] = deque()
         self._request: ExchangeInProgress | None = None
-        self._request_start: Moment | None = None
-        self._request_head = b""
+        self._request_moment: Moment | None = None
+        self._request_start = RequestStart()
         self._request_reader = request_reader()
         self._may_leave_http = False
         self._undecided: ExchangeInProgress | None = None
-        self._held: deque[_Piece] = deque()
-        self._held_bytes = 0
-        self._early: deque[_Piece] = deque()
-        self._early_bytes = 0
+        self._held = HeldPieces()
+        self._early = HeldPieces()
         self._greeting = b""
         self._response_reader: h11.Connection | None = None
 
     @property
     def not_http(self) -> bool:
         """Whether the first bytes were not HTTP, as in a capture that begins in the middle of a stream."""
-        return self._strange and not self._kept.count
+        return self._strange and not (self._kept.count or self.http2)
 
     @property
     def exchange_count(self) -> int:
@@ -132,13 +105,13 @@ class HttpConversation:
         if following is Following.LEFT or not data:
             return []
         if following is Following.STREAM:
-            return [self._stream_data(direction, _Piece(data, moment, stream_end))]
+            return [self._stream_data(direction, Piece(data, moment, stream_end))]
         found: list[StreamData] = []
         read = self._read_responses if direction else self._read_requests
         for start in range(0, len(data), SLICE):
             part = data if len(data) <= SLICE else data[start : start + SLICE]
             try:
-                read(_Piece(part, moment, stream_end), found)
+                read(Piece(part, moment, stream_end), found)
                 self._catch_up(found)
             except h11.ProtocolError as refusal:
                 self._refuse(direction, refusal)
@@ -159,7 +132,7 @@ class HttpConversation:
             last.complete = True
         self._following = [Following.LEFT, Following.LEFT]
 
-    def _read_requests(self, piece: _Piece, found: list[StreamData]) -> None:
+    def _read_requests(self, piece: Piece, found: list[StreamData]) -> None:
         data = piece.data
         while data:
             following = self._following[Direction.TO_SERVER]
@@ -167,33 +140,31 @@ class HttpConversation:
                 found.append(self._stream_data(Direction.TO_SERVER, piece._replace(data=data)))
                 return
             if following is Following.UNDECIDED:
-                self._hold(piece._replace(data=data))
+                if not self._held.add(piece._replace(data=data)):
+                    self._leave(Direction.TO_SERVER)
                 return
             if following is Following.LEFT or not (self._request or self._starts_request(data, piece.moment)):
                 return
             data = self._read_request(data, piece.moment)
 
     def _starts_request(self, data: bytes, moment: Moment) -> bool:
-        if self._request_start is None:
-            self._request_start = moment
-        if len(self._request_head) < 33:
-            self._request_head += data[: 33 - len(self._request_head)]
-        if self._request_head.startswith(HTTP2_PREFACE):
-            self.http2 = True
-        elif may_start_request(self._request_head):
+        if self._request_moment is None:
+            self._request_moment = moment
+        beginning = self._request_start.add(data)
+        if beginning == "request":
             return True
-        else:
-            self._strange = True
         self._leave(Direction.TO_SERVER)
-        if self.http2:
+        if beginning == "http2":
+            self.http2 = True
             self._leave(Direction.TO_CLIENT)
+        self._strange = True
         return False
 
     def _read_request(self, data: bytes, moment: Moment) -> bytes:
         """Read one request to its end; gives what follows it."""
         for event in events(self._request_reader, data):
             if isinstance(event, h11.Request):
-                self._begin_exchange(event, self._request_start or moment)
+                self._begin_exchange(event, self._request_moment or moment)
             elif isinstance(event, h11.Data) and self._request:
                 self._request.body_bytes[Direction.TO_SERVER] += len(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -219,8 +190,8 @@ class HttpConversation:
     def _end_request(self) -> None:
         exchange = self._request
         self._request = None
-        self._request_start = None
-        self._request_head = b""
+        self._request_moment = None
+        self._request_start = RequestStart()
         self._request_reader = request_reader()
         if self._stream:
             self._following[Direction.TO_SERVER] = Following.STREAM
@@ -231,13 +202,7 @@ class HttpConversation:
                 self._following[Direction.TO_SERVER] = Following.UNDECIDED
                 self._undecided = exchange
 
-    def _hold(self, piece: _Piece) -> None:
-        self._held_bytes += len(piece.data)
-        self._held.append(piece)
-        if self._held_bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD_PIECES:
-            self._leave(Direction.TO_SERVER)
-
-    def _read_responses(self, piece: _Piece, found: list[StreamData]) -> None:
+    def _read_responses(self, piece: Piece, found: list[StreamData]) -> None:
         data = piece.data
         while data:
             following = self._following[Direction.TO_CLIENT]
@@ -251,7 +216,7 @@ class HttpConversation:
                 return
             data = self._read_response(self._unanswered[0], piece._replace(data=data), found)
 
-    def _read_response(self, exchange: ExchangeInProgress, piece: _Piece, found: list[StreamData]) -> bytes:
+    def _read_response(self, exchange: ExchangeInProgress, piece: Piece, found: list[StreamData]) -> bytes:
         """Read one response, interim ones before it included, to its end; gives what follows it."""
         if self._response_reader is None:
             self._response_reader = response_reader(exchange.method)
@@ -273,7 +238,7 @@ class HttpConversation:
         return b""
 
     def _read_head(
-        self, exchange: ExchangeInProgress, head: h11.InformationalResponse | h11.Response, piece: _Piece, found: list[StreamData]
+        self, exchange: ExchangeInProgress, head: h11.InformationalResponse | h11.Response, piece: Piece, found: list[StreamData]
     ) -> bool:
         """Take note of a response's head; true when the connection stopped being HTTP with it."""
         final = isinstance(head, h11.Response)
@@ -297,6 +262,8 @@ class HttpConversation:
     def _hijack(self, exchange: ExchangeInProgress, how: Literal["upgrade", "raw"], found: list[StreamData]) -> None:
         exchange.hijack = how
         self._stream = exchange
+        for mistaken in list(self._unanswered)[1:]:
+            mistaken.response_followed = False
         self._unanswered.clear()
         self._undecided = None
         self._response_reader = None
@@ -306,14 +273,12 @@ class HttpConversation:
         # A request body that is still on its way comes before the client's part of the stream.
         if self._following[Direction.TO_SERVER] is not Following.LEFT and self._request is not exchange:
             self._following[Direction.TO_SERVER] = Following.STREAM
-            found.extend(self._stream_data(Direction.TO_SERVER, piece) for piece in self._held)
-        self._held.clear()
+            found.extend(self._stream_data(Direction.TO_SERVER, piece) for piece in self._held.take())
 
     def _stay_http(self, exchange: ExchangeInProgress, found: list[StreamData]) -> None:
         """The answer was an ordinary one: what the client sent meanwhile were requests, unless no response can follow."""
         self._undecided = None
-        held, self._held = self._held, deque()
-        self._held_bytes = 0
+        held = self._held.take()
         if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
             return
         if exchange.until_close:
@@ -326,29 +291,24 @@ class HttpConversation:
         except h11.ProtocolError as refusal:
             self._refuse(Direction.TO_SERVER, refusal)
 
-    def _unasked(self, piece: _Piece) -> None:
+    def _unasked(self, piece: Piece) -> None:
         """Data of a server that nobody asked: early by a slip of the capture, or the rest of something that began before it."""
-        if self._request_start is not None:
-            self._early_bytes += len(piece.data)
-            self._early.append(piece)
-            if self._early_bytes > SLICE:
-                self._leave(Direction.TO_CLIENT)
-        elif not self._kept.count:
+        if not self._kept.count and self._request_moment is None:
             self._greeting += piece.data[: 5 - len(self._greeting)]
             self._strange = self._strange or not b"HTTP/".startswith(self._greeting)
+        if self._following[Direction.TO_SERVER] is Following.LEFT or (self._request_moment is not None and not self._early.add(piece)):
+            self._leave(Direction.TO_CLIENT)
 
     def _catch_up(self, found: list[StreamData]) -> None:
         """Read what the server said before the request that it answers was seen."""
         if self._early and self._unanswered:
-            early, self._early = self._early, deque()
-            self._early_bytes = 0
             try:
-                for piece in early:
+                for piece in self._early.take():
                     self._read_responses(piece, found)
             except h11.ProtocolError as refusal:
                 self._refuse(Direction.TO_CLIENT, refusal)
 
-    def _stream_data(self, direction: Direction, piece: _Piece) -> StreamData:
+    def _stream_data(self, direction: Direction, piece: Piece) -> StreamData:
         exchange = self._stream
         number = -1
         if exchange is not None:
@@ -364,13 +324,13 @@ class HttpConversation:
     def _leave(self, direction: Direction) -> None:
         """Stop following a direction; the client's cannot be followed either where only the server's answer gives it a meaning."""
         self._following[direction] = Following.LEFT
+        self._early.take()
         if direction is Direction.TO_CLIENT:
             for exchange in [*self._unanswered, *([self._stream] if self._stream else [])]:
                 exchange.response_followed = False
             self._unanswered.clear()
             self._response_reader = None
-            self._early.clear()
             if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
                 return
         self._following[Direction.TO_SERVER] = Following.LEFT
-        self._held.clear()
+        self._held.take()

@@ -5,14 +5,18 @@ each message gets a reader of its own, and the response's reader is told only wh
 section 6.3: the method decides whether a body follows).
 """
 
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import h11
 
 # Go's server takes heads of 1 MiB and its client more (net/http DefaultMaxHeaderBytes); the sniffer must not be stricter.
 HEAD_LIMIT: Final = 1 << 20
 
+MAX_METHOD: Final = 32
+TAIL: Final = len(b" HTTP/1.1\r")
+_VERSION: Final = re.compile(rb" HTTP/[0-9]\.[0-9]\r?$")
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -52,7 +56,29 @@ def proposes_upgrade(request: h11.Request) -> bool:
     return request.method == b"CONNECT" or any(name == b"upgrade" for name, _ in request.headers)
 
 
-def may_start_request(head: bytes) -> bool:
-    """Whether these first bytes (up to 33 are looked at) can be those of a request: a method of letters, then a space."""
-    method, space, _ = head[:33].partition(b" ")
-    return method.isalpha() and (bool(space) or len(method) <= 32)
+class RequestStart:
+    """The first line of what should be a request, looked at before h11 sees its end (RFC 9112 section 3).
+
+    h11 speaks up only once a whole head is there; the stdin of an unseen stream may never look like one.
+    """
+
+    __slots__ = ("_head", "_tail", "_whole")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._tail = b""
+        self._whole = False
+
+    def add(self, data: bytes) -> Literal["request", "http2", "other"]:
+        """What these and the earlier bytes can be the start of."""
+        if self._whole:
+            return "request"
+        line, newline, _ = data.partition(b"\n")
+        self._head = (self._head + line[: MAX_METHOD + 1])[: MAX_METHOD + 1]
+        self._tail = (self._tail + line)[-TAIL:]
+        self._whole = bool(newline)
+        if self._head.startswith(HTTP2_PREFACE):
+            return "http2"
+        method, space, _ = self._head.partition(b" ")
+        fits = method.isalpha() and (space or len(method) <= MAX_METHOD) and (not newline or _VERSION.search(self._tail))
+        return "request" if fits else "other"
