@@ -188,11 +188,14 @@ def _read(path: Path, root: Path, problems: list[str]) -> bytes | None:
             return None
         # not blocking, so that a pipe under a key's name cannot hold the harvest up
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 problems.append(f"{path}: not an ordinary file")
                 return None
-            data = file.read(_MOST_BYTES + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(_MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         problems.append(f"{path}: {_reason(error)}")
         return None

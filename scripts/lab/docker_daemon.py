@@ -65,6 +65,8 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
         "--iptables=false",
         "--ip-forward=false",
         "--ip-masq=false",
+        "--shutdown-timeout",
+        "2",  # a job that is cut short has nothing to save
         "--cgroup-parent",
         cgroup,
         "--exec-opt",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+
 from processes import LabError, run
 
 FUNCTION = "crypto/tls.(*Config).writeKeyLog"
