@@ -14,8 +14,9 @@ MAX_SPANS: Final = 1024
 
 @dataclass(slots=True)
 class _Span:
-    """Output whose last byte needs an acknowledgement up to `stream_end`."""
+    """Output of one piece, or of neighbours joined: its first piece ended at `first_end`, its last one at `stream_end`."""
 
+    first_end: int
     stream_end: int
     first: Moment
     last: Moment
@@ -23,22 +24,30 @@ class _Span:
     stderr: int
     text: bytes
 
+    def join(self, later: "_Span") -> None:
+        self.stream_end = max(self.stream_end, later.stream_end)
+        self.last = later.last
+        self.stdout += later.stdout
+        self.stderr += later.stderr
+        if len(self.text) < TEXT:
+            self.text = (self.text + later.text)[:TEXT]
+
 
 class OutputArrival:
     """Counts output and keeps what the client has not acknowledged yet.
 
-    At most `MAX_SPANS` spans are kept: over that, neighbours are joined, so that with more than that many pieces on their way
-    a partial acknowledgement is judged in coarser steps (never in the client's favour: a span is lost unless it arrived whole).
+    At most `MAX_SPANS` spans are kept: with more pieces than that on their way neighbours are joined, all alike, so that an
+    acknowledgement is judged in coarser steps (never in the client's favour: a span is lost unless it arrived whole).
     """
 
-    __slots__ = ("_pending", "_reached", "last_output", "stderr_bytes", "stdout_bytes")
+    __slots__ = ("_pending", "_step", "last_output", "stderr_bytes", "stdout_bytes")
 
     def __init__(self) -> None:
         self.stdout_bytes = 0
         self.stderr_bytes = 0
         self.last_output: Moment | None = None
-        self._reached = 0
         self._pending: deque[_Span] = deque()
+        self._step = 0
 
     def sent(self, payload: Payload, moment: Moment, stream_end: int) -> None:
         """Output was seen on its way to the client."""
@@ -49,23 +58,28 @@ class OutputArrival:
         stdout = size if output == "stdout" else 0
         self.stdout_bytes += stdout
         self.stderr_bytes += size - stdout
-        newest = self._pending[-1] if self._pending else None
-        if newest is not None and newest.stream_end == stream_end:
-            newest.stdout += stdout
-            newest.stderr += size - stdout
-            newest.last = moment
-            if len(newest.text) < TEXT:
-                newest.text += data[: TEXT - len(newest.text)]
-            return
-        if len(self._pending) >= MAX_SPANS:
-            self._join_neighbours()
-        self._pending.append(_Span(stream_end, moment, moment, stdout, size - stdout, data[:TEXT]))
+        self._append(_Span(stream_end, stream_end, moment, moment, stdout, size - stdout, data[:TEXT]))
+        if len(self._pending) > MAX_SPANS:
+            spans = self._pending
+            reach = spans[-1].stream_end - spans[0].first_end
+            self._step = max(2 * self._step, reach // (MAX_SPANS // 2) + 1)
+            self._pending = deque()
+            for span in spans:
+                self._append(span)
+
+    def _append(self, span: _Span) -> None:
+        if self._pending and span.stream_end - self._pending[-1].first_end <= self._step:
+            self._pending[-1].join(span)
+        else:
+            self._pending.append(span)
 
     def acknowledge(self, acknowledged: int | None) -> None:
         """The client has acknowledged its direction up to this offset; None: its acknowledgements cannot be seen."""
         pending = self._pending
         while pending and (acknowledged is None or pending[0].stream_end <= acknowledged):
             self.last_output = pending.popleft().last
+        if not pending:
+            self._step = 0
 
     def lost(self) -> LostOutput | None:
         """What was sent and not acknowledged, None when everything was."""
@@ -79,17 +93,3 @@ class OutputArrival:
                 break
         stdout = sum(span.stdout for span in pending)
         return LostOutput(stdout, sum(span.stderr for span in pending), pending[0].first, text)
-
-    def _join_neighbours(self) -> None:
-        joined: deque[_Span] = deque()
-        for place, span in enumerate(self._pending):
-            if place % 2 == 0:
-                joined.append(span)
-                continue
-            before = joined[-1]
-            before.stream_end = span.stream_end
-            before.last = span.last
-            before.stdout += span.stdout
-            before.stderr += span.stderr
-            before.text = (before.text + span.text)[:TEXT]
-        self._pending = joined
