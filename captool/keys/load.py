@@ -1,0 +1,190 @@
+"""Key material loaded for an analysis: from directories of any shape, PEM and DER files, key logs. The type is found out."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from captool.errors import DecodeError, KeyMaterialError
+from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
+from captool.keys.machine_store import find_machines, read_machine
+from captool.keys.material import KeyRing, Machine, PrivateKey, SessionSecret
+from captool.keys.pem import CERTIFICATE_LABELS, PRIVATE_KEY_LABELS, PemBlock, der_private_key, pem_blocks, private_key
+
+MAX_PEM_BYTES: Final = 1 << 20
+MAX_KEY_LOG_BYTES: Final = 1 << 28
+MAX_FILES: Final = 20_000
+MAX_DEPTH: Final = 12
+MAX_PRIVATE_KEYS: Final = 10_000
+MAX_PROBLEMS: Final = 100
+HEAD_BYTES: Final = 1 << 14
+DER_SEQUENCE: Final = b"\x30\x82"
+SSH_KEY_PREFIX: Final = "id_"  # docker-machine's id_rsa opens SSH, never TLS
+
+
+@dataclass(slots=True)
+class Found:
+    """What a file holds: keys and secrets, what could not be used, and whether there was a certificate at least."""
+
+    keys: list[PrivateKey] = field(default_factory=list)
+    secrets: list[SessionSecret] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    certificates: int = 0
+
+
+def load_keys(paths: Iterable[Path]) -> KeyRing:
+    """Load all key material at `paths`; duplicates are merged.
+
+    A path is a directory (docker-machine's storage, a machines directory, one machine, a harvested bundle, a docker context store, any
+    tree of such files), a PEM or DER file with a private key, or a key log. Raises KeyMaterialError, one line with file, reason and
+    remedy, for a named file that cannot be used and for a directory without any key material; what cannot be used inside a
+    directory is a sentence in the ring's `problems`.
+    """
+    total = Found()
+    machines: dict[tuple[str, str | None], Machine] = {}
+    for path in paths:
+        found = _load_directory(path, machines) if path.is_dir() else _load_named_file(path)
+        total.keys += found.keys
+        total.secrets += found.secrets
+        total.problems += found.problems
+    ring = KeyRing(tuple(_distinct(total.keys)), machines=tuple(machines.values()), problems=tuple(total.problems[:MAX_PROBLEMS]))
+    add_secrets(ring, total.secrets)
+    return ring
+
+
+def _load_named_file(path: Path) -> Found:
+    try:
+        found = _read_file(path, str(path), None)
+    except OSError as fault:
+        raise KeyMaterialError(f"{path}: {(fault.strerror or str(fault)).lower()}; name a key file, a key log or a directory") from None
+    if found.keys or found.secrets:
+        return found
+    if found.problems:
+        raise KeyMaterialError(found.problems[0])
+    if found.certificates:
+        raise KeyMaterialError(f"{path}: holds a certificate and no private key; name the key that belongs to it (server-key.pem)")
+    raise KeyMaterialError(f"{path}: is neither a private key (PEM or DER) nor a key log; name one of these, or a directory with them")
+
+
+def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Machine]) -> Found:
+    total = Found()
+    names = _machine_names(directory, machines)
+    for path in _files(directory, total.problems):
+        origin = path.relative_to(directory).as_posix()
+        try:
+            found = _read_file(path, origin, names.get(path.parent))
+        except OSError as fault:
+            total.problems.append(f"{origin}: {(fault.strerror or str(fault)).lower()}")
+            continue
+        total.keys += found.keys
+        total.secrets += found.secrets
+        total.problems += found.problems
+        if len(total.keys) > MAX_PRIVATE_KEYS:
+            total.problems.append(f"{directory}: more than {MAX_PRIVATE_KEYS} private keys; the rest was not read")
+            break
+    if not total.keys and not total.secrets:
+        because = f" ({total.problems[0]})" if total.problems else ""
+        raise KeyMaterialError(f"{directory}: holds no usable private key and no key log{because}; name the directory that has them")
+    return total
+
+
+def _machine_names(directory: Path, machines: dict[tuple[str, str | None], Machine]) -> dict[Path, str]:
+    """The machine of each docker-machine directory at or below `directory`; they are added to `machines` as well."""
+    names: dict[Path, str] = {}
+    try:
+        found = find_machines(directory)
+    except KeyMaterialError:
+        return names
+    for place in found[:MAX_FILES]:
+        machine = read_machine(place).machine
+        if machine.ip is None and machine.driver is None and machine.server_spki_sha256 is None:
+            continue  # a directory that only stands where a machine would
+        names[place] = machine.name
+        machines.setdefault((machine.name, machine.server_spki_sha256), machine)
+    return names
+
+
+def _files(directory: Path, problems: list[str]) -> Iterator[Path]:
+    """Files below a directory, sorted; links to directories are not followed, so that there is no loop."""
+    count = 0
+    for folder, folders, files in os.walk(directory, onerror=lambda fault: problems.append(_walk_fault(fault, directory))):
+        here = Path(folder)
+        folders.sort()
+        if len(here.relative_to(directory).parts) >= MAX_DEPTH:
+            problems.append(f"{here.relative_to(directory).as_posix()}: deeper than {MAX_DEPTH} directories; not read")
+            folders.clear()
+        for file in sorted(files):
+            count += 1
+            if count > MAX_FILES:
+                problems.append(f"{directory}: more than {MAX_FILES} files; the rest was not read")
+                return
+            if not file.startswith(SSH_KEY_PREFIX):
+                yield here / file
+
+
+def _walk_fault(fault: OSError, directory: Path) -> str:
+    name = Path(fault.filename).relative_to(directory).as_posix() if fault.filename else str(directory)
+    return f"{name}: {(fault.strerror or str(fault)).lower()}"
+
+
+def _read_file(path: Path, origin: str, machine: str | None) -> Found:
+    """What a file holds, found out by its content. Only ordinary files are opened; raises OSError."""
+    found = Found()
+    # Not blocking, so that a pipe of this name cannot hold the analysis up.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            found.problems.append(f"{origin}: is not an ordinary file; copy its content into one")
+            return found
+        head = file.read(HEAD_BYTES)
+        if b"-----BEGIN " in head:
+            _read_pem(head + file.read(MAX_PEM_BYTES), origin, machine, found)
+        elif head.startswith(DER_SEQUENCE) and status.st_size <= MAX_PEM_BYTES:
+            key = der_private_key(head + file.read(MAX_PEM_BYTES), origin, machine)
+            if key is not None:
+                found.keys.append(key)
+        elif looks_like_key_log(head):
+            if status.st_size > MAX_KEY_LOG_BYTES:
+                found.problems.append(f"{origin}: a key log of more than {MAX_KEY_LOG_BYTES >> 20} MiB; only its beginning was read")
+            found.secrets, problems = parse_key_log(head + file.read(MAX_KEY_LOG_BYTES), origin)
+            found.problems += problems
+    return found
+
+
+def _read_pem(data: bytes, origin: str, machine: str | None, found: Found) -> None:
+    for block in pem_blocks(data):
+        if block.label in PRIVATE_KEY_LABELS:
+            _read_pem_key(block, origin, machine, found)
+        elif block.label in CERTIFICATE_LABELS:
+            found.certificates += 1
+    if not found.keys and not found.problems and b"PRIVATE KEY-----" in data and not found.certificates:
+        found.problems.append(f"{origin}: the private key in it is cut off or damaged; copy the file again")
+
+
+def _read_pem_key(block: PemBlock, origin: str, machine: str | None, found: Found) -> None:
+    if block.is_encrypted:
+        remedy = f"decrypt it first (openssl pkey -in {Path(origin).name} -out plain.pem)"
+        found.problems.append(f"{origin}: the private key is encrypted; {remedy}")
+        return
+    try:
+        key = private_key(block, origin, machine)
+    except DecodeError as fault:
+        found.problems.append(f"{origin}: {fault}; check that the file is whole")
+        return
+    if key is None:
+        found.problems.append(f"{origin}: a private key of a kind that no TLS session is decrypted with")
+    else:
+        found.keys.append(key)
+
+
+def _distinct(keys: list[PrivateKey]) -> Iterator[PrivateKey]:
+    """Each key once, with its machine where one of its copies has it."""
+    chosen: dict[str, PrivateKey] = {}
+    for key in keys:
+        known = chosen.get(key.spki_sha256)
+        if known is None or (known.machine is None and key.machine is not None):
+            chosen[key.spki_sha256] = key
+    yield from chosen.values()

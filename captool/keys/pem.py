@@ -1,0 +1,111 @@
+"""Keys and certificates in PEM and DER (RFC 7468, PKCS#1, PKCS#8, SEC 1, X.509)."""
+
+import base64
+import binascii
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key, load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+from captool.errors import DecodeError
+from captool.keys.material import KeyKind, PrivateKey
+
+PEM_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----(.{0,262144}?)-----END \1-----", re.DOTALL)
+PRIVATE_KEY_LABELS: Final = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
+CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
+# What cryptography raises on keys and certificates that do not parse; hostile certificates bring more than ValueError.
+PARSE_FAULTS: Final = (ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIdentity:
+    """What ties a certificate to a key and to a machine: SHA-256 of its public key (lower-case hex), first O of its subject."""
+
+    spki_sha256: str
+    organization: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PemBlock:
+    """One block of a PEM file: its label and the text with its armour."""
+
+    label: str
+    text: bytes
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a password is needed (PKCS#8, or the old OpenSSL form of RFC 1421)."""
+        return self.label == "ENCRYPTED PRIVATE KEY" or b"Proc-Type: 4,ENCRYPTED" in self.text
+
+
+def pem_blocks(data: bytes) -> Iterator[PemBlock]:
+    """The blocks of a PEM file, text around them ignored."""
+    for match in PEM_BLOCK.finditer(data):
+        yield PemBlock(match[1].decode(), match[0])
+
+
+def private_key(block: PemBlock, origin: str, machine: str | None = None) -> PrivateKey | None:
+    """The key in a block; None for a kind that TLS servers use but that is neither RSA nor EC. Raises DecodeError."""
+    try:
+        key = load_pem_private_key(block.text, None)
+    except PARSE_FAULTS as fault:
+        raise DecodeError("not a private key that can be read") from fault
+    return _described(key, origin, machine)
+
+
+def der_private_key(data: bytes, origin: str, machine: str | None = None) -> PrivateKey | None:
+    """The key in a DER file; None where it holds no key of a known kind."""
+    try:
+        key = load_der_private_key(data, None)
+    except PARSE_FAULTS:
+        return None
+    return _described(key, origin, machine)
+
+
+def certificate_identity(der: bytes) -> CertificateIdentity:
+    """Public key and organisation of a DER certificate; raises DecodeError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a stranger's certificate may break rules that do not matter here
+            certificate = x509.load_der_x509_certificate(der)
+            spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            organization = _organization(certificate)
+    except PARSE_FAULTS as fault:
+        raise DecodeError("not a certificate that can be read") from fault
+    return CertificateIdentity(hashlib.sha256(spki).hexdigest(), organization)
+
+
+def pem_certificate_identity(block: PemBlock) -> CertificateIdentity:
+    """Public key and organisation of a certificate in a PEM block; raises DecodeError."""
+    body = block.text.split(b"-----")[2]
+    try:
+        return certificate_identity(base64.b64decode(body))
+    except binascii.Error as fault:
+        raise DecodeError("not a certificate that can be read") from fault
+
+
+def _organization(certificate: x509.Certificate) -> str | None:
+    for attribute in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME):
+        value = attribute.value
+        return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+    return None
+
+
+def _described(key: object, origin: str, machine: str | None) -> PrivateKey | None:
+    if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey):
+        return None
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    rsa = key if isinstance(key, RSAPrivateKey) else None
+    kind: KeyKind = "rsa-private-key" if rsa else "ec-private-key"
+    return PrivateKey(kind, origin, machine, hashlib.sha256(spki).hexdigest(), rsa)

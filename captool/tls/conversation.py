@@ -1,0 +1,152 @@
+"""A TLS conversation read from both sides of a capture: runs of bytes in, authenticated plaintext and a summary out."""
+
+from bisect import bisect_right
+from typing import Final
+
+from captool.errors import DecodeError
+from captool.keys.material import KeyRing
+from captool.tls.hello import parse_sslv2_client_hello
+from captool.tls.outcome import summarize
+from captool.tls.reasons import Failure
+from captool.tls.records import (
+    HEADER_LENGTH,
+    MAX_RECORD_LENGTH,
+    VERSION_MAJOR,
+    ContentType,
+    StreamRun,
+    is_record_header,
+    sslv2_hello_length,
+    starts_like_tls,
+)
+from captool.tls.session import MID_STREAM, Session
+from captool.tls.side import Place, Side, State
+from captool.tls.summary import Plaintext, TlsSummary
+
+__all__ = ["TlsConversation", "starts_like_tls"]
+
+# Plain numbers for the loop that runs for every record.
+FIRST_TYPE: Final = int(ContentType.CHANGE_CIPHER_SPEC)
+LAST_TYPE: Final = int(ContentType.HEARTBEAT)
+APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
+INNER_APPLICATION_DATA: Final = bytes([ContentType.APPLICATION_DATA])
+
+
+class TlsConversation:
+    """One TLS connection. Feed it both directions' runs of bytes in the order in which the capture shows them.
+
+    Plaintext comes out only where tag or MAC verified, and in TLS 1.2 and before only where Finished did as well, if it was seen.
+    A direction that cannot be read any more stops, with a reason; the other goes on.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._session = Session(ring)
+
+    @property
+    def wants_more(self) -> bool:
+        """False once no further byte can change the result."""
+        return any(side.state is not State.STOPPED for side in self._session.sides)
+
+    def feed(self, piece: StreamRun) -> list[Plaintext]:
+        """Read a run of bytes; gives the application data that became readable, in the order of the conversation."""
+        released: list[Plaintext] = []
+        side = self._session.sides[piece.direction]
+        if side.state is State.STOPPED:
+            return released
+        if piece.missing_before:
+            self._lose(side, piece)
+            return released
+        data = side.buffer.join(piece.data)
+        try:
+            if data is not None and not side.begun:
+                data = self._begin(side, data, piece)
+            if data:
+                self._read(side, data, piece, released)
+        except DecodeError as fault:
+            side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", first_packet(piece)))
+        return released
+
+    def summary(self) -> TlsSummary:
+        """What is known of the session so far; records that still wait for the other direction are given up."""
+        self._session.finish()
+        return summarize(self._session)
+
+    def _read(self, side: Side, data: bytes, piece: StreamRun, released: list[Plaintext]) -> None:
+        """Cut `data` into records; whole ones are read, the rest is kept. Runs for every record, so it is written flat."""
+        base = piece.offset + len(piece.data) - len(data)
+        direction, marks, packets, times = side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns
+        position, size, length = 0, len(data), HEADER_LENGTH
+        while size - position >= HEADER_LENGTH:
+            content_type = data[position]
+            length = HEADER_LENGTH + (data[position + 3] << 8 | data[position + 4])
+            if not FIRST_TYPE <= content_type <= LAST_TYPE or data[position + 1] != VERSION_MAJOR or length > MAX_RECORD_LENGTH:
+                self._stop_at_garbage(side, piece, base + position)
+                return
+            end = position + length
+            if end > size:
+                break
+            mark = max(bisect_right(marks, base + end - 1) - 1, 0)
+            if side.opener is not None and content_type == APPLICATION_DATA:
+                content = side.opener(side.sequence, data, position, end)
+                if content is not None and (not side.tls13 or content[-1:] == INNER_APPLICATION_DATA):
+                    side.sequence += 1
+                    if side.tls13:
+                        content = content[:-1]
+                    if content:
+                        side.plaintext_bytes += len(content)
+                        released.append(Plaintext(direction, content, base + end, packets[mark], times[mark]))
+                    position = end
+                    continue
+            self._session.hold(side, data[position:end], Place(base + end, packets[mark], times[mark]))
+            self._session.settle(side, released)
+            if side.state is State.STOPPED:
+                return
+            position = end
+            length = HEADER_LENGTH
+        if side.state is not State.STOPPED:
+            side.buffer.keep(data[position:], length)
+
+    def _begin(self, side: Side, data: bytes, piece: StreamRun) -> bytes | None:
+        """Look at the first bytes of a direction; gives them without a ClientHello in the form of SSL 2.0, None while that is cut."""
+        if len(data) < HEADER_LENGTH:
+            side.buffer.keep(data)
+            return None
+        hello_length = sslv2_hello_length(data) or 0
+        if len(data) < hello_length:
+            side.buffer.keep(data, hello_length)
+            return None
+        side.begun = True
+        if hello_length:
+            message = data[2:hello_length]
+            self._session.start_with_sslv2_hello(side, parse_sslv2_client_hello(message), message)
+        elif not is_record_header(data):
+            if piece.from_start:
+                side.stop(Failure("not-tls", "The bytes at the beginning of the connection are no TLS records.", first_packet(piece)))
+            else:
+                self._session.stop_all(MID_STREAM)
+            return None
+        elif data[0] in {ContentType.APPLICATION_DATA, ContentType.CHANGE_CIPHER_SPEC} and self._session.negotiation.client_hello is None:
+            self._session.stop_all(MID_STREAM)
+            return None
+        return data[hello_length:]
+
+    def _lose(self, side: Side, piece: StreamRun) -> None:
+        side.lost = True
+        side.stop(_hole(piece))
+
+    def _stop_at_garbage(self, side: Side, piece: StreamRun, offset: int) -> None:
+        where = f"offset {offset} of the direction {side.direction.name.lower()} (packet {first_packet(piece)})"
+        detail = f"The bytes at {where} are no TLS record."
+        side.stop(Failure("bad-record-mac" if side.opener else "handshake-not-captured", detail, first_packet(piece)))
+
+
+def first_packet(piece: StreamRun) -> int:
+    """The packet that brought the first byte of a run."""
+    return piece.mark_packets[max(bisect_right(piece.mark_offsets, piece.offset) - 1, 0)]
+
+
+def _hole(piece: StreamRun) -> Failure:
+    packet = first_packet(piece)
+    if piece.snapped:
+        detail = f"{piece.missing_before} bytes before packet {packet} were cut off by the snap length of the capture."
+        return Failure("snapped", detail, packet)
+    return Failure("stream-gap", f"{piece.missing_before} bytes before packet {packet} are missing from the capture.", packet)

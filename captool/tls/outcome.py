@@ -1,0 +1,61 @@
+"""The summary of a session, made from its state."""
+
+from typing import Final
+
+from captool.direction import PerDirection
+from captool.tls.hello import version_name
+from captool.tls.reasons import Failure, forward_secrecy, key_exchange
+from captool.tls.session import Session
+from captool.tls.summary import Status, TlsSummary
+
+# Of several failures the one that says most about the cause comes first. A hole explains a handshake that was not seen; that no
+# secret fits explains all that follows it.
+HOLES: Final = frozenset({"stream-gap", "snapped"})
+
+
+def summarize(session: Session) -> TlsSummary:
+    """The summary of a session as it stands."""
+    negotiation = session.negotiation
+    hello, suite, certificate = negotiation.server_hello, negotiation.suite, negotiation.certificate
+    plaintext_bytes = PerDirection(*(side.plaintext_bytes for side in session.sides))
+    failure = _failure(session)
+    status: Status = "decrypted" if failure is None else "partly" if any(plaintext_bytes) else "encrypted"
+    return TlsSummary(
+        version=version_name(hello.version) if hello else None,
+        cipher_suite=None if hello is None else suite.name if suite else f"0x{hello.cipher_suite:04x}",
+        cipher_suite_id=hello.cipher_suite if hello else None,
+        key_exchange=key_exchange(negotiation),
+        forward_secrecy=forward_secrecy(negotiation),
+        resumed=negotiation.resumed,
+        extended_master_secret=negotiation.extended_master_secret,
+        encrypt_then_mac=negotiation.encrypt_then_mac,
+        server_name=negotiation.client_hello.server_name if negotiation.client_hello else None,
+        certificate_spki_sha256=certificate.spki_sha256 if certificate else None,
+        certificate_organization=certificate.organization if certificate else None,
+        status=status,
+        reason=failure.reason if failure else None,
+        detail=failure.detail if failure else None,
+        secret_origin=session.secret_origin,
+        finished_verified=0 < session.finished_seen == session.finished_right,
+        plaintext_bytes=plaintext_bytes,
+        alerts=tuple(session.alerts),
+    )
+
+
+def _failure(session: Session) -> Failure | None:
+    proven = session.secret_origin is not None
+    failures = [_settled(side.failure, proven=proven) for side in session.sides if side.failure is not None]
+    if not failures:
+        return None
+    if proven:
+        return failures[0]
+    return min(failures, key=lambda failure: 1 if failure.reason in HOLES else 2 if failure.reason == "handshake-not-captured" else 0)
+
+
+def _settled(failure: Failure, *, proven: bool) -> Failure:
+    """A secret that one direction seemed to refute and the other one proved: the record was at fault."""
+    if not (failure.unproven and proven):
+        return failure
+    where = f"in packet {failure.packet} " if failure.packet else ""
+    detail = f"The first protected record {where}does not authenticate, while the other direction does."
+    return Failure("bad-record-mac", detail, failure.packet)

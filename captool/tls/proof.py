@@ -1,0 +1,90 @@
+"""The secrets of one session put to the proof: a guess is accepted when the first protected record verifies with it."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from captool.keys.material import KeyRing, SessionSecret
+from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType, Negotiation
+from captool.tls.key_schedule import verify_data, write_keys
+from captool.tls.master_secrets import MasterSecret, candidates
+from captool.tls.protection import Opener, opener, opener13
+from captool.tls.records import ContentType
+from captool.tls.side import Epoch
+from captool.tls.traffic_secrets import finished_verify_data
+
+EARLY_LABEL: Final = Epoch.EARLY.value
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A guess at the protection of a TLS 1.3 direction."""
+
+    epoch: Epoch
+    secret: SessionSecret
+    opener: Opener
+
+
+def find_master_secret(
+    negotiation: Negotiation, ring: KeyRing, record: bytes, *, by_client: bool
+) -> tuple[MasterSecret | None, int]:
+    """The master secret that fits the first protected record of a side, and how many were tried."""
+    tried = 0
+    for candidate in candidates(negotiation, ring):
+        tried += 1
+        if _fits(negotiation, candidate, record, by_client=by_client):
+            return candidate, tried
+    return None, tried
+
+
+def opener12(negotiation: Negotiation, master: MasterSecret, *, by_client: bool) -> Opener:
+    """The opener of a side under a master secret (TLS 1.2 and before)."""
+    client_hello, server_hello, suite = negotiation.client_hello, negotiation.server_hello, negotiation.suite
+    if client_hello is None or server_hello is None or suite is None:
+        raise ValueError("no session without both hellos")
+    client, server = write_keys(server_hello.version, suite, master.secret, client_hello.random, server_hello.random)
+    keys = client if by_client else server
+    return opener(server_hello.version, suite, keys, encrypt_then_mac=negotiation.encrypt_then_mac)
+
+
+def finished_verifies(negotiation: Negotiation, master: MasterSecret, message: bytes, *, by_client: bool) -> bool | None:
+    """Whether a Finished message of TLS 1.2 or before is right; None where the handshake was not captured whole."""
+    server_hello, suite = negotiation.server_hello, negotiation.suite
+    handshake = negotiation.finished_transcript(by_client=by_client)
+    if handshake is None or server_hello is None or suite is None:
+        return None
+    expected = verify_data(server_hello.version, suite, master.secret, handshake, by_client=by_client)
+    return hmac.compare_digest(expected, message[MESSAGE_HEADER_LENGTH:])
+
+
+def finished_verifies13(negotiation: Negotiation, secret: bytes, message: bytes, *, by_client: bool) -> bool | None:
+    """Whether a Finished message of TLS 1.3 is right under the handshake traffic secret; None where messages are missing."""
+    suite = negotiation.suite
+    handshake = negotiation.finished_transcript(by_client=by_client)
+    if handshake is None or suite is None:
+        return None
+    return hmac.compare_digest(finished_verify_data(suite, secret, handshake), message[MESSAGE_HEADER_LENGTH:])
+
+
+def trials(negotiation: Negotiation, ring: KeyRing, epochs: tuple[Epoch, ...], *, by_client: bool) -> list[Trial]:
+    """The secrets that the key log has for these epochs of a TLS 1.3 side."""
+    client_hello, server_hello, suite = negotiation.client_hello, negotiation.server_hello, negotiation.suite
+    if client_hello is None or server_hello is None or suite is None:
+        return []
+    logged = ring.session_secrets.get(client_hello.random, {})
+    found = []
+    for epoch in epochs:
+        label = EARLY_LABEL if epoch is Epoch.EARLY else f"{'CLIENT' if by_client else 'SERVER'}_{epoch.value}"
+        secret = logged.get(label)
+        if secret is not None:
+            found.append(Trial(epoch, secret, opener13(server_hello.version, suite, secret.secret)))
+    return found
+
+
+def _fits(negotiation: Negotiation, master: MasterSecret, record: bytes, *, by_client: bool) -> bool:
+    content = opener12(negotiation, master, by_client=by_client)(0, record, 0, len(record))
+    if content is None:
+        return False
+    if record[0] != ContentType.HANDSHAKE or content[:1] != bytes([HandshakeType.FINISHED]):
+        return True
+    return finished_verifies(negotiation, master, content, by_client=by_client) is not False

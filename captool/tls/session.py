@@ -1,0 +1,282 @@
+"""What the records of both directions mean: handshake, change of keys, application data, alerts (RFC 5246, RFC 8446)."""
+
+from dataclasses import replace
+from typing import Final
+
+from captool.direction import Direction
+from captool.errors import DecodeError
+from captool.keys.material import KeyRing
+from captool.tls.alerts import ALERT_LENGTH, alert_words
+from captool.tls.handshake import HandshakeType, Negotiation
+from captool.tls.hello import ClientHello
+from captool.tls.master_secrets import MasterSecret, remember
+from captool.tls.proof import find_master_secret, finished_verifies, finished_verifies13, opener12, trials
+from captool.tls.protection import opener13
+from captool.tls.reasons import Failure, locked, not_supported
+from captool.tls.records import HEADER_LENGTH, ContentType
+from captool.tls.side import Epoch, Event, Place, Side, State
+from captool.tls.summary import Alert, Plaintext
+from captool.tls.traffic_secrets import next_traffic_secret
+
+MAX_SKIPPED_RECORDS: Final = 1024
+MAX_ALERTS: Final = 32
+CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
+MID_STREAM: Final = Failure(
+    "handshake-not-captured", "The capture begins after the handshake of this connection, which holds what its keys are made from."
+)
+
+
+class Session:
+    """Both directions of a TLS session, the handshake in progress and the secret found for it.
+
+    Renegotiation starts a new `Negotiation` under the old keys. `secret_origin` names the secret that first opened a record;
+    `finished_seen` and `finished_right` count Finished messages and those that verified.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.sides = (Side(Direction.TO_SERVER), Side(Direction.TO_CLIENT))
+        self.negotiation = Negotiation()
+        self.alerts: list[Alert] = []
+        self.secret_origin: str | None = None
+        self.finished_seen = 0
+        self.finished_right = 0
+        self._ring = ring
+        self._client = Direction.TO_SERVER
+        self._master: MasterSecret | None = None
+
+    def start_with_sslv2_hello(self, side: Side, hello: ClientHello, message: bytes) -> None:
+        """Take a ClientHello in the form of SSL 2.0."""
+        self._client = side.direction
+        self.negotiation.add_sslv2_hello(hello, message)
+
+    def hold(self, side: Side, record: bytes, place: Place) -> None:
+        """Queue a record for `settle`."""
+        if not side.hold(record, place):
+            side.stop(locked(self.negotiation, self._ring, tried=0))
+
+    def stop_all(self, failure: Failure) -> None:
+        """Nothing more can be read in either direction."""
+        for side in self.sides:
+            if side.state is not State.STOPPED:
+                side.stop(failure)
+
+    def finish(self) -> None:
+        """The capture ended: what is still held will never be read."""
+        for side in self.sides:
+            if side.held and side.state is not State.STOPPED:
+                side.stop(locked(self.negotiation, self._ring, tried=0))
+
+    def settle(self, side: Side, released: list[Plaintext]) -> None:
+        """Read the records that were held, as far as what they need from the other direction is known."""
+        while side.held and self._ready(side, side.held[0][0][0]):
+            record, place = side.release()
+            try:
+                self._record(side, record, place, released)
+            except DecodeError as fault:
+                side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", place.packet))
+        # What was read may be what the other direction waits for.
+        other = self.sides[1 - side.direction]
+        if other.held and self._ready(other, other.held[0][0][0]):
+            self.settle(other, released)
+
+    def _ready(self, side: Side, content_type: int) -> bool:
+        """Whether a record can be read now, or must wait for the other direction (captures show them out of step now and then)."""
+        negotiation, other = self.negotiation, self.sides[1 - side.direction]
+        if not other.readable:
+            return True
+        if side.state is State.CLEAR:
+            return content_type in CLEAR_TYPES or negotiation.server_hello is not None or negotiation.retry is not None
+        if side.state is State.LOCKED and not negotiation.is_tls13:
+            if side.direction == self._client:
+                return negotiation.server_hello_done or negotiation.server_changed
+            return not negotiation.server_hello_done or negotiation.client_changed
+        return True
+
+    def _record(self, side: Side, record: bytes, place: Place, released: list[Plaintext]) -> None:
+        content_type, content = record[0], record[HEADER_LENGTH:]
+        if self.negotiation.is_tls13 and self._passes_by13(side, content_type, record, place):
+            return
+        if side.state is State.LOCKED and not self._unlock(side, record, place):
+            return
+        if side.opener is not None:
+            opened = side.opener(side.sequence, record, 0, len(record))
+            if opened is None and side.epoch is Epoch.EARLY and self._unlock13(side, record, (Epoch.HANDSHAKE,), place):
+                opened = side.opener(side.sequence, record, 0, len(record))
+            if opened is None:
+                side.stop(_bad_record(side, place))
+                return
+            side.sequence += 1
+            content = opened
+            if side.tls13:  # RFC 8446 section 5.2: content, its type, zeros
+                stripped = content.rstrip(b"\0")
+                content_type, content = (stripped[-1], stripped[:-1]) if stripped else (0, b"")
+        if content_type == ContentType.APPLICATION_DATA:
+            self._application_data(side, content, place, released)
+        elif content_type == ContentType.HANDSHAKE:
+            for message_type, message in side.messages.messages(content):
+                self._message(side, message_type, message, place)
+                if side.state is State.STOPPED:
+                    return
+        elif content_type == ContentType.CHANGE_CIPHER_SPEC and not self.negotiation.is_tls13:
+            self._change_cipher_spec(side)
+        elif content_type == ContentType.ALERT:
+            self._alert(side, content, place)
+
+    def _passes_by13(self, side: Side, content_type: int, record: bytes, place: Place) -> bool:
+        """Records of TLS 1.3 that are never protected: ChangeCipherSpec means nothing (RFC 8446 appendix D.4), alerts may be early."""
+        if content_type == ContentType.CHANGE_CIPHER_SPEC:
+            return True
+        if content_type == ContentType.ALERT and len(record) == HEADER_LENGTH + ALERT_LENGTH:
+            self._alert(side, record[HEADER_LENGTH:], place)
+            return True
+        if side.state is State.CLEAR and content_type == ContentType.APPLICATION_DATA:
+            side.skipped += 1  # early data that a HelloRetryRequest refused (RFC 8446 section 4.1.2)
+            return True
+        return False
+
+    def _application_data(self, side: Side, content: bytes, place: Place, released: list[Plaintext]) -> None:
+        if side.opener is None:
+            self.stop_all(MID_STREAM)
+        elif content:
+            side.plaintext_bytes += len(content)
+            released.append(Plaintext(side.direction, content, *place))
+
+    def _alert(self, side: Side, content: bytes, place: Place) -> None:
+        words = alert_words(content)
+        if words is not None and len(self.alerts) < MAX_ALERTS:
+            self.alerts.append(Alert(side.direction, *words, place.packet, place.ts_ns))
+
+    def _change_cipher_spec(self, side: Side) -> None:
+        if side.direction == self._client:
+            self.negotiation.client_changed = True
+        else:
+            self.negotiation.server_changed = True
+        side.move(Event.CHANGE_CIPHER_SPEC)
+
+    def _message(self, side: Side, message_type: int, message: bytes, place: Place) -> None:
+        negotiation = self.negotiation
+        if message_type == HandshakeType.CLIENT_HELLO and negotiation.client_hello is None:
+            self._client = side.direction
+        elif message_type == HandshakeType.CLIENT_HELLO and side.state is State.OPEN and not negotiation.is_tls13:
+            self.negotiation = negotiation = Negotiation()  # renegotiation (RFC 5246 section 7.4.1.2)
+            self._master = None
+        by_client = side.direction == self._client
+        if negotiation.is_tls13 and side.epoch is Epoch.APPLICATION:
+            if message_type == HandshakeType.KEY_UPDATE:
+                self._change_key13(side)
+            return
+        if message_type == HandshakeType.FINISHED and not self._finished(side, message, place, by_client=by_client):
+            return
+        negotiation.add(message_type, message, by_client=by_client)
+        if message_type == HandshakeType.SERVER_HELLO and not by_client and negotiation.is_tls13 and negotiation.server_hello:
+            self._protect13()
+        elif message_type == HandshakeType.END_OF_EARLY_DATA and side.epoch is Epoch.EARLY:
+            side.move(Event.EARLY_DATA_ENDED)
+            side.epoch = Epoch.HANDSHAKE
+        elif message_type == HandshakeType.FINISHED:
+            self._after_finished(side, by_client=by_client)
+
+    def _finished(self, side: Side, message: bytes, place: Place, *, by_client: bool) -> bool:
+        """Check a Finished message; False where it is wrong and the direction must stop."""
+        verified: bool | None
+        if self.negotiation.is_tls13:
+            verified = finished_verifies13(self.negotiation, side.secret, message, by_client=by_client)
+        elif self._master is None:
+            raise DecodeError("Finished before ChangeCipherSpec")
+        else:
+            verified = finished_verifies(self.negotiation, self._master, message, by_client=by_client)
+        self.finished_seen += 1
+        self.finished_right += verified is True
+        if verified is False and not self.negotiation.is_tls13:
+            detail = f"Finished in packet {place.packet} does not verify: the handshake in the capture is not the one that its sender saw."
+            side.stop(Failure("no-matching-key", detail, place.packet))
+            return False
+        return True
+
+    def _after_finished(self, side: Side, *, by_client: bool) -> None:
+        negotiation = self.negotiation
+        negotiation.finished += 1
+        if negotiation.is_tls13:
+            side.epoch = Epoch.APPLICATION
+            found = trials(negotiation, self._ring, (Epoch.APPLICATION,), by_client=by_client)
+            if not found:
+                label = f"{'CLIENT' if by_client else 'SERVER'}_{Epoch.APPLICATION.value}"
+                side.stop(Failure("no-matching-session-key", f"The key log has the session's handshake secrets, but no {label}."))
+                return
+            side.secret = found[0].secret.secret
+            side.move(Event.KEYS_CHANGED, found[0].opener)
+        elif self._master is not None:
+            remember(negotiation, self._ring, self._master)
+        if negotiation.finished == 2:
+            negotiation.drop_transcript()
+
+    def _unlock(self, side: Side, record: bytes, place: Place) -> bool:
+        """Find the key for the first protected record of a direction; False where there is none (yet)."""
+        if side.tls13:
+            epochs = (Epoch.EARLY, Epoch.HANDSHAKE) if side.epoch is Epoch.EARLY else (Epoch.HANDSHAKE,)
+            return self._unlock13(side, record, epochs, place)
+        negotiation, by_client = self.negotiation, side.direction == self._client
+        failure = not_supported(negotiation)
+        if failure is not None:
+            self.stop_all(failure)
+            return False
+        if self._master is None:
+            self._master, tried = find_master_secret(negotiation, self._ring, record, by_client=by_client)
+            if self._master is None:
+                failure = locked(negotiation, self._ring, tried=tried)
+                if tried:
+                    side.stop(failure)
+                else:
+                    self.stop_all(failure)
+                return False
+            self.secret_origin = self.secret_origin or self._master.origin
+        side.move(Event.OPENED, opener12(negotiation, self._master, by_client=by_client))
+        return True
+
+    def _unlock13(self, side: Side, record: bytes, epochs: tuple[Epoch, ...], place: Place) -> bool:
+        by_client = side.direction == self._client
+        found = trials(self.negotiation, self._ring, epochs, by_client=by_client)
+        handshake_known = any(trial.epoch is Epoch.HANDSHAKE for trial in found)
+        if not handshake_known:  # the records of the handshake are passed by, until the first one under the application keys
+            found += trials(self.negotiation, self._ring, (Epoch.APPLICATION,), by_client=by_client)
+        for trial in found:
+            if trial.opener(0, record, 0, len(record)) is not None:
+                side.epoch, side.secret = trial.epoch, trial.secret.secret
+                side.move(Event.OPENED, trial.opener)
+                self.secret_origin = self.secret_origin or trial.secret.origin
+                return True
+        side.skipped += 1
+        early = side.epoch is Epoch.EARLY
+        if not found or not (early or not handshake_known) or side.skipped > MAX_SKIPPED_RECORDS:
+            failure = locked(self.negotiation, self._ring, tried=len(found))
+            side.stop(replace(failure, packet=place.packet))
+        return False
+
+    def _protect13(self) -> None:
+        """After ServerHello all is protected; without any secret of this session nothing more can be learnt."""
+        negotiation, client_hello = self.negotiation, self.negotiation.client_hello
+        failure = not_supported(negotiation)
+        if failure is None and (client_hello is None or client_hello.random not in self._ring.session_secrets):
+            failure = locked(negotiation, self._ring, tried=0)
+        if failure is not None:
+            self.stop_all(failure)
+            return
+        for side in self.sides:
+            side.tls13 = True
+            side.epoch = Epoch.EARLY if negotiation.offers_early_data and side.direction == self._client else Epoch.HANDSHAKE
+            side.move(Event.SERVER_HELLO_13)
+
+    def _change_key13(self, side: Side) -> None:
+        """KeyUpdate (RFC 8446 section 4.6.3): what follows in this direction is under the next secret."""
+        hello, suite = self.negotiation.server_hello, self.negotiation.suite
+        if hello is not None and suite is not None:
+            side.secret = next_traffic_secret(suite, side.secret)
+            side.move(Event.KEYS_CHANGED, opener13(hello.version, suite, side.secret))
+
+
+def _bad_record(side: Side, place: Place) -> Failure:
+    detail = (
+        f"The record that ends in packet {place.packet} (number {side.sequence} under its key) does not authenticate; "
+        f"nothing from it on is decrypted in the direction {side.direction.name.lower()}."
+    )
+    return Failure("bad-record-mac", detail, place.packet)

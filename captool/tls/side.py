@@ -1,0 +1,123 @@
+"""One direction of a TLS conversation: its record buffer, its protection, its records that wait for the other direction."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from captool.direction import Direction
+from captool.tls.handshake import MessageBuffer
+from captool.tls.protection import Opener
+from captool.tls.reasons import Failure
+from captool.tls.records import RecordBuffer
+
+MAX_HELD_BYTES: Final = 1 << 20
+
+
+class State(Enum):
+    """How far a direction has come; what leads from one to the next is in `TRANSITIONS`."""
+
+    CLEAR = auto()  # records are not protected yet
+    LOCKED = auto()  # records are protected, and their keys were not found yet
+    OPEN = auto()  # records are decrypted
+    STOPPED = auto()  # nothing more can be read
+
+
+class Event(Enum):
+    """What moves a direction from one state to another."""
+
+    CHANGE_CIPHER_SPEC = auto()  # RFC 5246 section 7.1
+    SERVER_HELLO_13 = auto()  # RFC 8446 section 2: all that follows is protected
+    OPENED = auto()  # a secret fits
+    KEYS_CHANGED = auto()  # the next key is known: Finished or KeyUpdate of TLS 1.3
+    EARLY_DATA_ENDED = auto()  # RFC 8446 section 4.5: the handshake keys come next
+    FAILED = auto()
+
+
+TRANSITIONS: Final = {
+    (State.CLEAR, Event.CHANGE_CIPHER_SPEC): State.LOCKED,
+    (State.OPEN, Event.CHANGE_CIPHER_SPEC): State.LOCKED,  # renegotiation
+    (State.CLEAR, Event.SERVER_HELLO_13): State.LOCKED,
+    (State.LOCKED, Event.OPENED): State.OPEN,
+    (State.OPEN, Event.KEYS_CHANGED): State.OPEN,
+    (State.OPEN, Event.EARLY_DATA_ENDED): State.LOCKED,
+    (State.CLEAR, Event.FAILED): State.STOPPED,
+    (State.LOCKED, Event.FAILED): State.STOPPED,
+    (State.OPEN, Event.FAILED): State.STOPPED,
+}
+
+
+class Epoch(Enum):
+    """The keys of TLS 1.3 in their order (RFC 8446 section 7.1)."""
+
+    EARLY = "CLIENT_EARLY_TRAFFIC_SECRET"
+    HANDSHAKE = "HANDSHAKE_TRAFFIC_SECRET"
+    APPLICATION = "TRAFFIC_SECRET_0"
+
+
+class Place(NamedTuple):
+    """Where a record ends: stream offset just behind it, and the segment that completed it."""
+
+    stream_end: int
+    packet: int
+    ts_ns: int
+
+
+@dataclass(slots=True)
+class Side:
+    """State of one direction.
+
+    `sequence` counts records under the present key; `opener` is None unless the state is OPEN; `begun` says that its first bytes
+    were looked at.
+
+    `epoch` and `secret` count for TLS 1.3; `skipped` records belonged to an epoch whose secret is not known.
+    """
+
+    direction: Direction
+    state: State = State.CLEAR
+    begun: bool = False
+    buffer: RecordBuffer = field(default_factory=RecordBuffer)
+    messages: MessageBuffer = field(default_factory=MessageBuffer)
+    held: deque[tuple[bytes, Place]] = field(default_factory=deque, repr=False)
+    held_bytes: int = 0
+    opener: Opener | None = field(default=None, repr=False)
+    sequence: int = 0
+    tls13: bool = False
+    epoch: Epoch = Epoch.HANDSHAKE
+    secret: bytes = field(default=b"", repr=False)
+    skipped: int = 0
+    lost: bool = False
+    plaintext_bytes: int = 0
+    failure: Failure | None = None
+
+    def move(self, event: Event, opener: Opener | None = None) -> None:
+        """Change state; the sequence number starts again with every key."""
+        self.state = TRANSITIONS.get((self.state, event), self.state)
+        self.opener = opener
+        self.sequence = 0
+
+    def hold(self, record: bytes, place: Place) -> bool:
+        """Keep a record until it can be read; False where too much is kept already."""
+        self.held_bytes += len(record)
+        self.held.append((record, place))
+        return self.held_bytes <= MAX_HELD_BYTES
+
+    def release(self) -> tuple[bytes, Place]:
+        """The first record kept."""
+        record, place = self.held.popleft()
+        self.held_bytes -= len(record)
+        return record, place
+
+    def stop(self, failure: Failure) -> None:
+        """Nothing more of this direction is read."""
+        self.failure = failure
+        self.move(Event.FAILED)
+        self.held.clear()
+        self.held_bytes = 0
+        self.buffer = RecordBuffer()
+        self.messages.clear()
+
+    @property
+    def readable(self) -> bool:
+        """Whether all of this direction was read so far and more may come."""
+        return self.state is not State.STOPPED and not self.lost
