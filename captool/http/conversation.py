@@ -18,6 +18,7 @@ from captool.http.headers import MAX_TARGET, kept_fields, shortened
 from captool.http.message import (
     SWITCHING_PROTOCOLS,
     RequestStart,
+    ascii_line,
     events,
     has_length,
     proposes_upgrade,
@@ -143,8 +144,12 @@ class HttpConversation:
                 if not self._held.add(piece._replace(data=data)):
                     self._leave(Direction.TO_SERVER)
                 return
-            if following is Following.LEFT or not (self._request or self._starts_request(data, piece.moment)):
+            if following is Following.LEFT:
                 return
+            if self._request is None and not self._request_start.whole:
+                if not self._starts_request(data, piece.moment):
+                    return
+                data = ascii_line(data)
             data = self._read_request(data, piece.moment)
 
     def _starts_request(self, data: bytes, moment: Moment) -> bool:

@@ -62,23 +62,31 @@ class RequestStart:
     h11 speaks up only once a whole head is there; the stdin of an unseen stream may never look like one.
     """
 
-    __slots__ = ("_head", "_tail", "_whole")
+    __slots__ = ("_head", "_tail", "whole")
 
     def __init__(self) -> None:
         self._head = b""
         self._tail = b""
-        self._whole = False
+        self.whole = False
 
     def add(self, data: bytes) -> Literal["request", "http2", "other"]:
         """What these and the earlier bytes can be the start of."""
-        if self._whole:
+        if self.whole:
             return "request"
         line, newline, _ = data.partition(b"\n")
         self._head = (self._head + line[: MAX_METHOD + 1])[: MAX_METHOD + 1]
         self._tail = (self._tail + line)[-TAIL:]
-        self._whole = bool(newline)
+        self.whole = bool(newline)
         if self._head.startswith(HTTP2_PREFACE):
             return "http2"
         method, space, _ = self._head.partition(b" ")
         fits = method.isalpha() and (space or len(method) <= MAX_METHOD) and (not newline or _VERSION.search(self._tail))
         return "request" if fits else "other"
+
+
+def ascii_line(data: bytes) -> bytes:
+    """The data with what is not ASCII in its first line percent-encoded: Go's server takes such targets as they are, h11 does not."""
+    line, newline, rest = data.partition(b"\n")
+    if line.isascii():
+        return data
+    return b"".join(b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line) + newline + rest

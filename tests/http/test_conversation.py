@@ -80,6 +80,9 @@ DIALOGUES: dict[str, Dialogue] = {
 }
 
 
+DIALOGUES["target that is not ASCII"] = [(CLIENT, "GET /images/bücher/json HTTP/1.1\r\nHost: d\r\nX: ü\r\n\r\n".encode()), (SERVER, OK)]
+
+
 def only(conversation: HttpConversation) -> HttpExchange:
     (exchange,) = conversation.exchanges()
     return exchange
@@ -120,6 +123,11 @@ def test_exchange_knows_its_moments_and_sizes() -> None:
     assert (200, at(2), 11, at(3), True) == (build.status, build.response, build.response_body_bytes, build.end, build.complete)
     assert (at(4), at(5), at(5)) == (info.request, info.response, info.end)
     assert streams[0, SERVER, "body"] == b"firstsecond"
+
+
+def test_a_target_that_is_not_ascii_is_read_as_the_daemon_reads_it() -> None:
+    conversation, _ = heard(DIALOGUES["target that is not ASCII"])
+    assert ("/images/b%C3%BCcher/json", 200) == (only(conversation).target, only(conversation).status)
 
 
 def test_upgrade_passes_both_directions_on_with_their_ends() -> None:

@@ -65,8 +65,8 @@ def seconds(data: bytes, size: int) -> float:
 @pytest.mark.parametrize("unit", [b"X: y\r\n", b"y"], ids=["fields", "one field"])
 def test_a_head_that_comes_byte_by_byte_takes_time_in_proportion(unit: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nX: "
-    short = min(seconds(head + unit * (20_000 // len(unit)), 1) for _ in range(3))
-    long = min(seconds(head + unit * (160_000 // len(unit)), 1) for _ in range(3))
+    short = min(seconds(head + unit * (5_000 // len(unit)), 1) for _ in range(3))
+    long = min(seconds(head + unit * (40_000 // len(unit)), 1) for _ in range(3))
     assert long < 8 * short * 3
 
 
