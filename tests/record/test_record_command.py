@@ -1,0 +1,279 @@
+"""`captool record` with the real tcpdump, in a network namespace of the test's own."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from docker_machine import machine
+
+pytestmark = [pytest.mark.needs("tcpdump", "ip", "nsenter", "setpriv", root=True), pytest.mark.slow]
+
+NUMBERS = itertools.count()
+SEND = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range(int(sys.argv[1])):
+    s.sendto(b"x" * int(sys.argv[2]), ("127.0.0.1", 9999))
+"""
+
+
+@pytest.fixture
+def namespace():
+    name = f"captool-test-{os.getpid()}-{next(NUMBERS)}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+def inside(namespace, *words):
+    return ["nsenter", f"--net=/run/netns/{namespace}", *words]
+
+
+def send(namespace, count, size=10):
+    subprocess.run(inside(namespace, sys.executable, "-c", SEND, str(count), str(size)), check=True)
+
+
+@contextlib.contextmanager
+def recording(namespace, folder, *words, wrapper=()):
+    """A recording that has begun; its messages are collected in folder/said."""
+    said = folder / "said"
+    command = inside(namespace, *wrapper, sys.executable, "-m", "captool.cli.main", "record", *words)
+    environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    with said.open("wb") as sink:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=sink, env=environment)
+    try:
+        deadline = time.monotonic() + 20
+        while b"recording on" not in said.read_bytes() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.said = said
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ended(process, code):
+    """The recording's standard output, once it has ended with this exit code."""
+    output = process.stdout.read().decode()
+    assert process.wait(30) == code, process.said.read_text()
+    return output
+
+
+def failed(namespace, folder, *words, code, wrapper=()):
+    """What a recording that cannot begin says, which is one line."""
+    with recording(namespace, folder, *words, wrapper=wrapper) as process:
+        assert ended(process, code) == ""
+    (line,) = (folder / "said").read_text().splitlines()
+    assert line.startswith("captool: ")
+    return line
+
+
+def packets(path):
+    """The number of packets of a pcap file that ends after a whole one."""
+    data = path.read_bytes()
+    position, count = 24, 0
+    while position < len(data):
+        position, count = position + 16 + struct.unpack_from("<I", data, position + 8)[0], count + 1
+    assert position == len(data)
+    return count
+
+
+def wait_for_packets(path):
+    """The kernel hands packets over within a second."""
+    deadline = time.monotonic() + 10
+    while path.stat().st_size < 100 and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def manifest(folder, name="t.pcap"):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_ends_the_recording_and_nothing_is_lost(namespace, tmp_path, number, how):
+    machine(tmp_path / "store")
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--machines", "store", "udp port 9999") as process:
+        send(namespace, 20_000)
+        process.send_signal(number)
+        assert ended(process, 0) == "captool analyze t.pcap --keys t.pcap.keys\n"
+    assert packets(tmp_path / "t.pcap") == 20_000
+    made = manifest(tmp_path)
+    assert made["ended"] == {"how": how}
+    counted = made["packets"]
+    assert (20_000, 20_000, 0) == (counted["written"], counted["captured"], counted["dropped_by_kernel"])
+    content = (tmp_path / "t.pcap").read_bytes()
+    assert made["file"] == {"name": "t.pcap", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert (made["interface"], made["filter"], made["link_type"]) == ("lo", "udp port 9999", "EN10MB")
+    assert re.fullmatch(r"\d+\.\d+.*", made["tcpdump_version"])
+    assert (tmp_path / "t.pcap.keys/machines/runner-1/1/server-key.pem").exists()
+    assert {"t.pcap", "t.pcap.json", "t.pcap.keys", "store", "said"} == {path.name for path in tmp_path.iterdir()}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("t.pcap*"))
+
+
+def test_a_count_ends_the_recording(namespace, tmp_path):
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "-c", "10", "udp port 9999") as process:
+        send(namespace, 100)
+        assert ended(process, 0) == "captool analyze t.pcap\n"
+    assert (10, {"how": "count"}) == (packets(tmp_path / "t.pcap"), manifest(tmp_path)["ended"])
+
+
+def test_a_duration_ends_the_recording_without_any_traffic(namespace, tmp_path):
+    begin = time.monotonic()
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--duration", "1s") as process:
+        ended(process, 0)
+    assert 1 <= time.monotonic() - begin < 8
+    assert (0, {"how": "duration"}) == (packets(tmp_path / "t.pcap"), manifest(tmp_path)["ended"])
+    assert "no packet matched 'tcp port 2376' on lo" in (tmp_path / "said").read_text()
+
+
+def test_the_default_name_is_sortable_and_in_the_current_directory(namespace, tmp_path):
+    with recording(namespace, tmp_path, "--duration", "1ms") as process:
+        ended(process, 0)
+    (trace,) = tmp_path.glob("*.pcap")
+    assert re.fullmatch(r"captool-\d{8}T\d{6}Z\.pcap", trace.name)
+
+
+def test_an_unknown_interface_is_answered_with_those_that_exist(namespace, tmp_path):
+    line = failed(namespace, tmp_path, "-i", "eth77", "-w", "t.pcap", code=2)
+    assert "there is no interface eth77; existing ones: lo, any" in line
+    assert ["said"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_wrong_filter_is_answered_with_its_mistake(namespace, tmp_path):
+    assert "'tcp prt 5'" in failed(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "tcp prt 5", code=2)
+    assert ["said"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_missing_privilege_is_said_with_what_to_do(namespace, tmp_path):
+    wrapper = ("setpriv", "--bounding-set=-net_raw,-net_admin")
+    assert "run captool as root" in failed(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", code=5, wrapper=wrapper)
+    assert ["said"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_an_existing_trace_or_manifest_is_kept_unless_forced(namespace, tmp_path):
+    for name in ("t.pcap", "t.pcap.json"):
+        (tmp_path / name).write_text("precious")
+        assert f"{name} exists" in failed(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", code=2)
+        assert (tmp_path / name).read_text() == "precious"
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--duration", "1ms", "--force") as process:
+        ended(process, 0)
+    assert packets(tmp_path / "t.pcap") == 0
+
+
+def test_a_path_that_cannot_be_written_is_said_and_nothing_is_left(namespace, tmp_path):
+    assert "choose another place with -w" in failed(namespace, tmp_path, "-i", "lo", "-w", "nowhere/t.pcap", code=2)
+    assert ["said"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_machines_directory_that_is_missing_is_said_before_anything_is_recorded(namespace, tmp_path):
+    assert "no such file" in failed(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--machines", "nowhere", code=3)
+    assert ["said"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "captool-test", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_ends_the_recording_and_keeps_what_was_captured(namespace, tmp_path, tiny_disk):
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "disk/t.pcap", "udp port 9999") as process:
+        send(namespace, 200, 1400)
+        assert ended(process, 2) == ""
+    kept = packets(tiny_disk / "t.pcap")
+    assert 10 < kept < 200
+    assert f"the disk is full; make room, or write elsewhere with -w; {kept} packets kept in disk/t.pcap" in (tmp_path / "said").read_text()
+    made = manifest(tiny_disk)
+    assert (made["ended"]["how"], made["packets"]["written"]) == ("disk-full", kept)
+    assert made["file"]["sha256"] == hashlib.sha256((tiny_disk / "t.pcap").read_bytes()).hexdigest()
+    assert {"t.pcap", "t.pcap.json"} == {path.name for path in tiny_disk.iterdir()}
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(namespace, tmp_path, tiny_disk):
+    (tiny_disk / "filler").write_bytes(bytes(128 * 1024))
+    assert "the disk is full; make room" in failed(namespace, tmp_path, "-i", "lo", "-w", "disk/t.pcap", code=2)
+    assert ["filler"] == [path.name for path in tiny_disk.iterdir()]
+
+
+def child(process):
+    """The tcpdump of a recording."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+def test_tcpdump_that_dies_is_noticed_and_its_packets_are_kept(namespace, tmp_path):
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "udp port 9999") as process:
+        send(namespace, 50)
+        wait_for_packets(tmp_path / "t.pcap")
+        os.kill(child(process), signal.SIGKILL)
+        ended(process, 5)
+    assert packets(tmp_path / "t.pcap") == 50
+    assert "50 packets kept in t.pcap" in (tmp_path / "said").read_text()
+    assert manifest(tmp_path)["ended"]["how"] == "tcpdump-ended"
+    assert manifest(tmp_path)["packets"]["captured"] is None
+
+
+def test_an_interface_that_disappears_ends_the_recording(namespace, tmp_path):
+    subprocess.run(["ip", "-n", namespace, "link", "add", "veth-a", "type", "veth", "peer", "name", "veth-b"], check=True)
+    for end in ("veth-a", "veth-b"):
+        subprocess.run(["ip", "-n", namespace, "link", "set", end, "up"], check=True)
+    with recording(namespace, tmp_path, "-i", "veth-a", "-w", "t.pcap", "-c", "1000", "ip6") as process:
+        time.sleep(1.5)  # neighbour discovery brings a few packets
+        subprocess.run(["ip", "-n", namespace, "link", "delete", "veth-a"], check=True)
+        ended(process, 5)
+    assert packets(tmp_path / "t.pcap") > 0
+    assert "tcpdump ended" in (tmp_path / "said").read_text()
+
+
+def test_a_recording_that_is_killed_leaves_a_readable_trace_and_no_tcpdump(namespace, tmp_path):
+    with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "udp port 9999") as process:
+        send(namespace, 50)
+        wait_for_packets(tmp_path / "t.pcap")
+        tcpdump = child(process)
+        process.kill()
+        deadline = time.monotonic() + 5
+        while Path(f"/proc/{tcpdump}/cmdline").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{tcpdump}/cmdline").exists()
+    assert packets(tmp_path / "t.pcap") == 50
+    assert manifest(tmp_path)["ended"] == {"how": "recording"}
+
+
+def test_a_terminal_shows_a_live_line(namespace, tmp_path):
+    ours, theirs = pty.openpty()
+    command = inside(namespace, sys.executable, "-m", "captool.cli.main", "record", "-i", "lo", "-w", "t.pcap", "--duration", "2s", "udp")
+    environment = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal's other end is closed
+        while data := os.read(ours, 4096):
+            if b"recording on" not in shown and b"recording on" in shown + data:
+                send(namespace, 3)
+            shown += data
+    os.close(ours)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "stop with Ctrl-C" in text
+    assert re.search(r"00:00:01  3 packets", text), text
