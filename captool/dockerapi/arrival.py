@@ -49,16 +49,22 @@ class OutputArrival:
         self._pending: deque[_Span] = deque()
         self._step = 0
 
-    def sent(self, payload: Payload, moment: Moment, stream_end: int) -> None:
-        """Output was seen on its way to the client."""
-        output, data = payload
-        size = len(data)
-        if not size:
+    def sent(self, payloads: list[Payload], moment: Moment, stream_end: int) -> None:
+        """Output of one piece was seen on its way to the client."""
+        stdout = stderr = 0
+        text = b""
+        for output, data in payloads:
+            if output == "stdout":
+                stdout += len(data)
+            else:
+                stderr += len(data)
+            if len(text) < TEXT:
+                text += data[: TEXT - len(text)]
+        if not stdout + stderr:
             return
-        stdout = size if output == "stdout" else 0
         self.stdout_bytes += stdout
-        self.stderr_bytes += size - stdout
-        self._append(_Span(stream_end, stream_end, moment, moment, stdout, size - stdout, data[:TEXT]))
+        self.stderr_bytes += stderr
+        self._append(_Span(stream_end, stream_end, moment, moment, stdout, stderr, text))
         if len(self._pending) > MAX_SPANS:
             spans = self._pending
             reach = spans[-1].stream_end - spans[0].first_end

@@ -114,9 +114,9 @@ class DockerConversation:
         return self._streams.get(number)
 
     def _print(self, stream: _Stream, payloads: list[Payload], piece: StreamData) -> None:
-        for payload in payloads:
-            stream.arrival.sent(payload, piece.moment, piece.stream_end)
-            if self._output:
+        stream.arrival.sent(payloads, piece.moment, piece.stream_end)
+        if self._output:
+            for payload in payloads:
                 self._output(payload.output, payload.data, piece.moment)
 
 

@@ -5,6 +5,7 @@ ContainerAttach, "Stream format"). A container with a TTY sends its output raw, 
 the two apart: daemons before API 1.42 say `raw-stream` for both, and Podman always does. The first bytes tell.
 """
 
+import struct
 from typing import Final, Literal, NamedTuple
 
 HEADER: Final = 8
@@ -15,6 +16,10 @@ Output = Literal["stdout", "stderr"]
 
 # Type 0 is written to stdout by Docker's own reader; type 3 is the daemon saying why the stream fails.
 OUTPUTS: Final[dict[int, Output]] = {STDIN: "stdout", STDOUT: "stdout", STDERR: "stderr", SYSTEM_ERROR: "stderr"}
+
+# The first half of a header as one number; the second half is the length.
+_WORDS: Final = {kind << 24: output for kind, output in OUTPUTS.items()}
+_WORD_AND_LENGTH: Final = struct.Struct(">II")
 
 
 class Payload(NamedTuple):
@@ -58,6 +63,16 @@ class StdcopyReader:
                 self._left -= end - position
                 found.append(Payload(self._output, data if end - position == size else data[position:end]))
                 position = end
+                continue
+            if not self._head and size - position >= HEADER:
+                word, length = _WORD_AND_LENGTH.unpack_from(data, position)
+                output = _WORDS.get(word)
+                if output is None:
+                    return [*found, *self._give_up(data[position:])]
+                self.kind = "multiplexed"
+                self._output = output
+                self._left = length
+                position += HEADER
                 continue
             missing = HEADER - len(self._head)
             head = self._head + data[position : position + missing]

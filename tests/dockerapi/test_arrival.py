@@ -15,9 +15,9 @@ def at(packet: int) -> Moment:
 
 def test_what_is_acknowledged_is_the_last_output_and_the_rest_is_lost() -> None:
     arrival = OutputArrival()
-    arrival.sent(Payload("stdout", b"one\n"), at(1), 100)
-    arrival.sent(Payload("stderr", b"two\n"), at(2), 200)
-    arrival.sent(Payload("stdout", b"three\n"), at(3), 300)
+    arrival.sent([Payload("stdout", b"one\n")], at(1), 100)
+    arrival.sent([Payload("stderr", b"two\n")], at(2), 200)
+    arrival.sent([Payload("stdout", b"three\n")], at(3), 300)
     assert arrival.last_output is None
     arrival.acknowledge(150)
     arrival.acknowledge(199)
@@ -31,7 +31,7 @@ def test_what_is_acknowledged_is_the_last_output_and_the_rest_is_lost() -> None:
 
 def test_empty_frames_are_no_output() -> None:
     arrival = OutputArrival()
-    arrival.sent(Payload("stdout", b""), at(1), 100)
+    arrival.sent([Payload("stdout", b"")], at(1), 100)
     arrival.acknowledge(100)
     assert (None, None) == (arrival.last_output, arrival.lost())
 
@@ -39,7 +39,7 @@ def test_empty_frames_are_no_output() -> None:
 def test_text_of_lost_output_is_its_first_200_bytes() -> None:
     arrival = OutputArrival()
     for number in range(50):
-        arrival.sent(Payload("stdout", b"%9d\n" % number), at(number), number // 3)
+        arrival.sent([Payload("stdout", b"%9d\n" % number)], at(number), number // 3)
     lost = arrival.lost()
     assert lost is not None
     assert b"".join(b"%9d\n" % number for number in range(20)) == lost.text
@@ -49,7 +49,7 @@ def test_text_of_lost_output_is_its_first_200_bytes() -> None:
 def test_many_unacknowledged_pieces_take_bounded_memory_and_lose_no_byte(acknowledged: int) -> None:
     arrival = OutputArrival()
     for number in range(1, 20_001):
-        arrival.sent(Payload("stdout" if number % 2 else "stderr", b"x"), at(number), number)
+        arrival.sent([Payload("stdout" if number % 2 else "stderr", b"x")], at(number), number)
     assert len(arrival._pending) <= MAX_SPANS
     arrival.acknowledge(acknowledged)
     lost = arrival.lost()
@@ -66,7 +66,7 @@ def test_acknowledgements_at_any_time_match_a_look_at_the_end(steps: list[tuple[
     end = reached = 0
     for number, (size, error, acknowledged) in enumerate(steps):
         end += size + 1
-        arrival.sent(Payload("stderr" if error else "stdout", bytes(size)), at(number), end)
+        arrival.sent([Payload("stderr" if error else "stdout", bytes(size))], at(number), end)
         sent.append((end, size, error))
         reached = max(reached, min(acknowledged, end))
         arrival.acknowledge(reached)
