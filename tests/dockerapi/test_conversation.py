@@ -49,7 +49,7 @@ def test_connection_dropped_silently_lost_what_was_never_acknowledged() -> None:
     exchange = attached(first, frame(1, b"never\n"), frame(2, b"seen \x1b]0;evil\x07"), arrived=len(UPGRADED + first), closed=False)
     assert exchange.stream is not None
     assert exchange.stream.lost is not None
-    assert (6, 13, at(4), b"never\nseen \x1b]0;evil\x07") == (
+    assert (6, 14, at(4), b"never\nseen \x1b]0;evil\x07") == (
         exchange.stream.lost.stdout_bytes, exchange.stream.lost.stderr_bytes, exchange.stream.lost.first, exchange.stream.lost.text,
     )  # fmt: skip
     assert (at(3), 5 + 6, None, False) == (
