@@ -7,6 +7,8 @@ from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
 from captool.findings.tables import Tables
 
+__all__ = ["RULES", "SEVERITIES", "Finding", "find"]
+
 RULES = (
     silent_drop,
     output_lost,

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from captool.direction import Direction
 from captool.findings.finding import Finding
-from captool.findings.tables import Tables
-from captool.tls.summary import Reason
+from captool.findings.tables import Connection, Tables
+from captool.tls.summary import Alert, Reason
 
 SESSION_KEYS: Final = (
     "take the session keys while recording and give them with --keys: a key log of the client or of the server "
@@ -70,7 +71,7 @@ def tls_alert(tables: Tables) -> Iterator[Finding]:
     """A fatal alert: the TLS session was refused or broken off by one side."""
     for connection in tables.connections:
         for alert in connection.tls.alerts if connection.tls else ():
-            if alert.level == "fatal":
+            if alert.level == "fatal" and not _after_the_end(connection, alert):
                 side = "server" if alert.direction else "client"
                 yield Finding(
                     code="tls-alert",
@@ -82,3 +83,12 @@ def tls_alert(tables: Tables) -> Iterator[Finding]:
                     remedy="Compare the certificates, the certificate authority and the TLS versions that client and server accept.",
                     evidence={"alert": alert.description, "sender": side},
                 )
+
+
+def _after_the_end(connection: Connection, alert: Alert) -> bool:
+    """Whether the alert only answers a peer that closed without close_notify.
+
+    OpenSSL 3 calls such an end an error (SSL_R_UNEXPECTED_EOF_WHILE_READING) and sends decode_error to whoever has gone already.
+    """
+    spoken = connection.tls is not None and any(connection.tls.plaintext_bytes)
+    return alert.description == "decode_error" and spoken and connection.tcp.closed_by == Direction(alert.direction).opposite.sender

@@ -59,8 +59,7 @@ def where(gap: Gap) -> str:
 def named(entries: tuple[IdleTimeout, ...], gap: Gap, most: int = 3) -> str:
     """`GCP VPC firewall (600 s, exceeded by 1.20 s), ...` and how many more."""
     parts = [
-        f"{entry.name} ({entry.seconds:g} s, exceeded by {seconds(seen_by(entry, gap) - entry.timeout_ns)})"
-        for entry in entries[:most]
+        f"{entry.name} ({entry.seconds:g} s, exceeded by {seconds(seen_by(entry, gap) - entry.timeout_ns)})" for entry in entries[:most]
     ]
     more = len(entries) - most
     return ", ".join(parts) + (f" and {more} with shorter timeouts" if more > 0 else "")

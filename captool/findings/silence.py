@@ -1,6 +1,8 @@
 """Connections that died without a word, and what was lost on them."""
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from captool.direction import Direction
 from captool.dockerapi.exchange import DockerExchange, LostOutput
@@ -10,6 +12,9 @@ from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Unanswered
 from captool.units import SECOND_NS, counted, seconds, size
+
+API_VERSION: Final = re.compile(r"^/v\d+\.\d+/")
+LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def silent_drop(tables: Tables) -> Iterator[Finding]:
@@ -68,8 +73,8 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
                 confidence="high",
                 connection=connection.id,
                 packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
-                message=f"At least {size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}never acknowledged: "
-                "the client did not get them, nor what the daemon had still to send after them.",
+                message=f"At least {size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}"
+                "never acknowledged: the client did not get them, nor what the daemon had still to send after them.",
                 remedy=(
                     f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
                     if exchange.container
@@ -105,8 +110,13 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
 
 
 def request(exchange: DockerExchange) -> str:
-    """`POST /v1.41/containers/ab12/attach`: method and path without the query."""
-    return f"{exchange.http.method} {exchange.http.target.partition('?')[0]}"
+    """`POST /containers/327f82b7b055/attach`: method and path, without API version and query, container ids as docker shortens them."""
+    path = exchange.http.target.partition("?")[0]
+    return f"{exchange.http.method} {LONG_ID.sub(_short_id, API_VERSION.sub('/', path, count=1))}"
+
+
+def _short_id(long_id: re.Match[str]) -> str:
+    return long_id[0][:12]
 
 
 def _sent_into_nothing(sent: Unanswered, direction: Direction) -> str:

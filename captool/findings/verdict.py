@@ -36,7 +36,7 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
 
 
 def label(connection: Connection) -> str:
-    """`connection 0 (POST /v1.41/containers/ab12/attach)`: the number, and the longest-lived request where one is known."""
+    """`connection 0 (POST /containers/ab12/attach)`: the number, and the longest-lived request where one is known."""
     open_ended = [exchange for exchange in connection.exchanges if exchange.stream is not None or exchange.http.end is None]
     exchange = (open_ended or list(connection.exchanges))[-1:]
     return f"connection {connection.id}" + (f" ({request(exchange[0])})" if exchange else "")
@@ -46,6 +46,8 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...]) -> str:
     drop = next(finding for finding in findings if finding.code == "silent-drop" and finding.connection == connection.id)
     idle = drop.evidence["idle_before_s"]
     after = f" after {seconds(round(float(str(idle)) * 1e9))} without data" if idle is not None else ""
+    if any(finding.code == "missing-keepalive" and finding.connection == connection.id for finding in findings):
+        after += " and without a keepalive probe from either side"
     name = label(connection)
     sentence = f"{name[0].upper()}{name[1:]} was dropped silently{after}"
     lost = [exchange.stream.lost for exchange in connection.exchanges if exchange.stream and exchange.stream.lost]

@@ -4,7 +4,6 @@ from rich.text import Text
 
 from captool.direction import Direction
 from captool.dockerapi.exchange import DockerExchange
-from captool.findings.decryption import REMEDIES
 from captool.findings.gaps import worst_gap
 from captool.findings.tables import Connection
 from captool.report.printable import clock, printable
@@ -33,8 +32,8 @@ def ending(connection: Connection) -> str:
     return ENDINGS[connection.tcp.close] + by
 
 
-def facts(connection: Connection) -> list[tuple[str, Text]]:
-    """Label and text of each fact, in the order in which a reader needs them."""
+def facts(connection: Connection, said: set[str]) -> list[tuple[str, Text]]:
+    """Label and text of each fact, in the order in which a reader needs them; what the findings in `said` tell is left to them."""
     tcp = connection.tcp
     span = f"{clock(tcp.start_ns)} to {clock(tcp.end_ns)} UTC, {seconds(tcp.end_ns - tcp.start_ns)}; "
     sent = f"client sent {size(tcp.payload_bytes.to_server)}, server {size(tcp.payload_bytes.to_client)}"
@@ -43,10 +42,11 @@ def facts(connection: Connection) -> list[tuple[str, Text]]:
     if len(connection.exchanges) > EXCHANGES:
         rows.append(("", Text(f"and {len(connection.exchanges) - EXCHANGES} before them")))
     gap = worst_gap(connection)
-    if gap is not None:
+    if gap is not None and "idle-gap" not in said:
         end = "the end of the capture" if gap.ended_by_packet is None else f"packet {gap.ended_by_packet} ({gap.ended_by})"
         rows.append(("idle", Text(f"no data for {seconds(gap.duration_ns)}, from packet {gap.after_packet} to {end}")))
-    rows.append(("keepalive", Text("; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction))))
+    if "missing-keepalive" not in said:
+        rows.append(("keepalive", Text("; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction))))
     if connection.tls:
         rows.append(("TLS", _tls(connection.tls)))
     return rows
@@ -74,13 +74,7 @@ def _keepalive(side: Keepalive, direction: Direction) -> str:
 def _tls(tls: TlsSummary) -> Text:
     text = Text(" ".join(filter(None, (tls.version, tls.cipher_suite))) or "handshake not seen")
     if tls.status == "encrypted":
-        text.append(f"; not decrypted ({tls.reason}). ", "yellow")
-    else:
-        text.append(
-            f"; decrypted with {printable(tls.secret_origin or 'a session key')}" if tls.status == "decrypted" else "; partly decrypted. "
-        )
-    if tls.reason and tls.detail:
-        text.append(printable(tls.detail))
-    if tls.reason in ("no-secret", "stream-gap", "snapped", "bad-record-mac", "unsupported-suite"):
-        text.append(f" {REMEDIES[tls.reason]}")
-    return text
+        return text.append(f"; not decrypted ({tls.reason})", "yellow")
+    return text.append(
+        f"; {tls.status if tls.status == 'decrypted' else 'partly decrypted'} with {printable(tls.secret_origin or 'a secret')}"
+    )

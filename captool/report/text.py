@@ -11,10 +11,14 @@ from rich.text import Text
 
 from captool.analysis import Analysis
 from captool.capture.summary import CaptureSummary
-from captool.findings import Finding
+from captool.findings import SEVERITIES, Finding
+from captool.findings.decryption import CODES, REMEDIES
+from captool.findings.key_use import KeyUse
+from captool.findings.silence import request
 from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
 from captool.report.printable import printable, utc
+from captool.tls.summary import Reason
 from captool.units import counted, seconds, size
 
 WIDTH: Final = 110
@@ -34,20 +38,28 @@ def render(analysis: Analysis, *, connection: int | None = None, width: int = WI
     )  # fmt: skip
     _capture(console, analysis)
     _verdict(console, analysis)
-    by_connection: dict[int | None, list[Finding]] = {}
-    for finding in analysis.findings:
-        by_connection.setdefault(finding.connection, []).append(finding)
     chosen = [one for one in analysis.connections if connection in (None, one.id)]
-    worth = [one for one in chosen if connection is not None or any(f.severity != "info" for f in by_connection.get(one.id, ()))]
-    worth.sort(key=lambda one: min((("error", "warning", "info").index(f.severity) for f in by_connection.get(one.id, ())), default=3))
+    told = _told(analysis, connection)
+    worth = [one for one in chosen if connection is not None or any(f.severity != "info" for f in told.get(one.id, ()))]
+    worth.sort(key=lambda one: min((SEVERITIES.index(f.severity) for f in told.get(one.id, ())), default=len(SEVERITIES)))
     for one in worth[:LISTED]:
-        _connection(console, one, by_connection.get(one.id, []))
+        _connection(console, one, told.get(one.id, []))
     _others(console, chosen, worth[:LISTED])
-    for finding in by_connection.get(None, []) if connection is None else []:
+    _not_decrypted(console, chosen)
+    for finding in told.get(None, []):
         console.print()
         console.print(_grid([(Text(finding.severity, COLOURS[finding.severity]), Text(f"{finding.message} {finding.remedy}"))]))
     _coverage(console, analysis)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines()) + "\n"
+
+
+def _told(analysis: Analysis, connection: int | None) -> dict[int | None, list[Finding]]:
+    """The findings by connection, without those about decryption: they have a section of their own."""
+    told: dict[int | None, list[Finding]] = {}
+    for finding in analysis.findings:
+        if finding.code not in CODES.values() and (connection is None or finding.connection == connection):
+            told.setdefault(finding.connection, []).append(finding)
+    return told
 
 
 def _capture(console: Console, analysis: Analysis) -> None:
@@ -75,13 +87,14 @@ def _verdict(console: Console, analysis: Analysis) -> None:
 def _connection(console: Console, connection: Connection, findings: list[Finding]) -> None:
     console.print()
     console.print(headline(connection))
-    rows = [(Text(label, "dim"), text) for label, text in facts(connection)]
+    rows = [(Text(label, "dim"), text) for label, text in facts(connection, said={finding.code for finding in findings})]
     for finding in findings:
         rows.append((Text(finding.severity, COLOURS[finding.severity]), _finding(finding)))
         if finding.code == "output-lost":
             rows.extend((Text(""), Text(f"│ {line}", "italic")) for line in _excerpt(str(finding.evidence["text"])))
     remedies = dict.fromkeys(finding.remedy for finding in findings)
-    rows.extend((Text("to do" if not index else "", "bold"), Text(printable(remedy))) for index, remedy in enumerate(remedies))
+    longest = [one for one in remedies if not any(one != other and other.startswith(one) for other in remedies)]
+    rows.extend((Text("to do" if not index else "", "bold"), Text(printable(remedy))) for index, remedy in enumerate(longest))
     console.print(Padding(_grid(rows), (0, 0, 0, 2)))
 
 
@@ -102,7 +115,10 @@ def _others(console: Console, chosen: list[Connection], shown: list[Connection])
         return
     console.print()
     console.print(Text("Other connections" if shown else "Connections", "bold"))
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2), expand=True)
+    for _ in range(5):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
     for connection in rest[:LISTED]:
         table.add_row(*(Text(cell) for cell in _row(connection)))
     console.print(Padding(table, (0, 0, 0, 2)))
@@ -112,17 +128,37 @@ def _others(console: Console, chosen: list[Connection], shown: list[Connection])
 
 def _row(connection: Connection) -> tuple[str, ...]:
     tcp = connection.tcp
-    last = connection.exchanges[-1].http if connection.exchanges else None
-    said = printable(f"{last.method} {last.target.partition('?')[0]}") if last else (connection.tls.reason or "" if connection.tls else "")
-    more = f" and {len(connection.exchanges) - 1} more" if len(connection.exchanges) > 1 else ""
+    said = f"not decrypted ({connection.tls.reason})" if connection.tls and connection.tls.status == "encrypted" else ""
+    if connection.exchanges:
+        more = f" and {len(connection.exchanges) - 1} more" if len(connection.exchanges) > 1 else ""
+        said = printable(request(connection.exchanges[-1])) + more
     return (
         str(tcp.id),
         f"{tcp.client.ip}:{tcp.client.port} → {tcp.server.ip}:{tcp.server.port}",
-        seconds(tcp.end_ns - tcp.start_ns),
+        seconds(tcp.end_ns - tcp.start_ns).partition(" (")[0],
         size(sum(tcp.payload_bytes)),
         ending(connection),
-        said + more,
+        said,
     )
+
+
+def _not_decrypted(console: Console, chosen: list[Connection]) -> None:
+    """What stays closed, grouped by reason: each says why once, for all the connections that it concerns."""
+    groups: dict[tuple[Reason, str], list[Connection]] = {}
+    for connection in chosen:
+        tls = connection.tls
+        if tls is not None and tls.reason is not None:
+            groups.setdefault((tls.reason, tls.detail or ""), []).append(connection)
+    if not groups:
+        return
+    console.print()
+    console.print(Text("Not decrypted", "bold"))
+    rows: list[tuple[Text, Text]] = []
+    for (reason, detail), closed in list(groups.items())[:LISTED]:
+        concerned = ", ".join(str(connection.id) for connection in closed[:LISTED]) + (", ..." if len(closed) > LISTED else "")
+        rows.append((Text(reason, "yellow"), Text(f"connection{'s' * (len(closed) > 1)} {concerned}. {printable(detail)}")))
+        rows.append((Text("to do", "bold"), Text(REMEDIES[reason])))
+    console.print(Padding(_grid(rows), (0, 0, 0, 2)))
 
 
 def _coverage(console: Console, analysis: Analysis) -> None:
@@ -139,6 +175,10 @@ def _coverage(console: Console, analysis: Analysis) -> None:
         console.print()
     for line in lines:
         console.print(Text(printable(line), "dim"))
+
+
+def _key(use: KeyUse) -> str:
+    return f"key {use.origin} ({use.kind}): connection{'s' * (len(use.connections) > 1)} {', '.join(map(str, use.connections[:LISTED]))}"
 
 
 def _counts(capture: CaptureSummary) -> list[str]:

@@ -36,7 +36,7 @@ def test_one_sided_capture_gives_low_confidence():
 
 def test_lost_output_is_counted_by_stream_and_quoted():
     (finding,) = output_lost(tables(connection(dropped_tcp(), exchanges=(attach(lost=lost_output(b"result\noops\n", stderr=5)),))))
-    assert "At least 12 bytes of container output (stdout 7, stderr 5) of POST /v1.41/containers/ab12/attach were sent 8 times" in finding.message
+    assert "At least 12 bytes of container output (stdout 7, stderr 5) of POST /containers/ab12/attach were sent 8 times" in finding.message
     assert "result\noops\n" == finding.evidence["text"]
 
 

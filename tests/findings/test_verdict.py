@@ -14,7 +14,8 @@ def verdict_of(*connections):
 def test_dropped_connection_names_request_gap_and_loss():
     dropped = connection(dropped_tcp(), exchanges=(attach(lost=lost_output()),))
     assert (
-        "Connection 0 (POST /v1.41/containers/ab12/attach) was dropped silently after 601.0 s (10 min 1 s) without data: "
+        "Connection 0 (POST /containers/ab12/attach) was dropped silently after 601.0 s (10 min 1 s) without data and "
+        "without a keepalive probe from either side: "
         "at least 7 bytes of container output never reached the client.",
     ) == verdict_of(dropped)
 
