@@ -110,13 +110,14 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
 
 
 def request(exchange: DockerExchange) -> str:
-    """`POST /containers/327f82b7b055/attach`: method and path, without API version and query, container ids as docker shortens them."""
+    """`POST /containers/327f82b7b055/attach`: method and path, without API version and query, ids as docker shortens them."""
     path = exchange.http.target.partition("?")[0]
-    return f"{exchange.http.method} {LONG_ID.sub(_short_id, API_VERSION.sub('/', path, count=1))}"
+    return f"{exchange.http.method} {shortened(API_VERSION.sub('/', path, count=1))}"
 
 
-def _short_id(long_id: re.Match[str]) -> str:
-    return long_id[0][:12]
+def shortened(target: str) -> str:
+    """A request target with its container ids cut to the 12 digits that docker shows."""
+    return LONG_ID.sub(lambda long_id: long_id[0][:12], target)
 
 
 def _sent_into_nothing(sent: Unanswered, direction: Direction) -> str:

@@ -5,6 +5,7 @@ from rich.text import Text
 from captool.direction import Direction
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings.gaps import worst_gap
+from captool.findings.silence import shortened
 from captool.findings.tables import Connection
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
@@ -54,7 +55,7 @@ def facts(connection: Connection, said: set[str]) -> list[tuple[str, Text]]:
 
 def _exchange(exchange: DockerExchange) -> Text:
     http, stream = exchange.http, exchange.stream
-    text = Text(printable(f"{http.method} {http.target}"))
+    text = Text(printable(f"{http.method} {shortened(http.target)}"))
     text.append(f" → {http.status}" if http.status is not None else " → no response")
     if stream is not None:
         parts = [("stdin", stream.stdin_bytes), ("stdout", stream.stdout_bytes), ("stderr", stream.stderr_bytes)]

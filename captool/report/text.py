@@ -166,11 +166,10 @@ def _coverage(console: Console, analysis: Analysis) -> None:
     lines = [f"note: {note}" for note in (*capture.notes, *_counts(capture), *analysis.key_problems)]
     if capture.truncated_file:
         lines.insert(0, "note: the capture file ends in the middle of a packet; what is whole was read")
-    used = [use for use in analysis.keys if use.connections]
-    if analysis.keys:
-        lines.append(
-            f"keys: {len(used)} of {counted(len(analysis.keys), 'given')} concern a connection of this capture".replace("givens", "given")
-        )
+    lines += [_key(use) for use in analysis.keys if use.connections][:LISTED]
+    unused = sum(not use.connections for use in analysis.keys)
+    if unused:
+        lines.append(f"{counted(unused, 'more key')} given, of no connection of this capture")
     if lines:
         console.print()
     for line in lines:

@@ -2,8 +2,9 @@
 
 import re
 
+from captool.direction import PerDirection
 from captool.report.text import render
-from tables import analysis, attach, capture, connection, dropped_tcp, lost_output, tcp, tls
+from tables import analysis, attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tcp, tls
 
 DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_output(b"result\noops\n", stderr=5)),))
 
@@ -19,8 +20,8 @@ def test_evidence_names_request_idle_time_probes_and_lost_bytes():
     text = re.sub(r"\s+", " ", render(analysis(DROPPED)))
     for fact in (
         "POST /v1.41/containers/ab12/attach?stream=1&stdout=1 → 101; stdout 29 bytes",
-        "no data for 601.0 s (10 min 1 s), from packet 4 to packet 5 (data)",
-        "client sent no probe in 601.0 s (10 min 1 s) of idle time; server sent no probe",
+        "No packet for 601.0 s (10 min 1 s) between packets 4 and 5",
+        "No keepalive probe from either side in 601.0 s (10 min 1 s) of idle time",
         "TLS 1.2 TLS_RSA_WITH_AES_256_CBC_SHA; decrypted with runner-1/server-key.pem",
         "Google Cloud VPC firewall (600 s, exceeded by 1.00 s)",
         "│ result │ oops",
@@ -57,10 +58,10 @@ def test_many_connections_are_cut_and_the_cut_is_said():
     assert "and 30 more" in text
 
 
-def test_reason_and_remedy_stand_beside_what_was_not_decrypted():
+def test_reason_and_remedy_of_what_was_not_decrypted():
     closed = connection(tls=tls(status="encrypted", reason="forward-secrecy", detail="TLS 1.3 always uses an ephemeral key exchange."))
     text = re.sub(r"\s+", " ", render(analysis(closed)))
-    assert "not decrypted (forward-secrecy). TLS 1.3 always uses an ephemeral key exchange." in text
+    assert "forward-secrecy connection 0. TLS 1.3 always uses an ephemeral key exchange." in text
     assert "Two ways out" in text
 
 
@@ -71,3 +72,17 @@ def test_what_was_not_analysed_is_counted():
     text = render(result)
     assert "3 packets not TCP" in text
     assert "ends in the middle of a packet" in text
+
+
+def test_probes_and_gaps_of_a_healthy_connection_can_be_asked_for():
+    probing = keepalive("present", probes=40, answered=39, interval_ns=15 * S)
+    healthy = connection(tcp(gaps=(gap(601, silence_s=15),), keepalive=PerDirection(probing, keepalive())))
+    text = re.sub(r"\s+", " ", render(analysis(healthy), connection=0))
+    assert "client sent 40 probes every 15.00 s, 39 answered; server not observable" in text
+
+
+def test_the_same_reason_is_told_once_for_all_its_connections():
+    closed = tls(status="encrypted", reason="forward-secrecy", detail="ECDHE")
+    text = render(analysis(*(connection(tcp(id=number), tls=closed) for number in range(3))))
+    assert "connections 0, 1, 2. ECDHE" in text
+    assert 1 == text.count("Two ways out")
