@@ -1,6 +1,6 @@
 """What is said on one connection: stream pieces from TCP on their way through TLS, HTTP and the Docker API."""
 
-from bisect import bisect_right
+from collections.abc import Iterator
 
 from captool.direction import Direction, Moment
 from captool.dockerapi.conversation import DockerConversation
@@ -23,16 +23,17 @@ class Conversation:
         self._tls = TlsConversation(ring) if tls else None
         self._docker = DockerConversation()
 
-    def feed(self, piece: StreamPiece, acknowledged: int) -> None:
-        """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now."""
+    def feed(self, piece: StreamPiece, acknowledged: int | None) -> None:
+        """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now, None where it was not heard."""
         docker = self._docker
-        if self._tls is None:
-            if piece.missing_before:
-                docker.lose(Direction(piece.direction))
-            docker.feed(Direction(piece.direction), piece.data, last_moment(piece), piece.offset + len(piece.data), acknowledged)
+        if self._tls is not None:
+            for plain in self._tls.feed(piece):
+                docker.feed(Direction(plain.direction), plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
             return
-        for plain in self._tls.feed(piece):
-            docker.feed(Direction(plain.direction), plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
+        if piece.missing_before:
+            docker.lose(Direction(piece.direction))
+        for data, end, moment in by_segment(piece):
+            docker.feed(Direction(piece.direction), data, moment, end, acknowledged)
 
     @property
     def wants_more(self) -> bool:
@@ -41,11 +42,16 @@ class Conversation:
 
     def finish(self, tcp: TcpConnection) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
         """What the connection said, once TCP is done with it."""
-        exchanges = self._docker.finish(tcp.last_packet, tcp.acknowledged_offset.to_client, closed=tcp.close in ("fin", "rst"))
+        acknowledged = tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
+        exchanges = self._docker.finish(tcp.last_packet, acknowledged, closed=tcp.close in ("fin", "rst"))
         return (self._tls.summary() if self._tls else None), exchanges
 
 
-def last_moment(piece: StreamPiece) -> Moment:
-    """The packet and time of the segment that brought the piece's last byte."""
-    index = max(bisect_right(piece.mark_offsets, piece.offset + len(piece.data) - 1) - 1, 0)
-    return Moment(piece.mark_packets[index], piece.mark_times_ns[index])
+def by_segment(piece: StreamPiece) -> Iterator[tuple[bytes, int, Moment]]:
+    """The bytes of each segment of a piece, the stream offset behind them, and the packet that brought them."""
+    ends = [*piece.mark_offsets[1:], piece.offset + len(piece.data)]
+    start = piece.offset
+    for end, packet, ts_ns in zip(ends, piece.mark_packets, piece.mark_times_ns, strict=True):
+        if end > start:
+            yield piece.data[start - piece.offset : end - piece.offset], end, Moment(packet, ts_ns)
+            start = end

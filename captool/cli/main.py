@@ -51,13 +51,13 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version and exit.")
 def cli() -> None:
-    r"""Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
+    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
 
     \b
     captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
     captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
-    """
+    """  # noqa: D301
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
     try:
-        sys.exit(cli(arguments, standalone_mode=False))
+        sys.exit(cli(arguments, prog_name="captool", standalone_mode=False))
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:

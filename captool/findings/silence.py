@@ -96,11 +96,11 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
         if connection.tcp.close == "open":
             continue
         for exchange in connection.exchanges:
-            if exchange.http.response is None:
+            if exchange.http.response is None and exchange.http.response_followed:
                 yield Finding(
                     code="unanswered-request",
                     severity="warning",
-                    confidence="high" if not connection.tcp.stream_holes.to_client else "low",
+                    confidence="high",
                     connection=connection.id,
                     packets=(exchange.http.request.packet,),
                     message=f"{request(exchange)} got no response before the connection ended ({connection.tcp.close}).",

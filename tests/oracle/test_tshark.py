@@ -11,12 +11,12 @@ from collections import Counter
 
 import pyshark
 import pytest
-from fixture_cases import captures, folders
 from pyshark.tshark.tshark import get_process_path
 
 from captool.analysis import analyze
 from captool.keys.load import load_keys
 from captool.tls.conversation import TlsConversation
+from fixture_cases import captures, folders
 
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda path: f"{path.parent.name}-{path.name}")
 pytestmark = pytest.mark.needs("tshark")
@@ -66,10 +66,10 @@ def tshark_plaintext(capture, stream, options):
     command = [get_process_path(), "-r", str(capture), *options, "-q", "-z", f"follow,tls,raw,{stream}"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     body = [line for line in lines if line.strip() and all(c in "0123456789abcdef" for c in line.strip())]
-    return (
-        b"".join(bytes.fromhex(line) for line in body if not line.startswith("\t")),
-        b"".join(bytes.fromhex(line) for line in body if line.startswith("\t")),
-    )
+    plain, indented = (b"".join(bytes.fromhex(line) for line in body if line.startswith("\t") == tab) for tab in (False, True))
+    # Node 0 is whoever tshark saw first with TLS data that it could read, in TLS 1.3 often the server.
+    node_0_is_server = any(line.startswith("Node 0:") and line.endswith(":2376") for line in lines)
+    return (indented, plain) if node_0_is_server else (plain, indented)
 
 
 @CAPTURES

@@ -4,7 +4,7 @@ import re
 
 from captool.direction import PerDirection
 from captool.report.text import render
-from tables import analysis, attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tcp, tls
+from tables import S, analysis, attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tcp, tls
 
 DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_output(b"result\noops\n", stderr=5)),))
 
