@@ -4,6 +4,7 @@
 are loaded on first use, so that `captool --help` answers at once.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -15,7 +16,5 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        from captool import analysis
-
-        return getattr(analysis, name)
+        return getattr(import_module("captool.analysis"), name)
     raise AttributeError(f"module 'captool' has no attribute {name!r}")

@@ -5,11 +5,11 @@ import re
 import stat
 
 import pytest
-from fixture_cases import FIXTURES, captures, folders, mismatches, runs
 
 from captool.analysis import analyze
 from captool.report.json_report import report
 from captool.units import parse_duration
+from fixture_cases import FIXTURES, captures, folders, mismatches, runs
 
 
 @pytest.mark.parametrize("run", list(runs()), ids=str)

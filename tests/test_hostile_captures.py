@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from fixture_cases import captures, folders
 
 from captool import analysis
 from captool.errors import CaptoolError
@@ -11,6 +10,7 @@ from captool.keys.load import load_keys
 from captool.report.json_report import render as render_json
 from captool.report.text import render as render_text
 from captool.tls.conversation import TlsConversation
+from fixture_cases import captures, folders
 
 FLIPS = 1000
 CUT_EVERY = 97
@@ -42,10 +42,15 @@ def analyze_and_render(trace, ring):
     try:
         result = analysis.analyze(trace, ring)
     except CaptoolError as error:
-        assert "\n" not in str(error)
+        assert_one_line(str(error))
         return
     assert render_text(result)
     assert render_json(result)
+
+
+def assert_one_line(message):
+    assert message
+    assert "\n" not in message
 
 
 @pytest.mark.slow

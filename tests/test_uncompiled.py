@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fixture_cases import captures
 
 from captool.analysis import analyze
 from captool.report.json_report import render
 from captool.tcp import tracker
+from fixture_cases import captures
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = """
