@@ -19,7 +19,7 @@ from captool.tls.records import (
     starts_like_tls,
 )
 from captool.tls.session import MID_STREAM, Session
-from captool.tls.side import Place, Side, State
+from captool.tls.side import Place, Side
 from captool.tls.summary import Plaintext, TlsSummary
 
 __all__ = ["TlsConversation", "starts_like_tls"]
@@ -38,24 +38,27 @@ class TlsConversation:
     A direction that cannot be read any more stops, with a reason; the other goes on.
     """
 
-    def __init__(self, ring: KeyRing) -> None:
+    def __init__(self, ring: KeyRing, *, resume_after_loss: bool = False) -> None:
+        """`resume_after_loss`: go on behind bytes that the capture lacks, where the protocol allows; see `Plaintext.after_loss`."""
         self._session = Session(ring)
+        self._resume_after_loss = resume_after_loss
 
     @property
     def wants_more(self) -> bool:
         """False once no further byte can change the result."""
-        return any(side.state is not State.STOPPED for side in self._session.sides)
+        return any(not side.stopped for side in self._session.sides)
 
     def feed(self, piece: StreamRun) -> list[Plaintext]:
         """Read a run of bytes; gives the application data that became readable, in the order of the conversation."""
         released: list[Plaintext] = []
         side = self._session.sides[piece.direction]
-        if side.state is State.STOPPED:
+        if side.stopped:
             return released
         if piece.missing_before:
-            self._lose(side, piece)
-            return released
-        data = side.buffer.join(piece.data)
+            self._lose(side, piece, released)
+            if side.stopped:
+                return released
+        data = side.buffer.join(piece.data) if side.recovery is None else self._recover(side, piece)
         try:
             if data is not None and not side.begun:
                 data = self._begin(side, data, piece)
@@ -93,16 +96,16 @@ class TlsConversation:
                         content = content[:-1]
                     if content:
                         side.plaintext_bytes += len(content)
-                        released.append(Plaintext(direction, content, base + end, packets[mark], times[mark]))
+                        released.append(Plaintext(direction, content, base + end, packets[mark], times[mark], side.after_loss))
+                        side.after_loss = False
                     position = end
                     continue
-            self._session.hold(side, data[position:end], Place(base + end, packets[mark], times[mark]))
-            self._session.settle(side, released)
-            if side.state is State.STOPPED:
+            self._session.take(side, data[position:end], Place(base + end, packets[mark], times[mark]), released)
+            if side.stopped:
                 return
             position = end
             length = HEADER_LENGTH
-        if side.state is not State.STOPPED:
+        if not side.stopped:
             side.buffer.keep(data[position:], length)
 
     def _begin(self, side: Side, data: bytes, piece: StreamRun) -> bytes | None:
@@ -129,9 +132,27 @@ class TlsConversation:
             return None
         return data[hello_length:]
 
-    def _lose(self, side: Side, piece: StreamRun) -> None:
-        side.lost = True
-        side.stop(_hole(piece))
+    def _lose(self, side: Side, piece: StreamRun, released: list[Plaintext]) -> None:
+        """Bytes are missing: read on behind them where that is possible and wanted."""
+        side.hole = side.hole or _hole(piece)
+        if side.recovery is not None:
+            side.recovery.lose_more(piece.missing_before)
+        elif not (self._session.lose(side, piece.missing_before) and self._resume_after_loss):
+            side.stop(side.hole)
+        # The other direction no longer waits for this one.
+        self._session.settle(self._session.sides[1 - piece.direction], released)
+
+    def _recover(self, side: Side, piece: StreamRun) -> bytes | None:
+        """The bytes of this run from the first record on that authenticates behind a hole; None while there is none."""
+        if side.recovery is None or side.hole is None:
+            return None
+        recovered = side.recovery.find(piece.data)
+        if recovered is not None:
+            side.resume(recovered)
+            return recovered.data
+        if side.recovery.exhausted:
+            side.stop(side.hole)
+        return None
 
     def _stop_at_garbage(self, side: Side, piece: StreamRun, offset: int) -> None:
         where = f"offset {offset} of the direction {side.direction.name.lower()} (packet {first_packet(piece)})"

@@ -15,6 +15,7 @@ from captool.tls.hello import (
     Extension,
     ServerHello,
     parse_client_hello,
+    parse_extensions,
     parse_server_hello,
 )
 from captool.tls.octets import Octets
@@ -66,6 +67,9 @@ class MessageBuffer:
             del self._pending[:end]
         return complete
 
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
     def clear(self) -> None:
         """Forget a message whose rest was lost."""
         self._pending.clear()
@@ -91,6 +95,7 @@ class Negotiation:
     whole: bool = True
     client_changed: bool = False
     server_changed: bool = False
+    early_data_accepted: bool = False
     finished: int = 0
     _client_messages: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
     _server_messages: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
@@ -213,6 +218,8 @@ class Negotiation:
             return start + self._join(client[:1], server[:server_finished])
         if server_finished is None:
             return None
+        if self.early_data_accepted and self._index(client, HandshakeType.END_OF_EARLY_DATA) is None:
+            return None
         own_finished = self._index(client, HandshakeType.FINISHED)
         return start + self._join(client[:1], server[: server_finished + 1], client[1:own_finished])
 
@@ -243,6 +250,10 @@ def _server_hello(negotiation: Negotiation, body: bytes) -> None:
         negotiation.retry = hello
     else:
         negotiation.server_hello = hello
+
+
+def _encrypted_extensions(negotiation: Negotiation, body: bytes) -> None:
+    negotiation.early_data_accepted = Extension.EARLY_DATA in parse_extensions(body)
 
 
 def _server_certificate(negotiation: Negotiation, body: bytes) -> None:
@@ -279,6 +290,7 @@ def _new_session_ticket(negotiation: Negotiation, body: bytes) -> None:
 READERS: Final[dict[tuple[bool, int], Callable[[Negotiation, bytes], None]]] = {
     (True, HandshakeType.CLIENT_HELLO): _client_hello,
     (False, HandshakeType.SERVER_HELLO): _server_hello,
+    (False, HandshakeType.ENCRYPTED_EXTENSIONS): _encrypted_extensions,
     (False, HandshakeType.CERTIFICATE): _server_certificate,
     (False, HandshakeType.SERVER_KEY_EXCHANGE): _server_key_exchange,
     (False, HandshakeType.SERVER_HELLO_DONE): _server_hello_done,

@@ -103,7 +103,7 @@ def parse_client_hello(body: bytes) -> ClientHello:
     version, random, session_id = octets.number(2), octets.take(32), octets.vector(1)
     suites = octets.numbers(2, 2)
     compression = octets.vector(1)
-    return ClientHello(version, random, session_id, suites, compression, _extensions(octets))
+    return ClientHello(version, random, session_id, suites, compression, parse_extensions(octets.rest()))
 
 
 def parse_server_hello(body: bytes) -> ServerHello:
@@ -113,9 +113,9 @@ def parse_server_hello(body: bytes) -> ServerHello:
     if version >> 8 == 0x7F and version & 0xFF < 22:
         # Drafts before 22 had neither session id nor compression method here (draft-ietf-tls-tls13-21 section 4.1.3).
         suite = octets.number(2)
-        return ServerHello(version, random, b"", suite, 0, _extensions(octets))
+        return ServerHello(version, random, b"", suite, 0, parse_extensions(octets.rest()))
     session_id, suite, compression = octets.vector(1), octets.number(2), octets.number(1)
-    extensions = _extensions(octets)
+    extensions = parse_extensions(octets.rest())
     selected = extensions.get(Extension.SUPPORTED_VERSIONS)
     if selected is not None and len(selected) == 2:
         version = int.from_bytes(selected)
@@ -145,8 +145,10 @@ def version_name(version: int) -> str:
     return names.get(version, f"0x{version:04x}")
 
 
-def _extensions(octets: Octets) -> dict[int, bytes]:
+def parse_extensions(data: bytes) -> dict[int, bytes]:
+    """Extensions by number, the first of equal ones (RFC 8446 section 4.2); nothing at all is allowed. Raises DecodeError."""
     extensions: dict[int, bytes] = {}
+    octets = Octets(data)
     if octets.left:
         fields = Octets(octets.vector(2))
         while fields.left:

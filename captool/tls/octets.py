@@ -25,6 +25,10 @@ class Octets:
         start, self._position = self._position, end
         return self._data[start:end]
 
+    def rest(self) -> bytes:
+        """All bytes not read yet."""
+        return self.take(self.left)
+
     def number(self, length: int) -> int:
         """The next `length` bytes as a big-endian number."""
         return int.from_bytes(self.take(length))

@@ -10,6 +10,9 @@ from captool.tls.summary import Status, TlsSummary
 
 # Of several failures the one that says most about the cause comes first. A hole explains a handshake that was not seen; that no
 # secret fits explains all that follows it.
+NO_EARLY_SECRET: Final = Failure(
+    "no-matching-session-key", "The early data (0-RTT) stays encrypted: the key log has no CLIENT_EARLY_TRAFFIC_SECRET for the session."
+)
 HOLES: Final = frozenset({"stream-gap", "snapped"})
 
 
@@ -44,7 +47,9 @@ def summarize(session: Session) -> TlsSummary:
 
 def _failure(session: Session) -> Failure | None:
     proven = session.secret_origin is not None
-    failures = [_settled(side.failure, proven=proven) for side in session.sides if side.failure is not None]
+    failures = [_settled(failure, proven=proven) for side in session.sides for failure in (side.hole, side.failure) if failure is not None]
+    if session.negotiation.early_data_accepted and any(side.skipped for side in session.sides):
+        failures.append(NO_EARLY_SECRET)
     if not failures:
         return None
     if proven:

@@ -10,8 +10,7 @@ from captool.tls.key_schedule import verify_data, write_keys
 from captool.tls.master_secrets import MasterSecret, candidates
 from captool.tls.protection import Opener, opener, opener13
 from captool.tls.records import ContentType
-from captool.tls.side import Epoch
-from captool.tls.traffic_secrets import finished_verify_data
+from captool.tls.traffic_secrets import Epoch, finished_verify_data
 
 EARLY_LABEL: Final = Epoch.EARLY.value
 

@@ -14,12 +14,15 @@ from captool.tls.proof import find_master_secret, finished_verifies, finished_ve
 from captool.tls.protection import opener13
 from captool.tls.reasons import Failure, locked, not_supported
 from captool.tls.records import HEADER_LENGTH, ContentType
-from captool.tls.side import Epoch, Event, Place, Side, State
+from captool.tls.recovery import Guess, Recovery, survives_loss
+from captool.tls.side import Event, Place, Side, State
 from captool.tls.summary import Alert, Plaintext
-from captool.tls.traffic_secrets import next_traffic_secret
+from captool.tls.traffic_secrets import Epoch, next_traffic_secret
 
+CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
 MAX_SKIPPED_RECORDS: Final = 1024
 MAX_ALERTS: Final = 32
+FINISHED_MESSAGES: Final = 2
 CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
 MID_STREAM: Final = Failure(
     "handshake-not-captured", "The capture begins after the handshake of this connection, which holds what its keys are made from."
@@ -43,49 +46,83 @@ class Session:
         self._ring = ring
         self._client = Direction.TO_SERVER
         self._master: MasterSecret | None = None
+        self._patient = True
 
     def start_with_sslv2_hello(self, side: Side, hello: ClientHello, message: bytes) -> None:
         """Take a ClientHello in the form of SSL 2.0."""
         self._client = side.direction
         self.negotiation.add_sslv2_hello(hello, message)
 
-    def hold(self, side: Side, record: bytes, place: Place) -> None:
-        """Queue a record for `settle`."""
+    def take(self, side: Side, record: bytes, place: Place, released: list[Plaintext]) -> None:
+        """Read a record, or keep it until what it needs from the other direction was seen; plaintext goes to `released`."""
         if not side.hold(record, place):
-            side.stop(locked(self.negotiation, self._ring, tried=0))
+            self._patient = False
+        self.settle(side, released)
 
     def stop_all(self, failure: Failure) -> None:
         """Nothing more can be read in either direction."""
         for side in self.sides:
-            if side.state is not State.STOPPED:
+            if not side.stopped:
                 side.stop(failure)
 
+    def lose(self, side: Side, missing: int) -> bool:
+        """There is a hole of `missing` bytes. The next record behind it is looked for; False where none can be found."""
+        negotiation, by_client = self.negotiation, side.direction == self._client
+        negotiation.whole = negotiation.whole and negotiation.finished == FINISHED_MESSAGES
+        hello, suite = negotiation.server_hello, negotiation.suite
+        if hello is None or suite is None or not survives_loss(hello.version, suite):
+            return False
+        if side.state not in {State.OPEN, State.LOCKED}:
+            return False
+        guesses = [Guess(side.opener, side.sequence, side.epoch, side.secret)] if side.opener else []
+        if side.tls13 and side.epoch is Epoch.APPLICATION:
+            secret = next_traffic_secret(suite, side.secret)
+            guesses.append(Guess(opener13(hello.version, suite, secret), 0, Epoch.APPLICATION, secret))
+        elif side.tls13:
+            epochs = (Epoch.HANDSHAKE, Epoch.APPLICATION) if not side.opener or side.epoch is Epoch.EARLY else (Epoch.APPLICATION,)
+            found = trials(negotiation, self._ring, epochs, by_client=by_client)
+            guesses += [Guess(trial.opener, 0, trial.epoch, trial.secret.secret) for trial in found]
+        elif self._master is not None and not side.opener:
+            guesses.append(Guess(opener12(negotiation, self._master, by_client=by_client), 0))
+        if not guesses:
+            return False
+        side.seek(Recovery(hello.version, guesses, missing))
+        return True
+
     def finish(self) -> None:
-        """The capture ended: what is still held will never be read."""
+        """The capture ended: of what is still held only messages in clear tell something; the rest will never be read."""
+        self._patient = False
         for side in self.sides:
-            if side.held and side.state is not State.STOPPED:
+            while side.held and side.state is State.CLEAR:
+                self._read_held(side, [])
+            if side.held and not side.stopped:
                 side.stop(locked(self.negotiation, self._ring, tried=0))
 
     def settle(self, side: Side, released: list[Plaintext]) -> None:
         """Read the records that were held, as far as what they need from the other direction is known."""
-        while side.held and self._ready(side, side.held[0][0][0]):
-            record, place = side.release()
-            try:
-                self._record(side, record, place, released)
-            except DecodeError as fault:
-                side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", place.packet))
+        while side.held and self._ready(side, side.held[0][0]):
+            self._read_held(side, released)
         # What was read may be what the other direction waits for.
         other = self.sides[1 - side.direction]
-        if other.held and self._ready(other, other.held[0][0][0]):
+        if other.held and self._ready(other, other.held[0][0]):
             self.settle(other, released)
 
-    def _ready(self, side: Side, content_type: int) -> bool:
+    def _read_held(self, side: Side, released: list[Plaintext]) -> None:
+        record, place = side.release()
+        try:
+            self._record(side, record, place, released)
+        except DecodeError as fault:
+            side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", place.packet))
+
+    def _ready(self, side: Side, record: bytes) -> bool:
         """Whether a record can be read now, or must wait for the other direction (captures show them out of step now and then)."""
         negotiation, other = self.negotiation, self.sides[1 - side.direction]
-        if not other.readable:
+        if not (self._patient and other.readable):
             return True
         if side.state is State.CLEAR:
-            return content_type in CLEAR_TYPES or negotiation.server_hello is not None or negotiation.retry is not None
+            if negotiation.client_hello is None:
+                return bool(side.messages) or record[HEADER_LENGTH : HEADER_LENGTH + 1] == CLIENT_HELLO
+            return record[0] in CLEAR_TYPES or negotiation.server_hello is not None or negotiation.retry is not None
         if side.state is State.LOCKED and not negotiation.is_tls13:
             if side.direction == self._client:
                 return negotiation.server_hello_done or negotiation.server_changed
@@ -115,7 +152,7 @@ class Session:
         elif content_type == ContentType.HANDSHAKE:
             for message_type, message in side.messages.messages(content):
                 self._message(side, message_type, message, place)
-                if side.state is State.STOPPED:
+                if side.stopped:
                     return
         elif content_type == ContentType.CHANGE_CIPHER_SPEC and not self.negotiation.is_tls13:
             self._change_cipher_spec(side)
@@ -139,7 +176,8 @@ class Session:
             self.stop_all(MID_STREAM)
         elif content:
             side.plaintext_bytes += len(content)
-            released.append(Plaintext(side.direction, content, *place))
+            released.append(Plaintext(side.direction, content, *place, side.after_loss))
+            side.after_loss = False
 
     def _alert(self, side: Side, content: bytes, place: Place) -> None:
         words = alert_words(content)
@@ -207,7 +245,7 @@ class Session:
             side.move(Event.KEYS_CHANGED, found[0].opener)
         elif self._master is not None:
             remember(negotiation, self._ring, self._master)
-        if negotiation.finished == 2:
+        if negotiation.finished == FINISHED_MESSAGES:
             negotiation.drop_transcript()
 
     def _unlock(self, side: Side, record: bytes, place: Place) -> bool:

@@ -10,8 +10,10 @@ from captool.tls.handshake import MessageBuffer
 from captool.tls.protection import Opener
 from captool.tls.reasons import Failure
 from captool.tls.records import RecordBuffer
+from captool.tls.recovery import Recovered, Recovery
+from captool.tls.traffic_secrets import Epoch
 
-MAX_HELD_BYTES: Final = 1 << 20
+MAX_HELD_BYTES: Final = 1 << 17
 
 
 class State(Enum):
@@ -20,6 +22,7 @@ class State(Enum):
     CLEAR = auto()  # records are not protected yet
     LOCKED = auto()  # records are protected, and their keys were not found yet
     OPEN = auto()  # records are decrypted
+    SEEKING = auto()  # bytes were lost: the next record that authenticates is looked for
     STOPPED = auto()  # nothing more can be read
 
 
@@ -31,6 +34,7 @@ class Event(Enum):
     OPENED = auto()  # a secret fits
     KEYS_CHANGED = auto()  # the next key is known: Finished or KeyUpdate of TLS 1.3
     EARLY_DATA_ENDED = auto()  # RFC 8446 section 4.5: the handshake keys come next
+    BYTES_LOST = auto()
     FAILED = auto()
 
 
@@ -41,18 +45,14 @@ TRANSITIONS: Final = {
     (State.LOCKED, Event.OPENED): State.OPEN,
     (State.OPEN, Event.KEYS_CHANGED): State.OPEN,
     (State.OPEN, Event.EARLY_DATA_ENDED): State.LOCKED,
+    (State.OPEN, Event.BYTES_LOST): State.SEEKING,
+    (State.LOCKED, Event.BYTES_LOST): State.SEEKING,
+    (State.SEEKING, Event.OPENED): State.OPEN,
     (State.CLEAR, Event.FAILED): State.STOPPED,
     (State.LOCKED, Event.FAILED): State.STOPPED,
     (State.OPEN, Event.FAILED): State.STOPPED,
+    (State.SEEKING, Event.FAILED): State.STOPPED,
 }
-
-
-class Epoch(Enum):
-    """The keys of TLS 1.3 in their order (RFC 8446 section 7.1)."""
-
-    EARLY = "CLIENT_EARLY_TRAFFIC_SECRET"
-    HANDSHAKE = "HANDSHAKE_TRAFFIC_SECRET"
-    APPLICATION = "TRAFFIC_SECRET_0"
 
 
 class Place(NamedTuple):
@@ -70,7 +70,8 @@ class Side:
     `sequence` counts records under the present key; `opener` is None unless the state is OPEN; `begun` says that its first bytes
     were looked at.
 
-    `epoch` and `secret` count for TLS 1.3; `skipped` records belonged to an epoch whose secret is not known.
+    `epoch` and `secret` count for TLS 1.3; `skipped` records belonged to an epoch whose secret is not known. `hole` tells of the first
+    bytes that the capture lacks, `failure` of what stopped the direction.
     """
 
     direction: Direction
@@ -86,15 +87,33 @@ class Side:
     epoch: Epoch = Epoch.HANDSHAKE
     secret: bytes = field(default=b"", repr=False)
     skipped: int = 0
-    lost: bool = False
+    hole: Failure | None = None
     plaintext_bytes: int = 0
     failure: Failure | None = None
+    recovery: Recovery | None = None
+    after_loss: bool = False
 
     def move(self, event: Event, opener: Opener | None = None) -> None:
         """Change state; the sequence number starts again with every key."""
         self.state = TRANSITIONS.get((self.state, event), self.state)
         self.opener = opener
         self.sequence = 0
+
+    def seek(self, recovery: Recovery) -> None:
+        """Bytes were lost: nothing is read before `recovery` found a record."""
+        self.move(Event.BYTES_LOST)
+        self.recovery = recovery
+        self.buffer.keep(b"")
+        self.messages.clear()
+        self.held.clear()
+        self.held_bytes = 0
+
+    def resume(self, recovered: Recovered) -> None:
+        """The next record was found."""
+        self.move(Event.OPENED, recovered.guess.opener)
+        self.sequence, self.epoch, self.secret = recovered.sequence, recovered.guess.epoch, recovered.guess.secret
+        self.recovery = None
+        self.after_loss = True
 
     def hold(self, record: bytes, place: Place) -> bool:
         """Keep a record until it can be read; False where too much is kept already."""
@@ -114,10 +133,16 @@ class Side:
         self.move(Event.FAILED)
         self.held.clear()
         self.held_bytes = 0
-        self.buffer = RecordBuffer()
+        self.buffer.keep(b"")
         self.messages.clear()
+        self.recovery = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more of this direction is read."""
+        return self.state is State.STOPPED
 
     @property
     def readable(self) -> bool:
         """Whether all of this direction was read so far and more may come."""
-        return self.state is not State.STOPPED and not self.lost
+        return not self.stopped and self.hole is None

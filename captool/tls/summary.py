@@ -67,7 +67,8 @@ class Plaintext:
     """Authenticated application data of one record.
 
     `stream_end` is the offset just behind the record in the direction's byte stream (what the peer must acknowledge for the
-    data to have arrived); `packet` and `ts_ns` are those of the segment that completed the record.
+    data to have arrived); `packet` and `ts_ns` are those of the segment that completed the record. `after_loss` says that
+    data of this direction is missing just before it.
     """
 
     direction: int
@@ -75,3 +76,4 @@ class Plaintext:
     stream_end: int
     packet: int
     ts_ns: int
+    after_loss: bool = False

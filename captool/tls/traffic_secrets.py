@@ -2,12 +2,21 @@
 
 import hashlib
 import hmac
+from enum import Enum
 from typing import Final
 
 from captool.tls.cipher_suites import CipherSuite
 
 NONCE_LENGTH: Final = 12
 MESSAGE_HASH: Final = 254  # RFC 8446 section 4.4.1
+
+
+class Epoch(Enum):
+    """The keys of TLS 1.3 in their order (RFC 8446 section 7.1)."""
+
+    EARLY = "CLIENT_EARLY_TRAFFIC_SECRET"
+    HANDSHAKE = "HANDSHAKE_TRAFFIC_SECRET"
+    APPLICATION = "TRAFFIC_SECRET_0"
 
 
 def hkdf_expand(hash_name: str, secret: bytes, info: bytes, length: int) -> bytes:

@@ -1,5 +1,6 @@
 """Real TLS sessions made in memory by OpenSSL (Python's ssl), recorded as the bytes that crossed in each direction."""
 
+import contextlib
 import datetime
 import ssl
 import tempfile
@@ -128,10 +129,8 @@ def record(
 
         for _ in range(6):
             for end in (client, server):
-                try:
+                with contextlib.suppress(ssl.SSLWantReadError):
                     end.do_handshake()
-                except ssl.SSLWantReadError:
-                    pass
                 cross()
         for direction, text in dialogue:
             sender, receiver = (client, server) if direction == CLIENT else (server, client)
@@ -142,10 +141,8 @@ def record(
                 received += receiver.read(1 << 14)
         recording.suite, recording.session, recording.client = client.cipher()[0], client.session, client
         for end in (client, server):
-            try:
+            with contextlib.suppress(ssl.SSLWantReadError):
                 end.unwrap()
-            except ssl.SSLWantReadError:
-                pass
             cross()
         recording.key_log = Path(log.name).read_bytes()
     return recording
