@@ -25,6 +25,7 @@ from captool.keys.load import load_keys
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import load_catalogue
 from captool.packets.decode import Decoder
+from captool.tcp import tracker as tracker_module
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS
 
@@ -87,6 +88,11 @@ def analyze(
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings))
+
+
+def hot_path_compiled() -> bool:
+    """Whether the modules that touch every packet run compiled; without a C compiler they run as plain Python, with the same answers."""
+    return not str(tracker_module.__file__).endswith(".py")
 
 
 def _connections(capture: CaptureReader, decoder: Decoder, tracker: Tracker, ring: KeyRing, progress: Progress | None) -> list[Connection]:

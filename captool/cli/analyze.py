@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FINDINGS_FOUND = 1
 PROGRESS_BYTES = 50_000_000
+SLOW_BYTES = 20_000_000
 
 
 @click.command()
@@ -75,7 +76,10 @@ def analyze(
     """  # noqa: D301
     wanted = fail_on_codes(fail_on)
     from captool.analysis import analyze as run
+    from captool.analysis import hot_path_compiled
 
+    if not hot_path_compiled() and sum(path.stat().st_size for path in trace if path.is_file()) > SLOW_BYTES:
+        click.echo("captool: the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand", err=True)
     with progress_bar() as progress:
         analysis = run(trace, keys, network=network, idle_timeout_ns=idle_timeout_ns, ports=ports, progress=progress)
     if connection is not None and connection not in {one.id for one in analysis.connections}:

@@ -40,10 +40,9 @@ class LazyGroup(click.Group):
 def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
     """Print the version and whether the hot path is compiled, then leave."""
     if value and not ctx.resilient_parsing:
-        from captool.tcp import tracker
+        from captool.analysis import hot_path_compiled
 
-        compiled = not str(tracker.__file__).endswith(".py")
-        hot_path = "compiled" if compiled else "not compiled (slower; reinstall with a C compiler)"
+        hot_path = "compiled" if hot_path_compiled() else "not compiled (slower; reinstall with a C compiler)"
         click.echo(f"captool {__version__}, Python {sys.version.split()[0]}, hot path {hot_path}")
         ctx.exit()
 
