@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from captool import __version__
 from captool.cli.options import Duration
 from captool.errors import UsageError
 from captool.keys.machine_store import default_storage
@@ -86,7 +87,7 @@ def record(
     chosen = ports or (() if expression else (DOCKER_TLS_PORT,))
     plan = Plan(interface, trace, capture_filter(chosen, hosts, expression), count, duration_ns, force)
     with live_line(plan) as (started, progress):
-        outcome = record_with_keys(plan, machines or default_machines(), time.time_ns, started, progress)
+        outcome = record_with_keys(plan, machines or default_machines(), __version__, time.time_ns, started, progress)
     for remark in outcome.remarks:
         say(printable(remark))
     done = outcome.recording

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Final
 
-from captool import __version__
 from captool.keys.harvest import iso, write_private
 from captool.record.recorder import Plan, Recording
 from captool.record.tcpdump import SNAP_LENGTH, Versions
@@ -52,7 +51,7 @@ def write_ended(recording: Recording, versions: Versions, keys: Path | None) -> 
 def _common(plan: Plan, command: tuple[str, ...], link_type: str | None, start_ns: int, versions: Versions) -> dict[str, object]:
     return {
         "schema": SCHEMA,
-        "captool_version": __version__,
+        "captool_version": versions.captool,
         "tcpdump_version": versions.tcpdump,
         "libpcap_version": versions.libpcap,
         "command": list(command),

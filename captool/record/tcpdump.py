@@ -23,8 +23,9 @@ _COUNTER: Final = re.compile(r"^(\d+) packets? (captured|received by filter|drop
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What `tcpdump --version` says; None where it says nothing."""
+    """Of the programs that made a trace; None where `tcpdump --version` does not say it."""
 
+    captool: str
     tcpdump: str | None
     libpcap: str | None
 
@@ -48,15 +49,15 @@ def find_tcpdump() -> str:
     return program
 
 
-def versions(program: str) -> Versions:
+def versions(captool: str, program: str) -> Versions:
     """The versions of tcpdump and its libpcap, for the manifest."""
     try:
         done = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
-        return Versions(None, None)
+        return Versions(captool, None, None)
     said = done.stdout + done.stderr
     found = {name: match[1] for name in ("tcpdump", "libpcap") if (match := re.search(rf"{name} version (\S+)", said))}
-    return Versions(found.get("tcpdump"), found.get("libpcap"))
+    return Versions(captool, found.get("tcpdump"), found.get("libpcap"))
 
 
 def capture_filter(ports: tuple[int, ...], hosts: tuple[str, ...], expression: str) -> str:

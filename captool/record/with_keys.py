@@ -27,7 +27,12 @@ def keys_path(trace: Path) -> Path:
 
 
 def record_with_keys(
-    plan: Plan, machines: Sequence[Path], clock_ns: Callable[[], int], started: Callable[[], None], progress: Callable[[Progress], None]
+    plan: Plan,
+    machines: Sequence[Path],
+    captool_version: str,
+    clock_ns: Callable[[], int],
+    started: Callable[[], None],
+    progress: Callable[[Progress], None],
 ) -> Outcome:
     """Record; harvest the keys of `machines` when it begins and again when it ends, for machines come and go meanwhile.
 
@@ -37,7 +42,7 @@ def record_with_keys(
         find_machines(source)  # a directory that cannot be read is told before anything is recorded
     _refuse_old_manifest(plan)
     remarks: dict[str, None] = {}  # in order, each once
-    versions = tcpdump.versions(tcpdump.find_tcpdump())
+    versions = tcpdump.versions(captool_version, tcpdump.find_tcpdump())
 
     def begin(command: tuple[str, ...], link_type: str, start_ns: int) -> None:
         try:

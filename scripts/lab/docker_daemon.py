@@ -37,6 +37,8 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
     if dockerd is None or docker is None:
         raise LabError("dockerd and docker are needed (Debian: docker.io)")
     socket, log = directory / "docker.sock", directory / "dockerd.log"
+    if len(str(socket)) > 100:
+        raise LabError(f"{socket}: too long a name for a unix socket; set TMPDIR to a shorter path")
     cgroup = f"/captool-lab-{os.getpid()}"
     command: list[str | Path] = [
         "unshare",
@@ -65,8 +67,6 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
         "--iptables=false",
         "--ip-forward=false",
         "--ip-masq=false",
-        "--shutdown-timeout",
-        "2",  # a job that is cut short has nothing to save
         "--cgroup-parent",
         cgroup,
         "--exec-opt",
@@ -84,6 +84,7 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
         image = directory / "image.tar"
         image.write_bytes(_busybox_tree())
         running.docker_run("import", str(image), IMAGE)
+        stack.callback(_remove_containers, running)
         yield running
 
 
@@ -92,6 +93,13 @@ def _answers(running: Daemon) -> bool:
         return running.socket.exists() and bool(running.docker_run("version", "--format", "{{.Server.Version}}").strip())
     except LabError:
         return False
+
+
+def _remove_containers(running: Daemon) -> None:
+    """A job that is cut short has nothing to save; dockerd itself would give it ten seconds."""
+    with contextlib.suppress(LabError):
+        if containers := running.docker_run("ps", "--all", "--quiet").split():
+            running.docker_run("rm", "--force", *containers)
 
 
 def _busybox_tree() -> bytes:

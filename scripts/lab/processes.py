@@ -30,18 +30,19 @@ def started(
     log: Path,
     namespace: str | None = None,
     stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    on_death: str = "TERM",
     **options: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program in the background, in the named network namespace; it is stopped when the block is left.
 
-    setpriv makes the kernel end it when the lab itself is killed, so nothing outlives a `kill -9`.
+    setpriv makes the kernel end it when the lab itself is killed, with the signal `on_death`, so nothing outlives a `kill -9`.
     """
     words = [str(word) for word in command]
     if namespace is not None:
         words = ["nsenter", f"--net=/run/netns/{namespace}", *words]
     with log.open("ab") as sink:
         options = {"stdout": sink, "stderr": sink, **options}
-        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *words], stdin=stdin, start_new_session=True, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(["setpriv", "--pdeathsig", on_death, *words], stdin=stdin, start_new_session=True, **options)  # type: ignore[call-overload]
     try:
         yield process
     finally:

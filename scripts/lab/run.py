@@ -43,7 +43,7 @@ def main() -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="captool-lab-") as directory:
-            truth = play(scenario, Path(directory), arguments.output)
+            truth = play(scenario, Path(directory), arguments.output, everything=arguments.everything)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -52,7 +52,7 @@ def main() -> int:
     return 0
 
 
-def play(scenario: Scenario, directory: Path, output: Path) -> dict[str, object]:
+def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool) -> dict[str, object]:
     """Set the stage, record, run the job, wait for it and its aftermath. Everything that was set up is taken down again."""
     machine = write_storage(directory / "storage", MACHINE, SERVER_IP, datetime.datetime.now(datetime.UTC))
     with contextlib.ExitStack() as stage:
@@ -74,6 +74,9 @@ def play(scenario: Scenario, directory: Path, output: Path) -> dict[str, object]
             truth["client"] = _received(scenario, received)
     for side in scenario.sides:
         shutil.copyfile(directory / f"{side}.pcap", output / f"{side}.pcap")
+        if everything:
+            shutil.copyfile(directory / f"{side}.pcap.json", output / f"{side}.pcap.json")
+            shutil.copytree(directory / f"{side}.pcap.keys", output / f"{side}.pcap.keys", dirs_exist_ok=True)
     if scenario.key_log:
         shutil.copyfile(directory / "keys.log", output / "keys.log")
     shutil.copytree(machine.parent, output / "machines", dirs_exist_ok=True)
@@ -173,6 +176,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--poll", dest="poll_s", type=float, help="seconds between the client's questions after the container; 0 is never")
     parser.add_argument("--settle", dest="settle_s", type=float, help="seconds to record after the container's end")
+    parser.add_argument("--everything", action="store_true", help="keep what captool record wrote beside the traces as well")
     return parser.parse_args()
 
 

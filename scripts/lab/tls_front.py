@@ -23,7 +23,7 @@ def tls_front(directory: Path, namespace: str, machine: Path, docker_socket: Pat
     log = directory / "front.log"
     # a process namespace, because socat's children would survive it
     command = ["unshare", "--pid", "--fork", "--kill-child=KILL", "socat", "-d", "-d", listen, f"UNIX-CONNECT:{docker_socket}"]
-    with started(command, log=log, namespace=namespace) as process:
+    with started(command, log=log, namespace=namespace, on_death="KILL") as process:
         wait_until("the TLS front", lambda: _listens(namespace), alive=process, log=log)
         yield
 

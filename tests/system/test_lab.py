@@ -1,0 +1,153 @@
+"""The whole way on the real thing: the lab's dockerd behind a firewall that forgets, both sides recorded by captool, then analyzed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from captool.analysis import analyze
+from captool.report.json_report import report
+from captool.units import parse_duration
+
+pytestmark = [
+    pytest.mark.needs(
+        "tcpdump", "dockerd", "docker", "busybox", "ip", "nft", "socat", "ss", "nsenter", "unshare", "setpriv", "sysctl", root=True
+    ),
+    pytest.mark.slow,
+]
+LAB = Path(__file__).parents[2] / "scripts" / "lab" / "run.py"
+JOB = "echo start; sleep {}; echo result one; echo result two; echo oops >&2"
+
+
+def lab(case, output, *options):
+    command = [sys.executable, str(LAB), case, "-o", str(output), "--everything", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((output / "truth.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def dropped(tmp_path_factory):
+    """A job that is silent for longer than the firewall remembers."""
+    output = tmp_path_factory.mktemp("dropped")
+    truth = lab("silent-drop", output, "--established-timeout", "10", "--poll", "4", "--settle", "9", "--job", JOB.format(13))
+    return output, truth
+
+
+def leftovers():
+    """Whatever a lab could leave behind on the machine."""
+    return [
+        *(path.name for path in Path("/run/netns").glob("captool-[0-9]*")),
+        *(line for line in Path("/proc/self/mounts").read_text().splitlines() if "captool-lab" in line),
+        *(str(path) for path in Path("/sys/fs/cgroup").glob("**/captool-lab-*")),
+        *(str(path.parent) for path in Path("/proc").glob("[0-9]*/cmdline") if b"captool-lab-" in command_line(path)),
+    ]
+
+
+def command_line(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def of_this(before):
+    """Leftovers that were not there before; labs of other people may be running."""
+    return [one for one in leftovers() if one not in before]
+
+
+def test_output_after_the_silence_is_lost_without_an_error(dropped):
+    _, truth = dropped
+    assert truth["printed"] == {"stdout": "start\nresult one\nresult two\n", "stderr": "oops\n"}
+    assert (truth["client"]["stdout"], truth["client"]["ended"]) == ("start\n", False)
+    assert truth["exit_code"] == 0
+
+
+def test_the_server_side_shows_the_drop(dropped):
+    output, truth = dropped
+    values = report(analyze(output / "server.pcap", [output / "server.pcap.keys"], idle_timeout_ns=parse_duration("10s")))
+    (connection,) = [one for one in values["connections"] if one["tcp"]["close"] == "silent-drop"]
+    assert connection["machine"] == "runner-1"
+    assert connection["tcp"]["keepalive"]["to_server"]["status"] == connection["tcp"]["keepalive"]["to_client"]["status"] == "missing"
+    assert 12.9 < connection["tcp"]["longest_gap_s"] < 14
+    assert connection["tcp"]["retransmissions"]["to_client"] >= 4
+    assert connection["tls"]["status"] == "decrypted"
+    (exchange,) = connection["exchanges"]
+    assert (exchange["endpoint"], exchange["status"], exchange["complete"]) == ("ContainerAttach", 101, False)
+    assert exchange["container"].startswith(truth["container"][:12])
+    codes = {finding["code"] for finding in values["findings"] if finding["connection"] == connection["id"]}
+    assert {"silent-drop", "missing-keepalive", "idle-gap", "output-lost"} <= codes
+
+
+def test_the_client_side_sees_nothing_but_silence(dropped):
+    output, _ = dropped
+    values = report(analyze(output / "client.pcap", [output / "client.pcap.keys"], idle_timeout_ns=parse_duration("10s")))
+    (connection,) = [one for one in values["connections"] if any("/attach" in exchange["target"] for exchange in one["exchanges"])]
+    assert connection["tcp"]["close"] == "open"
+    assert connection["tcp"]["unacknowledged_bytes"] == {"to_server": 0, "to_client": 0}
+    assert connection["tcp"]["retransmissions"] == {"to_server": 0, "to_client": 0}
+
+
+def test_the_manifests_count_every_packet(dropped):
+    output, _ = dropped
+    for side in ("client", "server"):
+        made = json.loads((output / f"{side}.pcap.json").read_text())
+        assert made["ended"] == {"how": "terminated"}
+        assert made["packets"]["dropped_by_kernel"] == 0
+        assert made["packets"]["written"] == made["packets"]["captured"] == analyze(output / f"{side}.pcap").capture.packets > 30
+
+
+def test_keepalive_saves_the_same_job(tmp_path):
+    truth = lab("keepalive-saves", tmp_path, "--established-timeout", "5", "--keepalive", "2", "2", "--job", JOB.format(7))
+    assert truth["client"]["ended"]
+    assert truth["client"]["stdout"] == truth["printed"]["stdout"] == "start\nresult one\nresult two\n"
+    values = report(analyze(tmp_path / "server.pcap", [tmp_path / "machines"], idle_timeout_ns=parse_duration("5s")))
+    assert [] == [finding for finding in values["findings"] if finding["severity"] == "error"]
+    assert any(one["tcp"]["keepalive"]["to_server"]["status"] == "present" for one in values["connections"])
+
+
+@pytest.fixture
+def short_directory():
+    """The name of a unix socket must be short, which pytest's own directories are not."""
+    with tempfile.TemporaryDirectory(prefix="ct-") as directory:
+        yield Path(directory)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_lab_that_is_interrupted_leaves_nothing_behind(short_directory, number):
+    before = leftovers()
+    command = [sys.executable, str(LAB), "silent-drop", "-o", str(short_directory / "out"), "--job", JOB.format(60)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(short_directory)})
+    deadline = time.monotonic() + 30
+    while not recorded(short_directory) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert recorded(short_directory)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    if number == signal.SIGKILL:
+        # its programs end with it; namespaces stay until the next lab begins
+        deadline = time.monotonic() + 15
+        while any(not one.startswith("captool-") for one in of_this(before)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        names = [one for one in of_this(before) if re.fullmatch(rf"captool-{process.pid}-\w+", one)]
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=True)
+        assert len(names) == 3
+        for folder in Path("/sys/fs/cgroup").glob(f"**/captool-lab-{process.pid}"):
+            folder.rmdir()
+    else:
+        assert (process.returncode, "cleaning up" in said) == (128 + number, True)
+        assert [] == list(short_directory.glob("captool-lab-*"))
+    assert [] == of_this(before)
+    assert not (short_directory / "out" / "truth.json").exists()
+
+
+def recorded(folder):
+    return any(path.stat().st_size > 2000 for path in folder.glob("captool-lab-*/server.pcap"))
