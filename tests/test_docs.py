@@ -42,3 +42,16 @@ def test_commands_in_examples_exist_with_their_options(page):
         for word in words[1:]:
             if re.match(r"--?[a-zA-Z]", word):
                 assert word.partition("=")[0] in known, line
+
+
+def test_readme_shows_the_report_of_the_demo(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    script = runpy.run_path(str(ROOT / "scripts/readme_report.py"))
+    assert script["block"]() == script["MARKED"].search((ROOT / "README.md").read_text())[0]
+
+
+def test_python_example_of_the_readme_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if code.startswith("import")]
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("error silent-drop From packet")
