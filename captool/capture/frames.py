@@ -4,6 +4,9 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Formats: pc
 pcapng (draft-ietf-opsawg-pcapng). A walk ends at the last whole record; the reader carries the rest into the next chunk.
 """
 
+# ruff: noqa: D103, PLR0912, PLR0915, PLR1714, PLR1730
+# (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
 import array
 
 import cython
@@ -242,7 +245,7 @@ def nanoseconds(
 ) -> cython.longlong:
     ticks: cython.longlong
     fraction: cython.longlong
-    if high > 0x7FFFFFFF:
+    if high >= MAX_HIGH:
         return LATEST
     ticks = high << 32 | low
     if ticks > last_tick:
@@ -258,4 +261,5 @@ def nanoseconds(
 
 
 LATEST = cython.declare(cython.longlong, LAST_NS)
+MAX_HIGH = cython.declare(cython.longlong, 0x80000000)
 ONE = cython.declare(cython.longlong, 1)

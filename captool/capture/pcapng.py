@@ -71,7 +71,7 @@ class PcapngFile:
                 return position, -whole if whole else records.CORRUPT
             position += whole
 
-    def _other_block(self, buffer: bytearray, at: int, end: int) -> int:
+    def _other_block(self, buffer: bytearray, at: int, end: int) -> int:  # noqa: PLR0911 - one return for each kind of fault
         """Length of the block that was taken in; 0 for a corrupt one (sets `fault`); minus the bytes it needs if not whole."""
         order = self.order
         (kind,) = struct.unpack_from(order + "I", buffer, at)
@@ -81,7 +81,7 @@ class PcapngFile:
                 self.fault = "a section header has no byte order"
                 return 0
             order = found
-        (total,) = struct.unpack_from(order + "I", buffer, at + 4)
+        total = int(struct.unpack_from(order + "I", buffer, at + 4)[0])
         if total < 12 or (kind == SECTION_HEADER and total < 28):
             self.fault = f"a block of type {kind:#x} claims a length of {total} bytes"
             return 0

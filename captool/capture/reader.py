@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from captool.capture import linktype
 from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
@@ -64,6 +64,18 @@ class TrackerCounts(Protocol):
         ...
 
 
+class ByteStream(Protocol):
+    """What is used of an open file, expanded or not."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer; 0 at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
 class CaptureReader:
     """The packets of one capture that lies in one file or several (a rotated set), in order of time of their first packets.
 
@@ -83,14 +95,12 @@ class CaptureReader:
         self._link_types: dict[int, int] = {}
         self._dropped: int | None = None
         self._secrets: list[tuple[str, bytes]] = []
-        self._stream: Any = None
+        self._file: io.FileIO | None = None
 
     def __enter__(self) -> Self:
         if not self.paths:
             raise CaptureError("no capture file was named; give at least one")
-        starts = []
-        for path in self.paths:
-            starts.append(self._check(path))
+        starts = [self._check(path) for path in self.paths]
         if len(self.paths) > 1:
             # Files without a packet keep their place beside the file before them: they matter only for their secrets.
             order = sorted(range(len(starts)), key=lambda i: (starts[i] is None, starts[i] or 0))
@@ -100,9 +110,9 @@ class CaptureReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def chunks(self) -> Iterator[Frames]:
         """All packets, chunk by chunk; each chunk is valid until the next one is asked for."""
@@ -152,9 +162,9 @@ class CaptureReader:
         except OSError as error:
             raise unreadable(path, error) from error
         frames = Frames(bytearray(CHUNK), CHUNK, 1)
-        stream = None
+        opened = None
         try:
-            stream = open_stream(path)
+            stream, opened = open_stream(path)
             fill = read_up_to(stream, frames.buffer, 0, HEADER_LENGTH if len(self.paths) == 1 else CHUNK)
             file, position = recognise(path, frames.buffer, fill)
             if len(self.paths) == 1:
@@ -163,13 +173,13 @@ class CaptureReader:
         except (OSError, EOFError, zlib.error) as error:
             raise unreadable(path, error) from error
         finally:
-            if stream is not None:
-                stream.close()
+            if opened is not None:
+                opened.close()
         return frames.ts_ns[0] if frames.count else None
 
-    def _file_chunks(self, path: Path, frames: Frames) -> Iterator[Frames]:
+    def _file_chunks(self, path: Path, frames: Frames) -> Iterator[Frames]:  # noqa: PLR0915 - one loop, read in one go
         try:
-            stream = self._stream = open_stream(path)
+            stream, self._file = open_stream(path)
             fill = read_up_to(stream, frames.buffer, 0, frames.spare)
         except (OSError, EOFError, zlib.error) as error:
             raise unreadable(path, error) from error
@@ -185,7 +195,7 @@ class CaptureReader:
             if frames.count:
                 frames.first_packet = self.packets + 1
                 self.packets += frames.count
-                self.bytes_read = reader_offset + raw_position(stream)
+                self.bytes_read = reader_offset + self._file.tell()
                 yield frames
             if needed == COLUMNS_FULL:
                 continue
@@ -223,8 +233,8 @@ class CaptureReader:
             self._link_types[number] = self._link_types.get(number, 0) + packets
         if file.dropped_packets is not None:
             self._dropped = (self._dropped or 0) + file.dropped_packets
-        stream.close()
-        self._stream = None
+        self._file.close()
+        self._file = None
         self.bytes_read = reader_offset + path.stat().st_size
 
     def _take_blocks(self, path: Path, file: PcapFile | PcapngFile) -> None:
@@ -245,32 +255,30 @@ def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | Pcap
             raise CaptureError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
         return PcapFile(bytes(buffer[:HEADER_LENGTH])), HEADER_LENGTH
     head = bytes(buffer[: min(fill, 64)])
-    for begin, what in FOREIGN.items():
-        if head.startswith(begin):
-            break
-    else:
-        text = all(byte in b"\t\n\r\f" or 0x20 <= byte for byte in head) and b"\x7f" not in head
+    what = next((name for begin, name in FOREIGN.items() if head.startswith(begin)), None)
+    if what is None:
+        text = all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head
         what = "a text file" if text else f"of an unknown format (it begins with {head[:4].hex(' ')})"
     raise CaptureError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
 
 
-def open_stream(path: Path) -> Any:
-    """The file's bytes as a raw stream, expanded where it is compressed (by content, not by name)."""
+def open_stream(path: Path) -> tuple[ByteStream, io.FileIO]:
+    """The file's bytes, expanded where it is compressed (by content, not by name), and the file itself."""
     file = io.FileIO(path)
     magic = file.read(4) or b""
     file.seek(0)
     if magic.startswith(GZIP):
-        return gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb")
+        return gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb"), file
     if magic == ZSTD:
         try:
             import zstandard
         except ImportError as error:
             raise CaptureError(f"{path}: is compressed with zstd; expand it first with: unzstd {path}") from error
-        return zstandard.ZstdDecompressor().stream_reader(file, closefd=True)
-    return file
+        return zstandard.ZstdDecompressor().stream_reader(file, closefd=False), file
+    return file, file
 
 
-def read_up_to(stream: Any, buffer: bytearray, start: int, end: int) -> int:
+def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> int:
     """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file."""
     view = memoryview(buffer)
     try:
@@ -282,16 +290,6 @@ def read_up_to(stream: Any, buffer: bytearray, start: int, end: int) -> int:
     finally:
         view.release()
     return start
-
-
-def raw_position(stream: Any) -> int:
-    """How far the file itself was read, whatever it expands to."""
-    if isinstance(stream, gzip.GzipFile):
-        stream = stream.fileobj
-    try:
-        return int(stream.tell())
-    except (OSError, AttributeError):
-        return 0
 
 
 def grow(frames: Frames, needed: int) -> None:

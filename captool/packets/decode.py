@@ -5,6 +5,9 @@ else, or as undecodable (an IP or TCP header that is cut or contradicts itself).
 9293; cooked and other link layers: www.tcpdump.org/linktypes.html.
 """
 
+# ruff: noqa: D103, FURB136, PLR0911, PLR0912, PLR0915, PLR1714, PLR1730, SIM109
+# (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
 import array
 
 import cython
@@ -15,13 +18,18 @@ from captool.packets.fragments import Fragments
 ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
 ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
 MAPPED_IPV4 = cython.declare(cython.longlong, 0xFFFF00000000)
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+HALF32 = cython.declare(cython.longlong, 0x80000000)
+TWO32 = cython.declare(cython.longlong, 0x100000000)
+SNAP = cython.declare(cython.longlong, 0xAAAA0300)
+MAX_SEGMENT = cython.declare(cython.longlong, 1 << 24)  # offload makes segments of up to 512 KiB
 NONE = cython.declare(cython.longlong, -1)
 
 
 class Segments:
     """The TCP segments of one chunk: columns, row i for 0 <= i < `count`.
 
-    `frame` is the row in the chunk's Frames. Addresses are two 64-bit words each (IPv4 as ::ffff:a.b.c.d), `ports` is
+    `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as ::ffff:a.b.c.d), `ports` is
     source << 16 | destination. `payload_length` is what the IP header says, `payload_captured` what of it is in
     `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
     2**32 + TSval where that is 0 or absent, -1 where there is neither. Padding of the link layer is never payload.
@@ -30,10 +38,10 @@ class Segments:
     def __init__(self, rows: int) -> None:
         self.count = 0
         self.frame = array.array("i", bytes(4 * rows))
-        self.source_high = array.array("Q", bytes(8 * rows))
-        self.source_low = array.array("Q", bytes(8 * rows))
-        self.destination_high = array.array("Q", bytes(8 * rows))
-        self.destination_low = array.array("Q", bytes(8 * rows))
+        self.source_high = array.array("q", bytes(8 * rows))
+        self.source_low = array.array("q", bytes(8 * rows))
+        self.destination_high = array.array("q", bytes(8 * rows))
+        self.destination_low = array.array("q", bytes(8 * rows))
         self.ports = array.array("I", bytes(4 * rows))
         self.seq = array.array("I", bytes(4 * rows))
         self.ack = array.array("I", bytes(4 * rows))
@@ -66,8 +74,9 @@ def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
 
 @cython.cfunc
 @cython.inline
-def u64(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.ulonglong:
-    return cython.cast(cython.ulonglong, u32(data, at)) << 32 | cython.cast(cython.ulonglong, u32(data, at + 4))
+def word(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
+    """Eight bytes as a signed number."""
+    return ((u32(data, at) ^ HALF32) - HALF32) * TWO32 + u32(data, at + 4)
 
 
 @cython.cfunc
@@ -98,7 +107,7 @@ def after_link_header(
         if end - at < 4:
             return NONE
         kind = u32(data, at)
-        if kind & 0xFFFF0000:  # the family in the byte order of a little-endian host
+        if kind > 0xFFFF:  # the family in the byte order of a little-endian host
             kind = data[at]
         at += 4
     elif link == 226:
@@ -152,7 +161,7 @@ def after_ethertype(
     if kind == ETHERTYPE_IPV4 or kind == ETHERTYPE_IPV6:
         return kind << 32 | at
     if kind <= 1500:  # IEEE 802.3 length: LLC, with SNAP if AA AA 03 and no organisation
-        if end - at >= 8 and u32(data, at) == 0xAAAA0300 and data[at + 4] == 0:
+        if end - at >= 8 and u32(data, at) == SNAP and data[at + 4] == 0:
             kind = u16(data, at + 6)
             if kind == ETHERTYPE_IPV4 or kind == ETHERTYPE_IPV6:
                 return kind << 32 | (at + 8)
@@ -236,10 +245,10 @@ class Decoder:
         original: cython.uint[::1] = frames.original
         link_type: cython.int[::1] = frames.link_type
         frame: cython.int[::1] = segments.frame
-        source_high: cython.ulonglong[::1] = segments.source_high
-        source_low: cython.ulonglong[::1] = segments.source_low
-        destination_high: cython.ulonglong[::1] = segments.destination_high
-        destination_low: cython.ulonglong[::1] = segments.destination_low
+        source_high: cython.longlong[::1] = segments.source_high
+        source_low: cython.longlong[::1] = segments.source_low
+        destination_high: cython.longlong[::1] = segments.destination_high
+        destination_low: cython.longlong[::1] = segments.destination_low
         ports: cython.uint[::1] = segments.ports
         seq: cython.uint[::1] = segments.seq
         ack: cython.uint[::1] = segments.ack
@@ -293,7 +302,7 @@ class Decoder:
                     undecodable += 1
                     continue
                 kind = found >> 32
-                at = found & 0xFFFFFFFF
+                at = found & MASK32
 
             if kind == ETHERTYPE_IPV4:
                 if end - at < 20:
@@ -303,7 +312,7 @@ class Decoder:
                 length = u16(data, at + 2)
                 if length == 0:  # segmentation offload: the packet is longer than the field can say, or was not finished yet
                     length = wire_end - at
-                if data[at] >> 4 != 4 or header < 20 or length < header:
+                if data[at] >> 4 != 4 or header < 20 or length < header or length > MAX_SEGMENT:
                     undecodable += 1
                     continue
                 protocol = data[at + 9]
@@ -325,9 +334,9 @@ class Decoder:
                 if identity == 0:
                     identity = NONE
                 source_high[out] = 0
-                source_low[out] = cython.cast(cython.ulonglong, MAPPED_IPV4 | u32(data, at + 12))
+                source_low[out] = MAPPED_IPV4 | u32(data, at + 12)
                 destination_high[out] = 0
-                destination_low[out] = cython.cast(cython.ulonglong, MAPPED_IPV4 | u32(data, at + 16))
+                destination_low[out] = MAPPED_IPV4 | u32(data, at + 16)
                 wire_end = at + length
                 at += header
             elif kind == ETHERTYPE_IPV6:
@@ -340,6 +349,9 @@ class Decoder:
                 length = u16(data, at + 4) + 40
                 if length == 40:  # jumbogram or segmentation offload
                     length = wire_end - at
+                if length > MAX_SEGMENT:
+                    undecodable += 1
+                    continue
                 protocol = data[at + 6]
                 found = at
                 header = 40
@@ -381,10 +393,10 @@ class Decoder:
                         other += 1
                     continue
                 identity = NONE
-                source_high[out] = u64(data, at + 8)
-                source_low[out] = u64(data, at + 16)
-                destination_high[out] = u64(data, at + 24)
-                destination_low[out] = u64(data, at + 32)
+                source_high[out] = word(data, at + 8)
+                source_low[out] = word(data, at + 16)
+                destination_high[out] = word(data, at + 24)
+                destination_low[out] = word(data, at + 32)
                 wire_end = at + length
                 at += header
             else:

@@ -2,105 +2,147 @@
 
 import socket
 import statistics
-from typing import Any
+from collections.abc import Sequence
+from typing import Final
 
-from captool.direction import Direction, Moment, PerDirection
+from captool.direction import Moment, PerDirection
+from captool.tcp import layout
 from captool.tcp.connection import Close, Endpoint, Gap, Keepalive, TcpConnection, Unanswered
+from captool.tcp.holes import Holes
+from captool.tcp.quiet import SeenGap
 
-SILENT_TRANSMISSIONS = 3
-SILENT_NS = 3_000_000_000
+SILENT_TRANSMISSIONS: Final = 3
+SILENT_NS: Final = 3_000_000_000
 
 
-def describe(flow: Any, keepalive_window_ns: int) -> TcpConnection:
-    """The summary of `flow` (tracker.Flow), whose last gap was ended."""
-    client, server = flow.sides()
-    unanswered = PerDirection(unanswered_data(client, server), unanswered_data(server, client))
-    gaps = tuple(
-        Gap(start, duration, PerDirection(by_client, by_server), silence, after_packet, ended_by, packet)
-        for start, duration, by_client, by_server, silence, after_packet, ended_by, packet in flow.gaps or ()
+class Side:
+    """One side as a sender: its block of the connection's row, and what is kept beside it."""
+
+    def __init__(self, row: list[int], direction: int, holes: Holes, intervals: Sequence[int] | None) -> None:
+        begin = layout.SIDES + direction * layout.SIDE
+        hot, cold = row[begin : begin + layout.SIDE], row[begin + layout.SYN_SEQ : begin + layout.SYN_SEQ + layout.SIDE]
+        _, self.next, self.acked, self.last_ns, self.last_packet, self.packets, bits, _ = hot[:8]
+        self.syn, self.fin, self.first_ns, self.first_packet, self.retransmissions, self.resent, resent_ns, resent_packet = cold[:8]
+        self.probes, self.answered, _, _, self.longest_idle, self.forgotten = cold[8:14]
+        self.resent_last = Moment(resent_packet, resent_ns)
+        self.first_offset = hot[layout.FIRST_OFFSET]
+        if self.first_offset < 0:
+            self.first_offset, self.first_ns, self.first_packet = hot[layout.NEWEST_OFFSET : layout.NEWEST_PACKET + 1]
+        self.reset = bool(bits & layout.RESET)
+        self.finished = bool(bits & layout.FINISHED)
+        self.synchronised = self.syn >= 0
+        self.holes = holes
+        self.intervals = intervals
+        self.data_end = self.fin if self.finished else self.next
+        self.acknowledged = max(0, min(self.acked, self.data_end) if self.finished else self.acked)
+
+
+def describe(
+    row: list[int],
+    gaps: Sequence[SeenGap],
+    intervals: tuple[Sequence[int] | None, Sequence[int] | None],
+    holes: tuple[Holes, Holes],
+    keepalive_window_ns: int,
+) -> TcpConnection:
+    """The summary of the connection with this row of state (layout.py), after its last gap was ended."""
+    bits = row[layout.STATE]
+    client = Side(row, 0, holes[0], intervals[0])
+    server = Side(row, 1, holes[1], intervals[1])
+    first = Endpoint(address(row[layout.FIRST_HIGH], row[layout.FIRST_LOW]), row[layout.PORTS] >> 16)
+    second = Endpoint(address(row[layout.SECOND_HIGH], row[layout.SECOND_LOW]), row[layout.PORTS] & 0xFFFF)
+    swapped = bits >> layout.SWAPPED_BIT & 1
+    opened = bool(bits & layout.OPENED)
+    unacknowledged = PerDirection(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client))
+    unanswered = PerDirection(
+        unanswered_data(client, server, unacknowledged.to_server), unanswered_data(server, client, unacknowledged.to_client)
     )
+    last = client if client.last_packet > server.last_packet else server
     return TcpConnection(
-        id=flow.id,
-        client=Endpoint(address(flow.client_high, flow.client_low), flow.client_port),
-        server=Endpoint(address(flow.server_high, flow.server_low), flow.server_port),
-        client_guessed=flow.client_guessed,
-        start_ns=flow.start_ns,
-        end_ns=flow.end_ns,
+        id=row[layout.ID],
+        client=second if swapped else first,
+        server=first if swapped else second,
+        client_guessed=bool(bits & layout.GUESSED),
+        start_ns=row[layout.START_NS],
+        end_ns=max(row[layout.START_NS], client.last_ns, server.last_ns),
         packets=PerDirection(client.packets, server.packets),
         payload_bytes=PerDirection(payload_bytes(client), payload_bytes(server)),
-        handshake_seen=client.syn >= 0 and server.syn >= 0 and flow.opened,
+        handshake_seen=client.synchronised and server.synchronised and opened,
         close=close(client, server, unanswered),
-        closed_by=None if flow.closed_by < 0 else "server" if flow.closed_by else "client",
-        conn_state=conn_state(flow, client, server),
-        history=flow.history,
+        closed_by="client" if bits & layout.CLOSED_BY_CLIENT else "server" if bits & layout.CLOSED_BY_SERVER else None,
+        conn_state=conn_state(client, server, opened=opened),
+        history=history(row),
         keepalive=PerDirection(keepalive(client, keepalive_window_ns), keepalive(server, keepalive_window_ns)),
-        gaps=gaps,
-        gap_count=flow.gap_count,
-        longest_gap_ns=flow.longest_gap,
+        gaps=tuple(
+            Gap(start, duration, PerDirection(by_client, by_server), silence, after_packet, ended_by, packet)  # type: ignore[arg-type]
+            for start, duration, by_client, by_server, silence, after_packet, ended_by, packet in gaps
+        ),
+        gap_count=row[layout.GAP_COUNT],
+        longest_gap_ns=row[layout.LONGEST_GAP],
         retransmissions=PerDirection(client.retransmissions, server.retransmissions),
-        unacknowledged_bytes=PerDirection(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client)),
-        acknowledged_offset=PerDirection(acknowledged_offset(client), acknowledged_offset(server)),
+        unacknowledged_bytes=unacknowledged,
+        acknowledged_offset=PerDirection(client.acknowledged, server.acknowledged),
         unanswered=unanswered,
         stream_holes=PerDirection(stream_holes(client), stream_holes(server)),
-        snapped_segments=flow.snapped,
-        last_packet=Moment(flow.last_packet, flow.last_ns),
+        snapped_segments=row[layout.SNAPPED],
+        last_packet=Moment(last.last_packet, last.last_ns),
     )
 
 
 def address(high: int, low: int) -> str:
-    """The text of an address kept as two 64-bit words."""
+    """The text of an address kept as two signed 64-bit words."""
     if high == 0 and low >> 32 == 0xFFFF:
         return socket.inet_ntop(socket.AF_INET, (low & 0xFFFFFFFF).to_bytes(4, "big"))
-    return socket.inet_ntop(socket.AF_INET6, high.to_bytes(8, "big") + low.to_bytes(8, "big"))
+    return socket.inet_ntop(socket.AF_INET6, high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True))
 
 
-def data_end(side: Any) -> int:
-    """The offset after the last byte of payload that the side sent."""
-    return int(side.fin if side.fin >= 0 else side.next)
+def history(row: list[int]) -> str:
+    """Zeek's history: what was seen of each side for the first time, in order; `^` if the server, as guessed, spoke first."""
+    letters = "^" if row[layout.STATE] & layout.SERVER_FIRST else ""
+    for word in (row[layout.HISTORY], row[layout.HISTORY_MORE]):
+        rest = word
+        while rest:
+            number = (rest & 31) - 1
+            letters += layout.LETTERS[number] if number < 9 else layout.LETTERS[number - 9].lower()
+            rest >>= 5
+    return letters
 
 
-def acknowledged_offset(side: Any) -> int:
-    """The offset up to which the peer acknowledged payload."""
-    return int(max(min(side.acked, data_end(side)) if side.fin >= 0 else side.acked, 0))
-
-
-def payload_bytes(side: Any) -> int:
+def payload_bytes(side: Side) -> int:
     """Bytes of the stream that were captured, each counted once."""
-    return max(0, data_end(side) - side.lost - sum(end - begin for begin, end in side.holes or ()))
+    return max(0, side.data_end - side.forgotten - sum(end - begin for begin, end in side.holes))
 
 
-def stream_holes(side: Any) -> int:
+def stream_holes(side: Side) -> int:
     """Bytes that the peer acknowledged and the capture does not have."""
-    inside = sum(max(0, min(end, side.acked) - begin) for begin, end in side.holes or ())
-    beyond = side.acked - side.next if side.acked > side.next and side.fin < 0 else 0
-    return int(side.lost + inside + beyond)
+    inside = sum(max(0, min(end, side.acked) - begin) for begin, end in side.holes)
+    beyond = max(0, side.acked - side.next) if not side.finished else 0
+    return side.forgotten + inside + beyond
 
 
-def unacknowledged_bytes(side: Any, peer: Any) -> int:
+def unacknowledged_bytes(side: Side, peer: Side) -> int:
     """Payload without an acknowledgement; where the peer was never heard, only what was sent again counts."""
     if peer.packets:
-        return max(0, data_end(side) - max(side.acked, 0))
-    return max(0, data_end(side) - side.first_offset) if side.resent else 0
+        return max(0, side.data_end - max(side.acked, 0))
+    return max(0, side.data_end - side.first_offset) if side.resent else 0
 
 
-def unanswered_data(side: Any, peer: Any) -> Unanswered | None:
+def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
     """Data that was sent again since the peer's last acknowledgement, and is not acknowledged."""
-    missing = unacknowledged_bytes(side, peer)
     if not side.resent or not missing:
         return None
     return Unanswered(
         first=Moment(side.first_packet, side.first_ns),
-        last=Moment(side.resent_packet, side.resent_ns),
+        last=side.resent_last,
         bytes=missing,
         retransmissions=side.resent,
         peer_last_heard=Moment(peer.last_packet, peer.last_ns) if peer.packets else None,
     )
 
 
-def close(client: Any, server: Any, unanswered: PerDirection[Unanswered | None]) -> Close:
+def close(client: Side, server: Side, unanswered: PerDirection[Unanswered | None]) -> Close:
     """How the connection ended; `fin` as soon as one side sent a FIN (conn_state tells a half-close)."""
     for lost, receiver in ((unanswered.to_server, server), (unanswered.to_client, client)):
-        if lost is None or receiver.fin >= 0 or receiver.reset:
+        if lost is None or receiver.finished or receiver.reset:
             continue
         unheard = lost.peer_last_heard is None or lost.peer_last_heard.packet < lost.first.packet
         often = lost.retransmissions + 1 >= SILENT_TRANSMISSIONS or lost.last.ts_ns - lost.first.ts_ns >= SILENT_NS
@@ -108,37 +150,37 @@ def close(client: Any, server: Any, unanswered: PerDirection[Unanswered | None])
             return "silent-drop"
     if client.reset or server.reset:
         return "rst"
-    return "fin" if client.fin >= 0 or server.fin >= 0 else "open"
+    return "fin" if client.finished or server.finished else "open"
 
 
-def keepalive(side: Any, window_ns: int) -> Keepalive:
+def keepalive(side: Side, window_ns: int) -> Keepalive:
     """The probes that one side sent."""
-    seen_idle = side.packets > 0 and side.longest_idle >= window_ns
+    longest_idle = side.longest_idle if side.packets else 0
     return Keepalive(
-        status="present" if side.probes else "missing" if seen_idle else "not-observable",
+        status="present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable",
         probes=side.probes,
         answered=side.answered,
-        interval_ns=int(statistics.median_low(side.intervals)) if side.intervals else None,
-        longest_idle_ns=side.longest_idle if side.packets else 0,
+        interval_ns=statistics.median_low(side.intervals) if side.intervals else None,
+        longest_idle_ns=longest_idle,
     )
 
 
-def conn_state(flow: Any, client: Any, server: Any) -> str:
-    """Zeek's conn_state (its base/protocols/conn), with the originator being the client."""
+def conn_state(client: Side, server: Side, *, opened: bool) -> str:  # noqa: PLR0911 - one return for each state
+    """Zeek's conn_state (its base/protocols/conn), the originator being the client."""
     if server.reset:
-        if client.syn >= 0 and server.syn < 0 and not flow.opened:
+        if client.synchronised and not server.synchronised and not opened:
             return "REJ"
-        return "RSTR" if client.syn >= 0 or server.syn < 0 else "RSTRH"
+        return "RSTR" if client.packets else "RSTRH"
     if client.reset:
-        return "RSTOS0" if client.syn >= 0 and server.syn < 0 else "RSTO"
-    if client.syn < 0 and server.syn < 0:
+        return "RSTOS0" if client.synchronised and not server.packets else "RSTO"
+    if not client.synchronised and not server.synchronised:
         return "OTH"
-    if client.fin >= 0 and server.fin >= 0:
+    if client.finished and server.finished:
         return "SF"
-    if client.fin >= 0:
-        return "SH" if server.syn < 0 else "S2"
-    if server.fin >= 0:
-        return "SHR" if client.syn < 0 else "S3"
-    if client.syn >= 0 and server.syn < 0:
+    if client.finished:
+        return "S2" if server.packets else "SH"
+    if server.finished:
+        return "S3" if client.packets else "SHR"
+    if client.synchronised and not server.packets:
         return "S0"
-    return "S1" if flow.opened and client.syn >= 0 else "OTH"
+    return "S1" if opened else "OTH"

@@ -5,6 +5,8 @@ What arrives above a hole waits, within a bound. A hole is given up, and reporte
 acknowledged past it (so the capture missed it), when the bound is reached, or at the end. Holes are never filled with bytes.
 """
 
+# ruff: noqa: FBT001 - called for each segment, by position
+
 import heapq
 
 from captool.tcp.connection import StreamPiece

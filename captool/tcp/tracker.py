@@ -6,6 +6,9 @@ seen where the capture starts mid-stream; nothing after that compares raw sequen
 aged out. A closed one lingers for late packets, then becomes a TcpConnection and its state is freed.
 """
 
+# ruff: noqa: D102, D103, FURB136, PLR0911, PLR0912, PLR0915, PLR1730, SIM102
+# (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
 import array
 from collections import deque
 
@@ -13,33 +16,120 @@ import cython
 
 from captool.capture.frames import Frames
 from captool.packets.decode import Segments
+from captool.tcp import layout
 from captool.tcp.closing import describe
 from captool.tcp.connection import StreamPiece, TcpConnection
+from captool.tcp.holes import add_hole, fill_holes
+from captool.tcp.quiet import SeenGap, keep_gap, keep_interval
 from captool.tcp.reassembly import Reassembly
 
-FIN = cython.declare(cython.int, 1)
-SYN = cython.declare(cython.int, 2)
-RST = cython.declare(cython.int, 4)
-PSH = cython.declare(cython.int, 8)
-ACK = cython.declare(cython.int, 16)
+FIN = cython.declare(cython.longlong, 1)
+SYN = cython.declare(cython.longlong, 2)
+RST = cython.declare(cython.longlong, 4)
+PSH = cython.declare(cython.longlong, 8)
+ACK = cython.declare(cython.longlong, 16)
 
+# Numbers above 31 bits would be Python objects to the compiler if they stood in the expressions.
+ONE = cython.declare(cython.longlong, 1)
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+HALF32 = cython.declare(cython.longlong, 0x80000000)
 MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
 MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
 MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 
-# The same packet seen twice (-i any, a bridge and its port) comes within this time; no TCP timer is that short.
-DUPLICATE_NS = cython.declare(cython.longlong, 5_000_000)
-# An acknowledgement above data that was not captured may only have overtaken it on another queue of the capture.
+# The same packet seen twice (-i any, a bridge and its port) comes within 5 ms, here in units of 1024 ns; no TCP timer is that short.
+DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
+# How far above the captured data an acknowledgement is believed: the capture may have missed that much.
 MAX_UNSEEN = cython.declare(cython.longlong, 1 << 30)
 
-LINGER_NS = 120_000_000_000  # 2 MSL in Linux is 60 s
-MAX_LINGERING = 8192
-MAX_GAPS = 64
-MAX_INTERVALS = 1024
-MAX_HOLES = 1024
+LINGER_NS = cython.declare(cython.longlong, 120_000_000_000)  # twice the 60 s that Linux keeps TIME_WAIT
+BATCH = cython.declare(cython.Py_ssize_t, 128)
+MAX_LINGERING = cython.declare(cython.longlong, 8192)
 
-# Zeek's history letters, as bits: S H A D F R T W G of the client, then of the server.
-LETTERS = "SHADFRTWG"
+# Of BITS: what must be set and what must not be where a segment goes as predicted.
+STEADY = cython.declare(cython.longlong, layout.BASED | layout.ACK_KNOWN)
+STEADY_MASK = cython.declare(
+    cython.longlong,
+    layout.BASED | layout.ACK_KNOWN | layout.AWAITING | layout.RESET | layout.FINISHED | layout.RESENDING | layout.HOLED,
+)
+
+# The compiler needs the layout's numbers as C variables.
+ROW = cython.declare(cython.longlong, layout.ROW)
+SIDES = cython.declare(cython.longlong, layout.SIDES)
+SIDE = cython.declare(cython.longlong, layout.SIDE)
+FIRST_LOW = cython.declare(cython.longlong, layout.FIRST_LOW)
+SECOND_LOW = cython.declare(cython.longlong, layout.SECOND_LOW)
+PORTS = cython.declare(cython.longlong, layout.PORTS)
+STATE = cython.declare(cython.longlong, layout.STATE)
+IDLE_SINCE = cython.declare(cython.longlong, layout.IDLE_SINCE)
+IDLE_PACKET = cython.declare(cython.longlong, layout.IDLE_PACKET)
+IDLE_LIMIT = cython.declare(cython.longlong, layout.IDLE_LIMIT)
+HISTORY = cython.declare(cython.longlong, layout.HISTORY)
+ID = cython.declare(cython.longlong, layout.ID)
+HASH = cython.declare(cython.longlong, layout.HASH)
+FIRST_HIGH = cython.declare(cython.longlong, layout.FIRST_HIGH)
+SECOND_HIGH = cython.declare(cython.longlong, layout.SECOND_HIGH)
+START_NS = cython.declare(cython.longlong, layout.START_NS)
+SNAPPED = cython.declare(cython.longlong, layout.SNAPPED)
+GAP_COUNT = cython.declare(cython.longlong, layout.GAP_COUNT)
+LONGEST_GAP = cython.declare(cython.longlong, layout.LONGEST_GAP)
+SILENCE = cython.declare(cython.longlong, layout.SILENCE)
+HISTORY_MORE = cython.declare(cython.longlong, layout.HISTORY_MORE)
+BASE = cython.declare(cython.longlong, layout.BASE)
+NEXT = cython.declare(cython.longlong, layout.NEXT)
+ACKED = cython.declare(cython.longlong, layout.ACKED)
+LAST_NS = cython.declare(cython.longlong, layout.LAST_NS)
+LAST_PACKET = cython.declare(cython.longlong, layout.LAST_PACKET)
+PACKETS = cython.declare(cython.longlong, layout.PACKETS)
+BITS = cython.declare(cython.longlong, layout.BITS)
+WINDOW = cython.declare(cython.longlong, layout.WINDOW)
+RECENT = cython.declare(cython.longlong, layout.RECENT)
+NEWEST_OFFSET = cython.declare(cython.longlong, layout.NEWEST_OFFSET)
+NEWEST_NS = cython.declare(cython.longlong, layout.NEWEST_NS)
+NEWEST_PACKET = cython.declare(cython.longlong, layout.NEWEST_PACKET)
+FIRST_OFFSET = cython.declare(cython.longlong, layout.FIRST_OFFSET)
+SYN_SEQ = cython.declare(cython.longlong, layout.SYN_SEQ)
+FIN_OFFSET = cython.declare(cython.longlong, layout.FIN_OFFSET)
+FIRST_NS = cython.declare(cython.longlong, layout.FIRST_NS)
+FIRST_PACKET = cython.declare(cython.longlong, layout.FIRST_PACKET)
+RETRANSMISSIONS = cython.declare(cython.longlong, layout.RETRANSMISSIONS)
+RESENT = cython.declare(cython.longlong, layout.RESENT)
+RESENT_NS = cython.declare(cython.longlong, layout.RESENT_NS)
+RESENT_PACKET = cython.declare(cython.longlong, layout.RESENT_PACKET)
+PROBES = cython.declare(cython.longlong, layout.PROBES)
+ANSWERED = cython.declare(cython.longlong, layout.ANSWERED)
+GAP_PROBES = cython.declare(cython.longlong, layout.GAP_PROBES)
+QUIET_SINCE = cython.declare(cython.longlong, layout.QUIET_SINCE)
+LONGEST_IDLE = cython.declare(cython.longlong, layout.LONGEST_IDLE)
+FORGOTTEN = cython.declare(cython.longlong, layout.FORGOTTEN)
+OPENED = cython.declare(cython.longlong, layout.OPENED)
+WANTED = cython.declare(cython.longlong, layout.WANTED)
+LINGERING = cython.declare(cython.longlong, layout.LINGERING)
+GUESSED = cython.declare(cython.longlong, layout.GUESSED)
+STIRRED = cython.declare(cython.longlong, layout.STIRRED)
+IPV6 = cython.declare(cython.longlong, layout.IPV6)
+CLOSED_BY_CLIENT = cython.declare(cython.longlong, layout.CLOSED_BY_CLIENT)
+CLOSED_BY_SERVER = cython.declare(cython.longlong, layout.CLOSED_BY_SERVER)
+SERVER_FIRST = cython.declare(cython.longlong, layout.SERVER_FIRST)
+SWAPPED_BIT = cython.declare(cython.longlong, layout.SWAPPED_BIT)
+BASED = cython.declare(cython.longlong, layout.BASED)
+ACK_KNOWN = cython.declare(cython.longlong, layout.ACK_KNOWN)
+DATA_SEEN = cython.declare(cython.longlong, layout.DATA_SEEN)
+FROM_START = cython.declare(cython.longlong, layout.FROM_START)
+AWAITING = cython.declare(cython.longlong, layout.AWAITING)
+RESET = cython.declare(cython.longlong, layout.RESET)
+FINISHED = cython.declare(cython.longlong, layout.FINISHED)
+RESENDING = cython.declare(cython.longlong, layout.RESENDING)
+HOLED = cython.declare(cython.longlong, layout.HOLED)
+LETTER_SYN = cython.declare(cython.longlong, layout.LETTER_SYN)
+LETTER_SYN_ACK = cython.declare(cython.longlong, layout.LETTER_SYN_ACK)
+LETTER_ACK = cython.declare(cython.longlong, layout.LETTER_ACK)
+LETTER_DATA = cython.declare(cython.longlong, layout.LETTER_DATA)
+LETTER_FIN = cython.declare(cython.longlong, layout.LETTER_FIN)
+LETTER_RST = cython.declare(cython.longlong, layout.LETTER_RST)
+LETTER_AGAIN = cython.declare(cython.longlong, layout.LETTER_AGAIN)
+LETTER_WINDOW = cython.declare(cython.longlong, layout.LETTER_WINDOW)
+LETTER_GAP = cython.declare(cython.longlong, layout.LETTER_GAP)
 
 
 @cython.cfunc
@@ -47,132 +137,34 @@ LETTERS = "SHADFRTWG"
 @cython.exceptval(check=False)
 def seq_delta(later: cython.longlong, earlier: cython.longlong) -> cython.longlong:
     """Signed distance of two sequence numbers, right across the 2**32 wrap."""
-    return ((later - earlier + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+    return ((later - earlier + HALF32) & MASK32) - HALF32
 
 
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
 def endpoint_hash(
-    high: cython.ulonglong, low: cython.ulonglong, port: cython.ulonglong, seed: cython.ulonglong
+    high: cython.longlong, low: cython.longlong, port: cython.longlong, seed: cython.ulonglong
 ) -> cython.ulonglong:
-    mixed: cython.ulonglong = ((((high * MIX_B) & MASK64) ^ low ^ seed ^ port << 48) * MIX_A) & MASK64
+    mixed: cython.ulonglong = cython.cast(cython.ulonglong, high) & MASK64
+    mixed = (mixed * MIX_B & MASK64) ^ (cython.cast(cython.ulonglong, low) & MASK64) ^ seed
+    mixed = ((mixed ^ cython.cast(cython.ulonglong, port << 40)) * MIX_A) & MASK64
     return ((mixed ^ mixed >> 32) * MIX_B) & MASK64
 
 
-@cython.cclass
-class Side:
-    """What is known of one side as a sender. Offsets are stream offsets of what it sends; -1 where there is none.
-
-    `next` is one above the highest offset sent (a FIN takes one offset), `acked` what the peer acknowledged (-1 while a
-    SYN is not), `base` the sequence number of offset 0. `holes` are the ranges below `next` that were not captured.
-    `first_*` is the earliest known transmission of what is not acknowledged, `second_*` a later one to fall back on.
-    """
-
-    base = cython.declare(cython.longlong, visibility="readonly")
-    next = cython.declare(cython.longlong, visibility="readonly")
-    acked = cython.declare(cython.longlong, visibility="readonly")
-    packets = cython.declare(cython.longlong, visibility="readonly")
-    last_ns = cython.declare(cython.longlong, visibility="readonly")
-    last_packet = cython.declare(cython.longlong, visibility="readonly")
-    window = cython.declare(cython.int, visibility="readonly")
-    based = cython.declare(cython.bint, visibility="readonly")
-    ack_known = cython.declare(cython.bint, visibility="readonly")
-    data_seen = cython.declare(cython.bint, visibility="readonly")
-    from_start = cython.declare(cython.bint, visibility="readonly")
-    awaiting_answer = cython.declare(cython.bint, visibility="readonly")
-    fin = cython.declare(cython.longlong, visibility="readonly")
-    syn = cython.declare(cython.longlong, visibility="readonly")
-    reset = cython.declare(cython.bint, visibility="readonly")
-    holes = cython.declare(object, visibility="readonly")
-    lost = cython.declare(cython.longlong, visibility="readonly")
-    first_offset = cython.declare(cython.longlong, visibility="readonly")
-    first_ns = cython.declare(cython.longlong, visibility="readonly")
-    first_packet = cython.declare(cython.longlong, visibility="readonly")
-    second_offset = cython.declare(cython.longlong, visibility="readonly")
-    second_ns = cython.declare(cython.longlong, visibility="readonly")
-    second_packet = cython.declare(cython.longlong, visibility="readonly")
-    newest_offset = cython.declare(cython.longlong, visibility="readonly")
-    newest_ns = cython.declare(cython.longlong, visibility="readonly")
-    newest_packet = cython.declare(cython.longlong, visibility="readonly")
-    resent = cython.declare(cython.longlong, visibility="readonly")
-    resent_ns = cython.declare(cython.longlong, visibility="readonly")
-    resent_packet = cython.declare(cython.longlong, visibility="readonly")
-    retransmissions = cython.declare(cython.longlong, visibility="readonly")
-    probes = cython.declare(cython.longlong, visibility="readonly")
-    answered = cython.declare(cython.longlong, visibility="readonly")
-    gap_probes = cython.declare(cython.longlong, visibility="readonly")
-    quiet_since = cython.declare(cython.longlong, visibility="readonly")
-    longest_idle = cython.declare(cython.longlong, visibility="readonly")
-    intervals = cython.declare(object, visibility="readonly")
-
-    def __init__(self) -> None:
-        self.base = self.next = self.packets = self.last_ns = self.last_packet = 0
-        self.acked = self.fin = self.syn = -1
-        self.window = 1
-        self.based = self.ack_known = self.data_seen = self.from_start = self.awaiting_answer = self.reset = False
-        self.holes = None
-        self.intervals = None
-        self.lost = 0
-        self.first_offset = self.second_offset = self.newest_offset = -1
-        self.first_ns = self.first_packet = self.second_ns = self.second_packet = 0
-        self.newest_ns = self.newest_packet = 0
-        self.resent = self.resent_ns = self.resent_packet = self.retransmissions = 0
-        self.probes = self.answered = self.gap_probes = self.quiet_since = self.longest_idle = 0
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def packet_identity(
+    seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
+) -> cython.longlong:
+    """31 bits that tell a sender's packets apart; never 0."""
+    mixed: cython.ulonglong = (cython.cast(cython.ulonglong, seq << 31 ^ ack) * MIX_A) & MASK64
+    mixed = ((mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark)) * MIX_B) & MASK64
+    return cython.cast(cython.longlong, mixed >> 33) | 1
 
 
-@cython.cclass
-class Flow:
-    """One open connection. `idle_since` is -1 while data is under way; `id` -1 for a connection that is not wanted."""
-
-    client_high = cython.declare(cython.ulonglong, visibility="readonly")
-    client_low = cython.declare(cython.ulonglong, visibility="readonly")
-    server_high = cython.declare(cython.ulonglong, visibility="readonly")
-    server_low = cython.declare(cython.ulonglong, visibility="readonly")
-    client_port = cython.declare(cython.uint, visibility="readonly")
-    server_port = cython.declare(cython.uint, visibility="readonly")
-    hash = cython.declare(cython.longlong, visibility="readonly")
-    client: Side
-    server: Side
-    idle_since = cython.declare(cython.longlong, visibility="readonly")
-    idle_packet = cython.declare(cython.longlong, visibility="readonly")
-    id = cython.declare(cython.longlong, visibility="readonly")
-    slot = cython.declare(cython.Py_ssize_t, visibility="readonly")
-    letters = cython.declare(cython.longlong, visibility="readonly")
-    opened = cython.declare(cython.bint, visibility="readonly")
-    wanted = cython.declare(cython.bint, visibility="readonly")
-    lingering = cython.declare(cython.bint, visibility="readonly")
-    client_guessed = cython.declare(cython.bint, visibility="readonly")
-    closed_by = cython.declare(cython.int, visibility="readonly")
-    start_ns = cython.declare(cython.longlong, visibility="readonly")
-    end_ns = cython.declare(cython.longlong, visibility="readonly")
-    last_packet = cython.declare(cython.longlong, visibility="readonly")
-    last_ns = cython.declare(cython.longlong, visibility="readonly")
-    snapped = cython.declare(cython.longlong, visibility="readonly")
-    gap_count = cython.declare(cython.longlong, visibility="readonly")
-    silence = cython.declare(cython.longlong, visibility="readonly")
-    longest_gap = cython.declare(cython.longlong, visibility="readonly")
-    gaps = cython.declare(object, visibility="readonly")
-    history = cython.declare(object, visibility="readonly")
-
-    def __init__(self) -> None:
-        self.client = Side()
-        self.server = Side()
-        self.idle_since = self.idle_packet = -1
-        self.letters = 0
-        self.opened = self.lingering = self.client_guessed = False
-        self.wanted = True
-        self.closed_by = -1
-        self.snapped = self.gap_count = self.longest_gap = self.silence = 0
-        self.last_ns = self.last_packet = 0
-        self.gaps = None
-        self.history = ""
-
-    def sides(self) -> tuple:
-        """The client and the server as senders."""
-        return self.client, self.server
-
-
+@cython.final
 @cython.cclass
 class Tracker:
     """Follows all connections of a capture; see the module for what it knows of them.
@@ -187,20 +179,28 @@ class Tracker:
     gap_ns: cython.longlong
     keepalive_window_ns: cython.longlong
     seed: cython.ulonglong
-    flows: list
+    filtered: cython.bint
+    service: cython.uchar[::1]
+    only: cython.uchar[::1]
+    state: cython.longlong[::1]
+    origin: cython.longlong
+    slots: cython.longlong
     free: list
     by_id: dict
     table: cython.longlong[::1]
-    recent: cython.longlong[::1]
-    service: cython.uchar[::1]
-    only: cython.uchar[::1]
-    filtered: cython.bint
     table_mask: cython.longlong
-    open_flows: cython.longlong
+    open_connections: cython.longlong
+    key: cython.longlong
+    touched: cython.longlong
+    closed_in_chunk: cython.bint
     now: cython.longlong
     assembly: object
+    holes: dict
+    gaps: dict
+    intervals: dict
     closed: list
     linger: object
+    found: object
 
     def __init__(
         self,
@@ -210,6 +210,7 @@ class Tracker:
         keepalive_window_ns: int = 60_000_000_000,
         max_buffer: int = 4 << 20,
     ) -> None:
+        port: cython.Py_ssize_t
         self.gap_ns = gap_ns
         self.keepalive_window_ns = keepalive_window_ns
         self.service = bytearray(65536)
@@ -218,22 +219,31 @@ class Tracker:
         self.only = bytearray(65536)
         for port in only_ports:
             self.only[port] = 1
-        self.filtered = bool(only_ports)
+        self.filtered = len(only_ports) > 0
         # Secret to each process, so that no capture can be built to fill one chain; no result depends on it.
         self.seed = hash(b"captool") & 0xFFFFFFFFFFFFFFFF
         self.table = array.array("q", bytes(8 * 1024))
         self.table_mask = 1023
-        self.recent = array.array("q", bytes(8 * 16 * 256))
-        self.flows = []
+        self.slots = 0
+        self.origin = 0
+        self.state = array.array("q", [0])
+        self.grow_state(256)
         self.free = []
         self.by_id = {}
-        self.open_flows = 0
+        self.holes = {}
+        self.gaps = {}
+        self.intervals = {}
+        self.open_connections = 0
+        self.closed_in_chunk = False
         self.duplicate_packets = 0
         self.connections = 0
         self.now = 0
+        self.key = 0
+        self.touched = 0
         self.assembly = Reassembly(max_buffer)
         self.closed = []
         self.linger = deque()
+        self.found = array.array("q")
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""
@@ -241,12 +251,15 @@ class Tracker:
 
     def add(self, frames: Frames, segments: Segments) -> None:
         """Take in one chunk; its stream pieces and closed connections can be taken afterwards."""
+        if len(self.found) < len(segments.frame):
+            self.found = array.array("q", bytes(8 * len(segments.frame)))
+        found: cython.longlong[::1] = self.found
         ts_ns: cython.longlong[::1] = frames.ts_ns
         frame: cython.int[::1] = segments.frame
-        source_high: cython.ulonglong[::1] = segments.source_high
-        source_low: cython.ulonglong[::1] = segments.source_low
-        destination_high: cython.ulonglong[::1] = segments.destination_high
-        destination_low: cython.ulonglong[::1] = segments.destination_low
+        source_high: cython.longlong[::1] = segments.source_high
+        source_low: cython.longlong[::1] = segments.source_low
+        destination_high: cython.longlong[::1] = segments.destination_high
+        destination_low: cython.longlong[::1] = segments.destination_low
         ports: cython.uint[::1] = segments.ports
         seq: cython.uint[::1] = segments.seq
         ack: cython.uint[::1] = segments.ack
@@ -258,94 +271,84 @@ class Tracker:
         payload_captured: cython.int[::1] = segments.payload_captured
         first_packet: cython.longlong = frames.first_packet
         row: cython.Py_ssize_t
+        begin: cython.Py_ssize_t = 0
+        end: cython.Py_ssize_t
+        side: cython.longlong
         count: cython.Py_ssize_t = segments.count
         frame_count: cython.Py_ssize_t = frames.count
-        source_port: cython.uint
-        destination_port: cython.uint
-        key: cython.longlong
-        at: cython.longlong
-        entry: cython.longlong
-        direction: cython.int
-        flow: Flow
-        now: cython.longlong = self.now
+        place: cython.longlong
+        touched: cython.longlong = 0
+        ts: cython.longlong
+        self.closed_in_chunk = False
         self.assembly.begin_chunk(frames.buffer)
-        for row in range(count):
-            source_port = ports[row] >> 16
-            destination_port = ports[row] & 0xFFFF
-            if self.filtered and not self.only[source_port] and not self.only[destination_port]:
-                continue
-            key = self.key(
-                source_high[row], source_low[row], source_port, destination_high[row], destination_low[row], destination_port
-            )
-            at = key & self.table_mask
-            direction = -1
-            flow = None
-            while True:
-                entry = self.table[at]
-                if entry == 0:
-                    break
-                if entry >> 32 == key:
-                    flow = self.flows[(entry & 0xFFFFFFFF) - 1]
-                    if (
-                        flow.client_port == source_port
-                        and flow.server_port == destination_port
-                        and flow.client_low == source_low[row]
-                        and flow.server_low == destination_low[row]
-                        and flow.client_high == source_high[row]
-                        and flow.server_high == destination_high[row]
+        while begin < count:
+            end = begin + BATCH if begin + BATCH < count else count
+            # Finding a batch of rows first, and touching what the second pass needs of them, lets the processor fetch many
+            # at a time: waiting for one after the other took more than half of the time.
+            for row in range(begin, end):
+                if self.filtered and not self.only[ports[row] >> 16] and not self.only[ports[row] & 0xFFFF]:
+                    found[row] = -2
+                    continue
+                place = self.find(
+                    source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
+                )
+                found[row] = place
+                if place >= 0:
+                    side = self.origin + (place >> 1) * ROW + SIDES
+                    touched ^= self.state[side] ^ self.state[side + SIDE] ^ self.state[side + SIDE * (place & 1) + RECENT]
+            self.touched = touched
+            for row in range(begin, end):
+                place = found[row]
+                if place == -2:
+                    continue
+                ts = ts_ns[frame[row]]
+                if place < 0 or self.closed_in_chunk:
+                    place = self.find(
+                        source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
+                    )
+                if place >= 0:
+                    if self.predicted(
+                        place,
+                        ts,
+                        first_packet + frame[row],
+                        seq[row],
+                        ack[row],
+                        flags[row],
+                        window[row],
+                        mark[row],
+                        payload_length[row],
+                        payload_captured[row],
                     ):
-                        direction = 0
-                        break
-                    if (
-                        flow.client_port == destination_port
-                        and flow.server_port == source_port
-                        and flow.client_low == destination_low[row]
-                        and flow.server_low == source_low[row]
-                        and flow.client_high == destination_high[row]
-                        and flow.server_high == source_high[row]
-                    ):
-                        direction = 1
-                        break
-                at = (at + 1) & self.table_mask
-            now = ts_ns[frame[row]]
-            if direction >= 0 and flags[row] & SYN and self.starts_anew(flow, direction, seq[row], flags[row]):
-                self.close(flow)
-                direction = -1
-            if direction < 0:
-                flow = self.open(
-                    key,
-                    source_high[row],
-                    source_low[row],
-                    source_port,
-                    destination_high[row],
-                    destination_low[row],
-                    destination_port,
+                        continue
+                    if flags[row] & SYN and self.starts_anew(place, seq[row], flags[row]):
+                        self.close(place >> 1)
+                        place = self.find(
+                            source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
+                        )
+                if place < 0:
+                    place = self.open(
+                        source_high[row],
+                        source_low[row],
+                        destination_high[row],
+                        destination_low[row],
+                        ports[row],
+                        flags[row],
+                        ts,
+                    )
+                self.segment(
+                    place,
+                    ts,
+                    first_packet + frame[row],
+                    seq[row],
+                    ack[row],
                     flags[row],
-                    now,
+                    window[row],
+                    mark[row],
+                    payload_length[row],
+                    payload_captured[row],
+                    payload_offset[row],
                 )
-                direction = (
-                    0
-                    if flow.client_port == source_port
-                    and flow.client_low == source_low[row]
-                    and flow.client_high == source_high[row]
-                    else 1
-                )
-                if flow.client_guessed and direction:
-                    flow.history = "^"
-            self.segment(
-                flow,
-                direction,
-                now,
-                first_packet + frame[row],
-                seq[row],
-                ack[row],
-                flags[row],
-                window[row],
-                mark[row],
-                payload_length[row],
-                payload_captured[row],
-                payload_offset[row],
-            )
+            begin = end
         for row in range(frame_count):
             if ts_ns[row] > self.now:
                 self.now = ts_ns[row]
@@ -354,96 +357,170 @@ class Tracker:
             self.close_lingering()
 
     @cython.cfunc
-    @cython.inline
-    @cython.exceptval(check=False)
-    def key(
+    def find(
         self,
-        source_high: cython.ulonglong,
-        source_low: cython.ulonglong,
-        source_port: cython.uint,
-        destination_high: cython.ulonglong,
-        destination_low: cython.ulonglong,
-        destination_port: cython.uint,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
     ) -> cython.longlong:
-        """31 bits of a hash that is the same for both directions."""
-        mixed: cython.ulonglong = (
-            endpoint_hash(source_high, source_low, source_port, self.seed)
-            + endpoint_hash(destination_high, destination_low, destination_port, self.seed)
-        ) & MASK64
+        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. Sets `self.key`.
+
+        The order of the two ends in the row is that of their hashes, so that finding branches on nothing that
+        has to be fetched first, and the fetches for many segments overlap.
+        """
+        source: cython.ulonglong = endpoint_hash(source_high, source_low, ports >> 16, self.seed)
+        destination: cython.ulonglong = endpoint_hash(destination_high, destination_low, ports & 0xFFFF, self.seed)
+        mixed: cython.ulonglong = (source + destination) & MASK64
+        swapped: cython.longlong = 1 if source > destination else 0
+        differ: cython.longlong = (source_low ^ destination_low) & -swapped
+        first_low: cython.longlong = source_low ^ differ
+        second_low: cython.longlong = destination_low ^ differ
+        at: cython.longlong
+        entry: cython.longlong
+        conn: cython.longlong
         mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
-        return cython.cast(cython.longlong, mixed >> 33)
+        self.key = cython.cast(cython.longlong, mixed >> 33)
+        differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
+        ports ^= differ << 16 | differ
+        at = self.key & self.table_mask
+        while True:
+            entry = self.table[at]
+            if entry == 0:
+                return -1
+            if entry >> 32 == self.key:
+                conn = self.origin + ((entry & MASK32) - 1) * ROW
+                if (
+                    self.state[conn + FIRST_LOW] == first_low
+                    and self.state[conn + SECOND_LOW] == second_low
+                    and self.state[conn + PORTS] == ports
+                ):
+                    differ = (source_high ^ destination_high) & -swapped
+                    if not (source_high | destination_high | self.state[conn + STATE] & IPV6) or (
+                        self.state[conn + FIRST_HIGH] == source_high ^ differ
+                        and self.state[conn + SECOND_HIGH] == destination_high ^ differ
+                    ):
+                        return ((entry & MASK32) - 1) << 1 | (swapped ^ (self.state[conn + STATE] >> SWAPPED_BIT & 1))
+            at = (at + 1) & self.table_mask
 
     @cython.cfunc
-    def starts_anew(self, flow: Flow, direction: cython.int, seq: cython.longlong, flags: cython.int) -> cython.bint:
+    def starts_anew(self, place: cython.longlong, seq: cython.longlong, flags: cython.longlong) -> cython.bint:
         """Whether a SYN opens another connection on the same ports, not this one again."""
-        sender: Side = flow.server if direction else flow.client
-        receiver: Side = flow.client if direction else flow.server
-        if sender.syn == seq:
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
+        receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
+        opened: cython.bint = self.state[conn + STATE] & OPENED != 0
+        if self.state[sender + SYN_SEQ] == seq:
             return False
-        if sender.syn < 0 and sender.packets == 0:
+        if self.state[sender + PACKETS] == 0:
             if flags & ACK:
                 return False
             # Both sides at once (RFC 9293 3.5, simultaneous open), unless the other side had gone on long ago.
-            return receiver.syn < 0 or flow.opened
-        return flow.opened or not flags & ACK
+            return self.state[receiver + SYN_SEQ] < 0 or opened
+        return opened or not flags & ACK
 
     @cython.cfunc
     def open(
         self,
-        key: cython.longlong,
-        source_high: cython.ulonglong,
-        source_low: cython.ulonglong,
-        source_port: cython.uint,
-        destination_high: cython.ulonglong,
-        destination_low: cython.ulonglong,
-        destination_port: cython.uint,
-        flags: cython.int,
-        now: cython.longlong,
-    ) -> Flow:
-        flow: Flow = Flow()
-        from_client: cython.bint
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
+        flags: cython.longlong,
+        ts: cython.longlong,
+    ) -> cython.longlong:
+        """Make room for a new connection, `find` having failed; returns 2 * slot + direction of its first segment."""
+        key: cython.longlong = self.key
+        swapped: cython.bint
+        slot: cython.longlong
+        conn: cython.longlong
+        side: cython.longlong
         at: cython.longlong
+        bits: cython.longlong = WANTED
+        from_client: cython.bint
+        source_port: cython.longlong = ports >> 16
+        destination_port: cython.longlong = ports & 0xFFFF
         if flags & SYN:
             from_client = not flags & ACK
         else:
-            flow.client_guessed = True
+            bits |= GUESSED
             if self.service[source_port] != self.service[destination_port]:
                 from_client = self.service[destination_port] != 0
             else:
                 from_client = source_port >= destination_port
-        if from_client:
-            flow.client_high, flow.client_low, flow.client_port = source_high, source_low, source_port
-            flow.server_high, flow.server_low, flow.server_port = destination_high, destination_low, destination_port
-        else:
-            flow.client_high, flow.client_low, flow.client_port = destination_high, destination_low, destination_port
-            flow.server_high, flow.server_low, flow.server_port = source_high, source_low, source_port
-        flow.start_ns = flow.end_ns = now
-        flow.hash = key
-        if self.filtered and not self.only[flow.server_port]:
-            flow.id = -1
-            flow.wanted = False
-        else:
-            flow.id = self.connections
-            self.connections += 1
-            self.by_id[flow.id] = flow
+            if not from_client:
+                bits |= SERVER_FIRST
+        if source_high or destination_high:
+            bits |= IPV6
         if self.free:
-            flow.slot = self.free.pop()
-            self.flows[flow.slot] = flow
+            slot = self.free.pop()
         else:
-            flow.slot = len(self.flows)
-            self.flows.append(flow)
-            if 16 * len(self.flows) > len(self.recent):
-                self.recent = array.array("q", bytes(self.recent) + bytes(8 * len(self.recent)))
-        for at in range(16 * flow.slot, 16 * flow.slot + 16):
-            self.recent[at] = 0
-        self.open_flows += 1
-        if 2 * self.open_flows > self.table_mask:
+            slot = self.slots
+            self.slots += 1
+            if self.origin + self.slots * ROW > len(self.state):
+                self.grow_state(2 * self.slots)
+        conn = self.origin + slot * ROW
+        for at in range(conn, conn + ROW):
+            self.state[at] = 0
+        for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
+            self.state[side + ACKED] = -1
+            self.state[side + WINDOW] = 1
+            self.state[side + FIRST_OFFSET] = -1
+            self.state[side + NEWEST_OFFSET] = -1
+            self.state[side + SYN_SEQ] = -1
+            self.state[side + FIN_OFFSET] = -1
+        swapped = endpoint_hash(source_high, source_low, source_port, self.seed) > endpoint_hash(
+            destination_high, destination_low, destination_port, self.seed
+        )
+        if swapped:
+            self.state[conn + PORTS] = destination_port << 16 | source_port
+            self.state[conn + FIRST_LOW] = destination_low
+            self.state[conn + FIRST_HIGH] = destination_high
+            self.state[conn + SECOND_LOW] = source_low
+            self.state[conn + SECOND_HIGH] = source_high
+        else:
+            self.state[conn + PORTS] = ports
+            self.state[conn + FIRST_LOW] = source_low
+            self.state[conn + FIRST_HIGH] = source_high
+            self.state[conn + SECOND_LOW] = destination_low
+            self.state[conn + SECOND_HIGH] = destination_high
+        if swapped == from_client:
+            bits |= ONE << SWAPPED_BIT
+        self.state[conn + IDLE_SINCE] = -1
+        self.state[conn + START_NS] = ts
+        self.state[conn + HASH] = key
+        if self.filtered and not self.only[destination_port if from_client else source_port]:
+            self.state[conn + ID] = -1
+            bits &= ~WANTED
+        else:
+            self.state[conn + ID] = self.connections
+            self.by_id[self.connections] = slot
+            self.connections += 1
+        self.state[conn + STATE] = bits
+        self.open_connections += 1
+        if 2 * self.open_connections > self.table_mask:
             self.grow_table()
         at = key & self.table_mask
         while self.table[at]:
             at = (at + 1) & self.table_mask
-        self.table[at] = key << 32 | (flow.slot + 1)
-        return flow
+        self.table[at] = key << 32 | (slot + 1)
+        return slot << 1 | (0 if from_client else 1)
+
+    @cython.cfunc
+    def grow_state(self, slots: cython.longlong) -> cython.int:
+        at: cython.longlong
+        old: cython.longlong[::1] = self.state
+        old_origin: cython.longlong = self.origin
+        state = array.array("q", bytes(8 * (slots * ROW + 8)))
+        # Rows begin at cache lines, as the layout assumes.
+        self.origin = (-state.buffer_info()[0] % 64) // 8
+        self.state = state
+        for at in range(old_origin, len(old)):
+            if at - old_origin < slots * ROW:
+                self.state[self.origin + at - old_origin] = old[at]
+        return 0
 
     @cython.cfunc
     def grow_table(self) -> cython.int:
@@ -462,21 +539,29 @@ class Tracker:
         return 0
 
     @cython.cfunc
-    def close(self, flow: Flow) -> cython.int:
+    def close(self, slot: cython.longlong) -> cython.int:
         """Turn the connection into its summary and free its state."""
-        at: cython.longlong = flow.hash & self.table_mask
+        conn: cython.longlong = self.origin + slot * ROW
+        at: cython.longlong = self.state[conn + HASH] & self.table_mask
         hole: cython.longlong
         home: cython.longlong
-        if flow.idle_since >= 0:
-            if self.now - flow.last_ns > flow.silence:
-                flow.silence = self.now - flow.last_ns
-            self.end_gap(flow, self.now if self.now > flow.last_ns else flow.last_ns, "end-of-capture", None)
-        if flow.wanted:
-            self.assembly.finish(flow.id)
-        if flow.id >= 0:
-            self.closed.append(describe(flow, self.keepalive_window_ns))
-            del self.by_id[flow.id]
-        while (self.table[at] & 0xFFFFFFFF) - 1 != flow.slot:
+        last: cython.longlong = self.last_ns(conn)
+        if self.state[conn + IDLE_SINCE] >= 0:
+            self.stop_idling(conn, self.now if self.now > last else last, last, "end-of-capture", None)
+        if self.state[conn + ID] >= 0:
+            if self.state[conn + STATE] & WANTED:
+                self.assembly.finish(self.state[conn + ID])
+            self.closed.append(
+                describe(
+                    list(self.state[conn : conn + ROW]),
+                    self.gaps.pop(slot, ()),
+                    (self.intervals.pop(2 * slot, None), self.intervals.pop(2 * slot + 1, None)),
+                    (self.holes.pop(2 * slot, ()), self.holes.pop(2 * slot + 1, ())),
+                    self.keepalive_window_ns,
+                )
+            )
+            del self.by_id[self.state[conn + ID]]
+        while (self.table[at] & MASK32) - 1 != slot:
             at = (at + 1) & self.table_mask
         # Linear probing without tombstones: later entries of the chain move up into the hole (Knuth 6.4, algorithm R).
         hole = at
@@ -489,379 +574,575 @@ class Tracker:
                 self.table[hole] = self.table[at]
                 hole = at
         self.table[hole] = 0
-        self.flows[flow.slot] = None
-        self.free.append(flow.slot)
-        flow.slot = -1
-        self.open_flows -= 1
+        self.state[conn + ID] = -2
+        self.free.append(slot)
+        self.open_connections -= 1
+        self.closed_in_chunk = True
         return 0
+
+    @cython.cfunc
+    @cython.inline
+    def last_ns(self, conn: cython.longlong) -> cython.longlong:
+        """Time of the connection's last packet."""
+        client: cython.longlong = conn + SIDES
+        server: cython.longlong = conn + SIDES + SIDE
+        if self.state[client + LAST_PACKET] > self.state[server + LAST_PACKET]:
+            return self.state[client + LAST_NS]
+        return self.state[server + LAST_NS]
 
     @cython.cfunc
     def close_lingering(self) -> cython.int:
-        flow: Flow
+        """Close the connections that ended and of which nothing was heard since."""
+        slot: cython.longlong
+        number: cython.longlong
+        until: cython.longlong
+        conn: cython.longlong
         while self.linger:
-            until, flow = self.linger[0]
-            if flow.slot >= 0 and len(self.linger) <= MAX_LINGERING:
+            until, slot, number = self.linger[0]
+            conn = self.origin + slot * ROW
+            if self.state[conn + ID] == number and len(self.linger) <= MAX_LINGERING:
                 if self.now < until:
                     break
-                if flow.last_ns + LINGER_NS > self.now:  # late packets still come
+                if self.last_ns(conn) + LINGER_NS > self.now:  # late packets still come
                     self.linger.popleft()
-                    self.linger.append((flow.last_ns + LINGER_NS, flow))
+                    self.linger.append((self.last_ns(conn) + LINGER_NS, slot, number))
                     continue
             self.linger.popleft()
-            if flow.slot >= 0:
-                self.close(flow)
+            if self.state[conn + ID] == number:
+                self.close(slot)
         return 0
 
     @cython.cfunc
-    def segment(
+    def predicted(
         self,
-        flow: Flow,
-        direction: cython.int,
+        place: cython.longlong,
         ts: cython.longlong,
         packet: cython.longlong,
         seq: cython.longlong,
         ack: cython.longlong,
         flags: cython.longlong,
-        window: cython.int,
+        window: cython.longlong,
         mark: cython.longlong,
         length: cython.longlong,
         captured: cython.longlong,
-        start: cython.Py_ssize_t,
+    ) -> cython.bint:
+        """Take in a segment that does what nearly all do (Jacobson's header prediction), else change nothing and say so.
+
+        Predicted are the next bytes in order, where the content is not wanted, and bare acknowledgements that say something
+        new. Neither can be a duplicate. What is done here is what `segment` would do.
+        """
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
+        receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
+        bits: cython.longlong = self.state[sender + BITS]
+        state: cython.longlong = self.state[conn + STATE]
+        next_offset: cython.longlong = self.state[sender + NEXT]
+        peer_acked: cython.longlong = self.state[receiver + ACKED]
+        peer_next: cython.longlong = self.state[receiver + NEXT]
+        idle_since: cython.longlong
+        packets: cython.longlong
+        progress: cython.longlong
+        if flags & (SYN | FIN | RST | ACK) != ACK or window == 0 or not state & OPENED:
+            return False
+        if bits & STEADY_MASK != STEADY or self.state[receiver + BITS] & STEADY_MASK != STEADY:
+            return False
+        if seq != (self.state[sender + BASE] + next_offset) & MASK32:
+            return False
+        progress = seq_delta(ack, self.state[receiver + BASE] + peer_acked)
+        if progress < 0 or peer_acked + progress > peer_next:
+            return False
+        if length == 0:
+            if progress == 0 or not state >> (9 * (place & 1)) & LETTER_ACK:
+                return False
+        else:
+            if not bits & DATA_SEEN or captured != length or state & WANTED or not state >> (9 * (place & 1)) & LETTER_DATA:
+                return False
+            if length == 1 and next_offset == self.state[sender + ACKED] - 1:
+                return False
+            idle_since = self.state[conn + IDLE_SINCE]
+            if idle_since >= 0:
+                if state & STIRRED or ts - idle_since > self.state[conn + IDLE_LIMIT]:
+                    return False
+                self.state[conn + IDLE_SINCE] = -1
+        packets = self.state[sender + PACKETS]
+        self.state[sender + RECENT + (packets & 3)] = packet_identity(seq, ack, flags, length, mark) << 32 | (ts >> 10 & MASK32)
+        self.state[sender + PACKETS] = packets + 1
+        self.state[sender + LAST_NS] = ts
+        self.state[sender + LAST_PACKET] = packet
+        self.state[sender + WINDOW] = window
+        if progress:
+            peer_acked += progress
+            self.state[receiver + ACKED] = peer_acked
+            if peer_acked < peer_next and self.state[receiver + FIRST_OFFSET] < peer_acked:
+                self.state[receiver + FIRST_OFFSET] = -1
+        if length == 0:
+            if peer_acked >= peer_next and self.state[sender + ACKED] >= next_offset:
+                self.state[conn + IDLE_SINCE] = ts
+                self.state[conn + IDLE_PACKET] = packet
+            return True
+        if self.state[sender + ACKED] >= next_offset:
+            self.state[sender + FIRST_OFFSET] = -1
+        elif self.state[sender + FIRST_OFFSET] < 0:
+            self.state[sender + FIRST_OFFSET] = self.state[sender + NEWEST_OFFSET]
+            self.state[sender + FIRST_NS] = self.state[sender + NEWEST_NS]
+            self.state[sender + FIRST_PACKET] = self.state[sender + NEWEST_PACKET]
+        self.state[sender + NEWEST_OFFSET] = next_offset
+        self.state[sender + NEWEST_NS] = ts
+        self.state[sender + NEWEST_PACKET] = packet
+        self.state[sender + NEXT] = next_offset + length
+        return True
+
+    @cython.cfunc
+    def segment(
+        self,
+        place: cython.longlong,
+        ts: cython.longlong,
+        packet: cython.longlong,
+        seq: cython.longlong,
+        ack: cython.longlong,
+        flags: cython.longlong,
+        window: cython.longlong,
+        mark: cython.longlong,
+        length: cython.longlong,
+        captured: cython.longlong,
+        start: cython.longlong,
     ) -> cython.int:
-        sender: Side = flow.server if direction else flow.client
-        receiver: Side = flow.client if direction else flow.server
+        direction: cython.longlong = place & 1
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        sender: cython.longlong = conn + SIDES + SIDE * direction
+        receiver: cython.longlong = conn + SIDES + SIDE * (1 - direction)
         offset: cython.longlong
         letters: cython.longlong = 0
-        identity: cython.longlong
-        at: cython.Py_ssize_t
-        ring: cython.Py_ssize_t
+        identity: cython.longlong = packet_identity(seq, ack, flags, length, mark)
+        ticks: cython.longlong = ts >> 10 & MASK32
+        previous: cython.longlong = ts
+        at: cython.longlong
 
-        identity = cython.cast(
-            cython.longlong,
-            ((((seq << 32 | ack) & MASK64) * MIX_A & MASK64) ^ (((length << 42 | flags << 34) ^ mark) * MIX_B & MASK64)) >> 1,
-        )
-        ring = 16 * flow.slot + 8 * direction
         if mark >= 0 or flags & (SYN | RST):
-            for at in range(ring, ring + 8, 2):
-                if self.recent[at] == identity and -DUPLICATE_NS <= ts - self.recent[at + 1] <= DUPLICATE_NS:
-                    if identity and sender.packets:
-                        self.duplicate_packets += 1
-                        return 0
-        at = ring + 2 * (sender.packets & 3)
-        self.recent[at] = identity
-        self.recent[at + 1] = ts
-
-        sender.packets += 1
-        sender.last_ns = ts
-        sender.last_packet = packet
-        if flow.idle_since >= 0 and ts - flow.last_ns > flow.silence:
-            flow.silence = ts - flow.last_ns
-        flow.last_ns = ts
-        flow.last_packet = packet
-        if ts > flow.end_ns:
-            flow.end_ns = ts
+            for at in range(sender + RECENT, sender + RECENT + 4):
+                if (
+                    self.state[at] >> 32 == identity
+                    and (ticks - self.state[at] + DUPLICATE_TICKS & MASK32) <= 2 * DUPLICATE_TICKS
+                ):
+                    self.duplicate_packets += 1
+                    return 0
+        self.state[sender + RECENT + (self.state[sender + PACKETS] & 3)] = identity << 32 | ticks
+        self.state[sender + PACKETS] += 1
+        if self.state[conn + IDLE_SINCE] >= 0:
+            previous = self.last_ns(conn)
+        self.state[sender + LAST_NS] = ts
+        self.state[sender + LAST_PACKET] = packet
 
         if flags & SYN:
-            letters = 2 if flags & ACK else 1
+            letters = LETTER_SYN_ACK if flags & ACK else LETTER_SYN
             self.synchronise(sender, seq)
             seq += 1
-        elif not sender.based:
-            sender.based = True
-            sender.base = seq
-            sender.acked = 0
-        offset = sender.next + seq_delta(seq, sender.base + sender.next)
+        elif not self.state[sender + BITS] & BASED:
+            self.state[sender + BITS] |= BASED
+            self.state[sender + BASE] = seq
+            self.state[sender + ACKED] = 0
+        offset = self.state[sender + NEXT] + seq_delta(seq, self.state[sender + BASE] + self.state[sender + NEXT])
 
         if flags & RST:
-            self.note_letters(flow, direction, 32)
-            self.end_gap(flow, ts, "rst", packet)
-            sender.reset = True
-            if flow.closed_by < 0:
-                flow.closed_by = direction
-            self.start_linger(flow)
+            self.note_letters(conn, direction, LETTER_RST)
+            self.stop_idling(conn, ts, previous, "rst", packet)
+            self.state[sender + BITS] |= RESET
+            self.note_closing(place)
+            self.start_linger(place, ts)
             return 0
 
         if flags & ACK:
-            if not flags & SYN:
-                flow.opened = True
-            self.acknowledge(flow, direction, sender, receiver, ack, flags, length, ts)
-            offset = sender.next + seq_delta(seq, sender.base + sender.next)
+            if not flags & SYN and not self.state[conn + STATE] & OPENED:
+                self.state[conn + STATE] |= OPENED
+            self.acknowledge(place, sender, receiver, ack, flags, ts)
 
         if window == 0 and not flags & SYN:
-            letters |= 128
-        sender.window = window
+            letters |= LETTER_WINDOW
+        self.state[sender + WINDOW] = window
 
-        if (
-            length <= 1
-            and offset == sender.acked - 1
-            and not flags & (SYN | FIN)
-            and (receiver.window != 0)
-            and (sender.ack_known or (receiver.packets == 0 and length == 0 and sender.data_seen))
-            and not (length == 1 and flags & PSH and sender.newest_offset == offset)
-        ):
-            letters |= 4
-            self.probe(flow, sender, ts)
+        if length <= 1 and offset == self.state[sender + ACKED] - 1 and self.is_probe(sender, receiver, offset, length, flags):
+            letters |= LETTER_ACK
+            self.probe(place, conn, sender, ts, previous)
         elif length:
-            letters |= 8
-            letters |= self.data(flow, direction, sender, receiver, offset, length, captured, start, ts, packet)
+            if self.state[conn + IDLE_SINCE] >= 0:
+                self.stop_idling(conn, ts, previous, "data", packet)
+            if captured < length:
+                self.state[conn + SNAPPED] += 1
+            letters |= LETTER_DATA
+            if offset == self.state[sender + NEXT] and self.state[sender + BITS] & DATA_SEEN:
+                if self.state[sender + ACKED] < offset and self.state[receiver + PACKETS]:
+                    if self.state[sender + FIRST_OFFSET] < 0:
+                        self.state[sender + FIRST_OFFSET] = self.state[sender + NEWEST_OFFSET]
+                        self.state[sender + FIRST_NS] = self.state[sender + NEWEST_NS]
+                        self.state[sender + FIRST_PACKET] = self.state[sender + NEWEST_PACKET]
+                elif self.state[sender + FIRST_OFFSET] >= 0 or self.state[sender + BITS] & RESENDING:
+                    self.begin_flight(sender)
+                self.state[sender + NEWEST_OFFSET] = offset
+                self.state[sender + NEWEST_NS] = ts
+                self.state[sender + NEWEST_PACKET] = packet
+                self.state[sender + NEXT] = offset + length
+            else:
+                offset = self.irregular_data(place, sender, receiver, offset, length, ts, packet)
+            if self.state[conn + STATE] & WANTED:
+                self.assembly.segment(
+                    self.state[conn + ID],
+                    direction,
+                    offset,
+                    length,
+                    captured,
+                    start,
+                    packet,
+                    ts,
+                    self.state[sender + BITS] & FROM_START != 0,
+                    self.state[sender + ACKED],
+                )
         elif not flags & (SYN | FIN):
-            letters |= 4
-            if not sender.data_seen and not sender.from_start and not sender.ack_known and offset > sender.next:
-                sender.next = offset
-            if receiver.awaiting_answer and offset >= sender.next and receiver.acked >= receiver.next:
-                receiver.awaiting_answer = False
-                receiver.answered += 1
+            letters |= LETTER_ACK
+            if self.state[conn + IDLE_SINCE] >= 0:
+                self.stir(conn, ts, previous)
+            if self.state[receiver + BITS] & AWAITING and offset >= self.state[sender + NEXT]:
+                if self.state[receiver + ACKED] >= self.state[receiver + NEXT]:
+                    self.state[receiver + BITS] &= ~AWAITING
+                    self.state[receiver + ANSWERED] += 1
+
         if flags & FIN:
-            letters |= 16
-            self.end_gap(flow, ts, "fin", packet)
-            if sender.fin < 0:
-                sender.fin = offset + length
-                if sender.fin >= sender.next:
-                    sender.next = sender.fin + 1
-                if flow.closed_by < 0:
-                    flow.closed_by = direction
-                if receiver.fin >= 0:
-                    self.start_linger(flow)
-        if letters << (9 * direction) & ~flow.letters:
-            self.note_letters(flow, direction, letters)
+            letters |= LETTER_FIN
+            self.finish_side(place, offset + length, ts, previous, packet)
+        if letters << (9 * direction) & ~self.state[conn + STATE]:
+            self.note_letters(conn, direction, letters)
 
         # Idle: nothing unacknowledged in either direction; a side that was never heard cannot acknowledge.
-        if (sender.acked >= sender.next or (receiver.packets == 0 and sender.resent == 0)) and receiver.acked >= receiver.next:
-            if flow.idle_since < 0 and flow.opened and (sender.fin < 0 or receiver.fin < 0) and not receiver.reset:
-                flow.idle_since = ts
-                flow.idle_packet = packet
-                sender.quiet_since = receiver.quiet_since = ts
-                sender.gap_probes = receiver.gap_probes = 0
-                flow.silence = 0
-        elif flow.idle_since >= 0:
-            flow.idle_since = -1
+        if self.state[receiver + ACKED] >= self.state[receiver + NEXT] and (
+            self.state[sender + ACKED] >= self.state[sender + NEXT]
+            or (self.state[receiver + PACKETS] == 0 and not self.state[sender + BITS] & RESENDING)
+        ):
+            if self.state[conn + IDLE_SINCE] < 0 and self.state[conn + STATE] & OPENED:
+                if not (self.state[sender + BITS] & self.state[receiver + BITS] & FINISHED) and not (
+                    self.state[receiver + BITS] & RESET
+                ):
+                    self.state[conn + IDLE_SINCE] = ts
+                    self.state[conn + IDLE_PACKET] = packet
+        elif self.state[conn + IDLE_SINCE] >= 0:
+            self.state[conn + IDLE_SINCE] = -1
+            self.state[conn + STATE] &= ~STIRRED
         return 0
 
+
     @cython.cfunc
-    def synchronise(self, sender: Side, seq: cython.longlong) -> cython.int:
-        if sender.syn == seq:
+    def synchronise(self, sender: cython.longlong, seq: cython.longlong) -> cython.int:
+        if self.state[sender + SYN_SEQ] == seq:
             return 0
-        sender.syn = seq
-        sender.from_start = True
-        if not sender.based or sender.base != (seq + 1) & 0xFFFFFFFF:
-            sender.based = True
-            sender.base = (seq + 1) & 0xFFFFFFFF
-            sender.acked = -1
-            sender.next = 0
-            sender.ack_known = False
+        self.state[sender + SYN_SEQ] = seq
+        self.state[sender + BITS] |= FROM_START
+        if not self.state[sender + BITS] & BASED or self.state[sender + BASE] != (seq + 1) & MASK32:
+            self.state[sender + BITS] = (self.state[sender + BITS] | BASED) & ~ACK_KNOWN
+            self.state[sender + BASE] = (seq + 1) & MASK32
+            self.state[sender + ACKED] = -1
+            self.state[sender + NEXT] = 0
         return 0
 
     @cython.cfunc
     def acknowledge(
         self,
-        flow: Flow,
-        direction: cython.int,
-        sender: Side,
-        receiver: Side,
+        place: cython.longlong,
+        sender: cython.longlong,
+        receiver: cython.longlong,
         ack: cython.longlong,
-        flags: cython.int,
-        length: cython.longlong,
+        flags: cython.longlong,
         ts: cython.longlong,
     ) -> cython.int:
         """Take in `sender`'s acknowledgement of what `receiver` sent."""
         offset: cython.longlong
-        if not receiver.based:
-            receiver.based = True
-            receiver.base = ack
-            receiver.acked = 0
-            receiver.ack_known = True
-            receiver.from_start = flags & SYN != 0
+        bits: cython.longlong = self.state[receiver + BITS]
+        if not bits & BASED:
+            self.state[receiver + BASE] = ack
+            self.state[receiver + ACKED] = 0
+            self.state[receiver + BITS] = bits | BASED | ACK_KNOWN | (FROM_START if flags & SYN else 0)
             return 0
-        offset = receiver.acked + seq_delta(ack, receiver.base + receiver.acked)
-        if offset > receiver.next + MAX_UNSEEN:
-            return 0
-        if not receiver.ack_known:
-            receiver.ack_known = True
-            receiver.acked = offset
-        elif offset > receiver.acked:
-            receiver.acked = offset
-        else:
-            if flow.wanted and receiver.holes is not None:
-                self.assembly.acknowledged(flow.id, 1 - direction, receiver.acked, ts)
-            return 0
-        receiver.resent = 0
-        if offset > receiver.next and not receiver.data_seen and not receiver.from_start:
-            # Mid-stream, and only empty segments so far. If they stood one below, they were probes (no byte was seen).
-            if offset == receiver.next + 1 and receiver.packets and receiver.fin < 0 and sender.window != 0:
-                receiver.probes += receiver.packets
-                receiver.gap_probes += receiver.packets
-                receiver.quiet_since = receiver.last_ns
-                receiver.awaiting_answer = True
-            receiver.base = (receiver.base + offset) & 0xFFFFFFFF
-            receiver.acked = receiver.next = 0
-        elif offset < receiver.next and receiver.first_offset < offset:
-            if receiver.second_offset >= offset:
-                receiver.first_offset = receiver.second_offset
-                receiver.first_ns = receiver.second_ns
-                receiver.first_packet = receiver.second_packet
-            else:
-                receiver.first_offset = receiver.newest_offset
-                receiver.first_ns = receiver.newest_ns
-                receiver.first_packet = receiver.newest_packet
-            receiver.second_offset = -1
-        if flow.wanted and receiver.holes is not None:
-            self.assembly.acknowledged(flow.id, 1 - direction, receiver.acked, ts)
+        offset = self.state[receiver + ACKED] + seq_delta(ack, self.state[receiver + BASE] + self.state[receiver + ACKED])
+        if offset > self.state[receiver + ACKED] or not bits & ACK_KNOWN:
+            if offset > self.state[receiver + NEXT] + MAX_UNSEEN:
+                return 0
+            self.state[receiver + ACKED] = offset
+            if bits & (ACK_KNOWN | RESENDING) != ACK_KNOWN:
+                self.state[receiver + BITS] = (bits | ACK_KNOWN) & ~RESENDING
+                self.state[receiver + RESENT] = 0
+            if offset < self.state[receiver + NEXT]:
+                if self.state[receiver + FIRST_OFFSET] < offset:
+                    self.state[receiver + FIRST_OFFSET] = -1
+            elif offset > self.state[receiver + NEXT] and not bits & (DATA_SEEN | FROM_START):
+                self.rebase_unseen(place, sender, receiver, offset, ts)
+        if bits & HOLED:
+            conn: cython.longlong = self.origin + (place >> 1) * ROW
+            if self.state[conn + STATE] & WANTED:
+                self.assembly.acknowledged(self.state[conn + ID], 1 - (place & 1), self.state[receiver + ACKED], ts)
         return 0
 
     @cython.cfunc
-    def probe(self, flow: Flow, sender: Side, ts: cython.longlong) -> cython.int:
-        sender.probes += 1
-        sender.awaiting_answer = True
-        if flow.idle_since >= 0:
-            if sender.gap_probes:
-                if sender.intervals is None:
-                    sender.intervals = []
-                if len(sender.intervals) < MAX_INTERVALS:
-                    sender.intervals.append(ts - sender.quiet_since)
-                else:
-                    sender.intervals[sender.probes % MAX_INTERVALS] = ts - sender.quiet_since
-            if ts - sender.quiet_since > sender.longest_idle:
-                sender.longest_idle = ts - sender.quiet_since
-            sender.gap_probes += 1
-            sender.quiet_since = ts
-        return 0
-
-    @cython.cfunc
-    def data(
+    def rebase_unseen(
         self,
-        flow: Flow,
-        direction: cython.int,
-        sender: Side,
-        receiver: Side,
+        place: cython.longlong,
+        sender: cython.longlong,
+        receiver: cython.longlong,
+        offset: cython.longlong,
+        ts: cython.longlong,
+    ) -> cython.int:
+        """Mid-stream, only empty segments came from `receiver`, and now bytes above them are acknowledged."""
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        probes: cython.longlong = self.state[receiver + PACKETS]
+        if offset == self.state[receiver + NEXT] + 1 and probes and self.state[sender + WINDOW]:
+            # They stood one below what is acknowledged: they were probes.
+            if not self.state[receiver + BITS] & FINISHED:
+                self.state[receiver + PROBES] += probes
+                self.state[receiver + BITS] |= AWAITING
+                if self.state[conn + IDLE_SINCE] >= 0:
+                    self.stir(conn, ts, ts)
+                    self.state[receiver + GAP_PROBES] += probes
+                    self.state[receiver + QUIET_SINCE] = self.state[receiver + LAST_NS]
+        if not self.state[receiver + BITS] & FINISHED:
+            self.state[receiver + BASE] = (self.state[receiver + BASE] + offset) & MASK32
+            self.state[receiver + ACKED] = self.state[receiver + NEXT] = 0
+        return 0
+
+    @cython.cfunc
+    def is_probe(
+        self,
+        sender: cython.longlong,
+        receiver: cython.longlong,
         offset: cython.longlong,
         length: cython.longlong,
-        captured: cython.longlong,
-        start: cython.Py_ssize_t,
+        flags: cython.longlong,
+    ) -> cython.bint:
+        """Whether a segment one below the acknowledged offset is a keepalive probe (RFC 9293 3.8.4)."""
+        bits: cython.longlong = self.state[sender + BITS]
+        if flags & (SYN | FIN) or self.state[receiver + WINDOW] == 0:  # a full receiver is probed by the same shape
+            return False
+        if not bits & ACK_KNOWN:
+            return False
+        # Its own last byte again, pushed as it was the first time: sent again, not a probe with one byte of rubbish.
+        return not (length == 1 and flags & PSH and self.state[sender + NEWEST_OFFSET] == offset)
+
+    @cython.cfunc
+    def probe(
+        self,
+        place: cython.longlong,
+        conn: cython.longlong,
+        sender: cython.longlong,
+        ts: cython.longlong,
+        previous: cython.longlong,
+    ) -> cython.int:
+        quiet: cython.longlong
+        self.state[sender + PROBES] += 1
+        self.state[sender + BITS] |= AWAITING
+        if self.state[conn + IDLE_SINCE] < 0:
+            return 0
+        self.stir(conn, ts, previous)
+        quiet = ts - self.state[sender + QUIET_SINCE]
+        if self.state[sender + GAP_PROBES]:
+            keep_interval(self.intervals.setdefault(place, []), quiet, self.state[sender + PROBES])
+        if quiet > self.state[sender + LONGEST_IDLE]:
+            self.state[sender + LONGEST_IDLE] = quiet
+        self.state[sender + GAP_PROBES] += 1
+        self.state[sender + QUIET_SINCE] = ts
+        return 0
+
+    @cython.cfunc
+    @cython.inline
+    def begin_flight(self, sender: cython.longlong) -> cython.int:
+        """All that was sent is acknowledged (or nothing ever is): what follows is the first transmission to remember."""
+        self.state[sender + FIRST_OFFSET] = -1
+        if self.state[sender + BITS] & RESENDING:
+            self.state[sender + BITS] &= ~RESENDING
+            self.state[sender + RESENT] = 0
+        return 0
+
+    @cython.cfunc
+    def irregular_data(
+        self,
+        place: cython.longlong,
+        sender: cython.longlong,
+        receiver: cython.longlong,
+        offset: cython.longlong,
+        length: cython.longlong,
         ts: cython.longlong,
         packet: cython.longlong,
     ) -> cython.longlong:
-        """Take in payload; returns history letters."""
-        letters: cython.longlong = 0
+        """Take in payload that is the first of its side, above a hole, or (partly) below what was sent; returns its offset."""
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
         end: cython.longlong
-        if flow.idle_since >= 0:
-            self.end_gap(flow, ts, "data", packet)
-        if captured < length:
-            flow.snapped += 1
-        if not sender.data_seen:
-            sender.data_seen = True
-            if offset and not sender.from_start:  # mid-stream: offset 0 is the first byte seen
-                sender.base = (sender.base + offset) & 0xFFFFFFFF
-                sender.acked -= offset
-                sender.next = 0
+        forgotten: cython.longlong
+        if not self.state[sender + BITS] & DATA_SEEN:
+            self.state[sender + BITS] |= DATA_SEEN
+            if offset and not self.state[sender + BITS] & FROM_START:  # mid-stream: offset 0 is the first byte seen
+                self.state[sender + BASE] = (self.state[sender + BASE] + offset) & MASK32
+                self.state[sender + ACKED] -= offset
+                self.state[sender + NEXT] = 0
                 offset = 0
         end = offset + length
-        if offset >= sender.next:
-            if offset > sender.next:
-                letters = 256
-                if sender.holes is None:
-                    sender.holes = []
-                self.add_hole(sender, sender.next, offset)
-            if sender.acked >= sender.next or receiver.packets == 0:
-                sender.first_offset, sender.first_ns, sender.first_packet = offset, ts, packet
-                sender.second_offset = -1
-                sender.resent = 0
-            elif sender.second_offset < 0:
-                sender.second_offset, sender.second_ns, sender.second_packet = offset, ts, packet
-            sender.newest_offset, sender.newest_ns, sender.newest_packet = offset, ts, packet
-            sender.next = end
-        else:
-            letters = 64
-            sender.retransmissions += 1
-            if end > sender.acked:
-                sender.resent += 1
-                sender.resent_ns = ts
-                sender.resent_packet = packet
-            if sender.holes is not None:
-                self.fill_holes(sender, offset, end)
-            if end > sender.next:
-                if sender.fin < 0:
-                    sender.next = end
-        if flow.wanted:
-            self.assembly.segment(
-                flow.id, direction, offset, length, captured, start, packet, ts, sender.from_start, sender.acked
-            )
-        return letters
+        if offset >= self.state[sender + NEXT]:
+            if offset > self.state[sender + NEXT]:
+                self.note_letters(conn, place & 1, LETTER_GAP)
+                self.state[sender + BITS] |= HOLED
+                forgotten = add_hole(self.holes.setdefault(place, []), self.state[sender + NEXT], offset)
+                self.state[sender + FORGOTTEN] += forgotten
+            if self.state[sender + ACKED] >= self.state[sender + NEXT] or not self.state[receiver + PACKETS]:
+                self.begin_flight(sender)
+            elif self.state[sender + FIRST_OFFSET] < 0:
+                self.state[sender + FIRST_OFFSET] = self.state[sender + NEWEST_OFFSET]
+                self.state[sender + FIRST_NS] = self.state[sender + NEWEST_NS]
+                self.state[sender + FIRST_PACKET] = self.state[sender + NEWEST_PACKET]
+            self.state[sender + NEWEST_OFFSET] = offset
+            self.state[sender + NEWEST_NS] = ts
+            self.state[sender + NEWEST_PACKET] = packet
+            self.state[sender + NEXT] = end
+            return offset
+        self.note_letters(conn, place & 1, LETTER_AGAIN)
+        self.state[sender + RETRANSMISSIONS] += 1
+        if end > self.state[sender + ACKED]:
+            self.state[sender + BITS] |= RESENDING
+            self.state[sender + RESENT] += 1
+            self.state[sender + RESENT_NS] = ts
+            self.state[sender + RESENT_PACKET] = packet
+        if self.state[sender + BITS] & HOLED:
+            left = fill_holes(self.holes[place], offset, end)
+            self.holes[place] = left
+            if not left:
+                self.state[sender + BITS] &= ~HOLED
+        if end > self.state[sender + NEXT] and not self.state[sender + BITS] & FINISHED:
+            self.state[sender + NEXT] = end
+        return offset
 
     @cython.cfunc
-    def add_hole(self, sender: Side, begin: cython.longlong, end: cython.longlong) -> cython.int:
-        sender.holes.append((begin, end))
-        if len(sender.holes) > MAX_HOLES:
-            begin, end = sender.holes.pop(0)
-            sender.lost += end - begin
-        return 0
-
-    @cython.cfunc
-    def fill_holes(self, sender: Side, begin: cython.longlong, end: cython.longlong) -> cython.int:
-        left = []
-        for hole_begin, hole_end in sender.holes:
-            if hole_end <= begin or hole_begin >= end:
-                left.append((hole_begin, hole_end))
-                continue
-            if hole_begin < begin:
-                left.append((hole_begin, begin))
-            if hole_end > end:
-                left.append((end, hole_end))
-        sender.holes = left or None
-        return 0
-
-    @cython.cfunc
-    def end_gap(self, flow: Flow, ts: cython.longlong, ended_by: str, packet: object) -> cython.int:
-        duration: cython.longlong
-        if flow.idle_since < 0:
+    def finish_side(
+        self,
+        place: cython.longlong,
+        offset: cython.longlong,
+        ts: cython.longlong,
+        previous: cython.longlong,
+        packet: cython.longlong,
+    ) -> cython.int:
+        """Take in a FIN that stands at `offset`."""
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
+        receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
+        self.stop_idling(conn, ts, previous, "fin", packet)
+        if self.state[sender + BITS] & FINISHED:
             return 0
-        duration = ts - flow.idle_since
+        self.state[sender + BITS] |= FINISHED
+        self.state[sender + FIN_OFFSET] = offset
+        if offset >= self.state[sender + NEXT]:
+            if offset > self.state[sender + NEXT] and self.state[sender + BITS] & (DATA_SEEN | FROM_START):
+                self.state[sender + BITS] |= HOLED
+                self.state[sender + FORGOTTEN] += add_hole(
+                    self.holes.setdefault(place, []), self.state[sender + NEXT], offset
+                )
+            self.state[sender + NEXT] = offset + 1
+        self.note_closing(place)
+        if self.state[receiver + BITS] & FINISHED:
+            self.start_linger(place, ts)
+        return 0
+
+    @cython.cfunc
+    def stir(self, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong) -> cython.int:
+        """A packet without data in an idle time; the packet before it was seen at `previous`."""
+        side: cython.longlong
+        if not self.state[conn + STATE] & STIRRED:
+            self.state[conn + STATE] |= STIRRED
+            self.state[conn + SILENCE] = 0
+            for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
+                self.state[side + GAP_PROBES] = 0
+                self.state[side + QUIET_SINCE] = self.state[conn + IDLE_SINCE]
+        if ts - previous > self.state[conn + SILENCE]:
+            self.state[conn + SILENCE] = ts - previous
+        return 0
+
+    @cython.cfunc
+    def stop_idling(
+        self, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: object
+    ) -> cython.int:
+        """The idle time, if there is one, ends at `ts`; the packet before was seen at `previous`."""
+        if self.state[conn + IDLE_SINCE] < 0:
+            return 0
+        if ts - self.state[conn + IDLE_SINCE] > self.state[conn + IDLE_LIMIT] or self.state[conn + STATE] & STIRRED:
+            self.end_gap(conn, ts, previous, ended_by, packet)
+        self.state[conn + IDLE_SINCE] = -1
+        self.state[conn + STATE] &= ~STIRRED
+        return 0
+
+    @cython.cfunc
+    def end_gap(
+        self, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: object
+    ) -> cython.int:
+        client: cython.longlong = conn + SIDES
+        server: cython.longlong = conn + SIDES + SIDE
+        side: cython.longlong
+        limit: cython.longlong = self.gap_ns - 1
+        duration: cython.longlong
+        self.stir(conn, ts, previous)
+        duration = ts - self.state[conn + IDLE_SINCE]
         if duration < 0:
             duration = 0
-        if ts - flow.client.quiet_since > flow.client.longest_idle:
-            flow.client.longest_idle = ts - flow.client.quiet_since
-        if ts - flow.server.quiet_since > flow.server.longest_idle:
-            flow.server.longest_idle = ts - flow.server.quiet_since
-        if duration > flow.longest_gap:
-            flow.longest_gap = duration
+        for side in range(client, server + 1, SIDE):
+            if ts - self.state[side + QUIET_SINCE] > self.state[side + LONGEST_IDLE]:
+                self.state[side + LONGEST_IDLE] = ts - self.state[side + QUIET_SINCE]
+            if self.state[side + LONGEST_IDLE] < limit:
+                limit = self.state[side + LONGEST_IDLE]
+        if duration > self.state[conn + LONGEST_GAP]:
+            self.state[conn + LONGEST_GAP] = duration
+        if self.state[conn + LONGEST_GAP] < limit:
+            limit = self.state[conn + LONGEST_GAP]
+        self.state[conn + IDLE_LIMIT] = limit
         if duration >= self.gap_ns:
-            flow.gap_count += 1
-            if flow.gaps is None:
-                flow.gaps = []
-            flow.gaps.append(
-                (
-                    flow.idle_since,
-                    duration,
-                    flow.client.gap_probes,
-                    flow.server.gap_probes,
-                    flow.silence,
-                    flow.idle_packet,
-                    ended_by,
-                    packet,
-                )
+            self.state[conn + GAP_COUNT] += 1
+            gap = SeenGap(
+                self.state[conn + IDLE_SINCE],
+                duration,
+                self.state[client + GAP_PROBES],
+                self.state[server + GAP_PROBES],
+                self.state[conn + SILENCE],
+                self.state[conn + IDLE_PACKET],
+                ended_by,
+                packet,
             )
-            if len(flow.gaps) > MAX_GAPS:
-                shortest = 0
-                for row in range(1, len(flow.gaps)):
-                    if flow.gaps[row][1] < flow.gaps[shortest][1]:
-                        shortest = row
-                del flow.gaps[shortest]
-        flow.idle_since = -1
+            keep_gap(self.gaps.setdefault((conn - self.origin) // ROW, []), gap)
         return 0
 
     @cython.cfunc
-    def start_linger(self, flow: Flow) -> cython.int:
-        if not flow.lingering:
-            flow.lingering = True
-            self.linger.append((flow.last_ns + LINGER_NS, flow))
+    def note_closing(self, place: cython.longlong) -> cython.int:
+        """The first FIN or RST tells who closed."""
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        if not self.state[conn + STATE] & (CLOSED_BY_CLIENT | CLOSED_BY_SERVER):
+            self.state[conn + STATE] |= CLOSED_BY_SERVER if place & 1 else CLOSED_BY_CLIENT
         return 0
 
     @cython.cfunc
-    def note_letters(self, flow: Flow, direction: cython.int, letters: cython.longlong) -> cython.int:
-        bit: cython.int
-        for bit in range(9):
-            if letters >> bit & 1 and not flow.letters >> (bit + 9 * direction) & 1:
-                flow.letters |= cython.cast(cython.longlong, 1) << (bit + 9 * direction)
-                letter = LETTERS[bit]
-                flow.history += letter.lower() if direction else letter
+    def start_linger(self, place: cython.longlong, ts: cython.longlong) -> cython.int:
+        conn: cython.longlong = self.origin + (place >> 1) * ROW
+        if not self.state[conn + STATE] & LINGERING:
+            self.state[conn + STATE] |= LINGERING
+            self.linger.append((ts + LINGER_NS, place >> 1, self.state[conn + ID]))
+        return 0
+
+    @cython.cfunc
+    def note_letters(self, conn: cython.longlong, direction: cython.longlong, letters: cython.longlong) -> cython.int:
+        """Append the history letters that are new, five bits each: 1 + number of the letter, + 9 for the server's."""
+        bit: cython.longlong
+        shift: cython.longlong
+        for bit in range(9 * direction, 9 * direction + 9):
+            if letters << (9 * direction) >> bit & 1 and not self.state[conn + STATE] >> bit & 1:
+                self.state[conn + STATE] |= ONE << bit
+                shift = 0
+                while self.state[conn + HISTORY] >> shift & 31:
+                    shift += 5
+                    if shift == 60:
+                        break
+                if shift < 60:
+                    self.state[conn + HISTORY] |= (bit + 1) << shift
+                else:
+                    shift = 0
+                    while self.state[conn + HISTORY_MORE] >> shift & 31:
+                        shift += 5
+                    self.state[conn + HISTORY_MORE] |= (bit + 1) << shift
         return 0
 
     def take_pieces(self) -> list[StreamPiece]:
@@ -875,22 +1156,25 @@ class Tracker:
 
     def stop_stream(self, connection: int) -> None:
         """No more pieces of this connection, in either direction; what waits is dropped."""
-        flow: Flow
-        if connection in self.by_id:
-            flow = self.by_id[connection]
-            flow.wanted = False
+        slot: cython.longlong = self.by_id.get(connection, -1)
+        if slot >= 0:
+            self.state[self.origin + slot * ROW + STATE] &= ~WANTED
         self.assembly.stop(connection)
 
     def acknowledged(self, connection: int, direction: int) -> int:
-        """Stream offset up to which the receiver of `direction` acknowledged; KeyError for a connection that was taken as closed."""
-        flow: Flow = self.by_id[connection]
-        side: Side = flow.server if direction else flow.client
-        return max(min(side.acked, side.fin) if side.fin >= 0 else side.acked, 0)
+        """Stream offset up to which the receiver of `direction` acknowledged; KeyError once the connection was closed."""
+        slot: cython.longlong = self.by_id[connection]
+        side: cython.longlong = self.origin + slot * ROW + SIDES + SIDE * cython.cast(cython.longlong, direction)
+        offset: cython.longlong = self.state[side + ACKED]
+        if self.state[side + BITS] & FINISHED and offset > self.state[side + FIN_OFFSET]:
+            offset = self.state[side + FIN_OFFSET]
+        return offset if offset > 0 else 0
 
     def finish(self) -> None:
         """The capture is over: holes will not fill, every connection ends. Take the last pieces and connections after it."""
-        flow: Flow
-        for flow in [flow for flow in self.flows if flow is not None]:
-            self.close(flow)
+        slot: cython.longlong
+        for slot in range(self.slots):
+            if self.state[self.origin + slot * ROW + ID] >= -1:
+                self.close(slot)
         self.closed.sort(key=lambda connection: connection.id)
         self.linger.clear()
