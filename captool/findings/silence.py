@@ -74,7 +74,7 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
                 connection=connection.id,
                 packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
                 message=f"At least {size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}"
-                "never acknowledged: the client did not get them, nor what the daemon had still to send after them.",
+                "never acknowledged: the client did not get them, nor anything that was to follow.",
                 remedy=(
                     f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
                     if exchange.container
