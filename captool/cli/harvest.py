@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
-from captool.keys.machine_store import default_storage
 
 
 @click.command()
@@ -51,6 +50,8 @@ def harvest(directories: tuple[Path, ...], output: Path) -> None:
 
 def default_sources() -> tuple[Path, ...]:
     """docker-machine's own storage. Raises UsageError where there is none."""
+    from captool.keys.machine_store import default_storage
+
     storage = default_storage(os.environ)
     if storage is None or not storage.is_dir():
         missing = f" ({storage} does not exist)" if storage else ""

@@ -15,7 +15,6 @@ import click
 from captool import __version__
 from captool.cli.options import Duration
 from captool.errors import UsageError
-from captool.keys.machine_store import default_storage
 from captool.units import counted, size
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ def record(
 
 def default_machines() -> tuple[Path, ...]:
     """docker-machine's storage where there is one."""
+    from captool.keys.machine_store import default_storage
+
     storage = default_storage(os.environ)
     return (storage,) if storage is not None and storage.is_dir() and os.access(storage, os.R_OK | os.X_OK) else ()
 
