@@ -85,6 +85,7 @@ def record(
         with _wishes_to_stop() as wishes, _running(command) as process:
             run = _Run(plan, process, trace, wishes)
             link_type = run.wait_for_start()
+            trace.take_place()
             start_ns = clock_ns()
             started(tuple(command), link_type, start_ns)
             ending, failure = run.until_end(progress)
@@ -182,7 +183,9 @@ def _wishes_to_stop() -> Iterator[int]:
     """A descriptor that becomes readable, with the signal's number, when the recording is to stop."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = {number: signal.signal(number, lambda *_: None) for number in ENDINGS}
+    # under nohup a hangup is to be ignored, as tcpdump does
+    heeded = [number for number in ENDINGS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: None) for number in heeded}
     old_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield reader

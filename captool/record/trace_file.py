@@ -23,7 +23,8 @@ class DiskFullError(UsageError):
 class TraceFile:
     """A pcap file that is filled from tcpdump's standard output.
 
-    `packets` and `size` tell what is in the file. It ends after a whole packet at any moment, also when the disk is full.
+    `packets` and `size` tell what is in the file. It ends after a whole packet at any moment, also when the disk is full. A file that
+    it is to replace stays until `take_place`, so that a recording that cannot begin costs nobody a trace.
     """
 
     def __init__(self, path: Path, *, replace: bool) -> None:
@@ -33,7 +34,14 @@ class TraceFile:
         self._hash = hashlib.sha256()
         self._waiting = b""
         self._length = struct.Struct("=I")
-        self._descriptor = _create(path, replace=replace)
+        self._place = path.with_name(f".{path.name}.{os.getpid()}.part") if replace and path.is_file() else path
+        self._descriptor = _create(self._place, path)
+
+    def take_place(self) -> None:
+        """Replace the file of that name, if there is one: the recording has begun."""
+        if self._place != self.path:
+            self._place.replace(self.path)
+            self._place = self.path
 
     def write(self, data: bytes) -> None:
         """Write all packets that are whole by now. Raises DiskFullError."""
@@ -67,7 +75,7 @@ class TraceFile:
         self.close()
         if self.packets == 0:
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                self._place.unlink()
 
     def _packet_ends(self, data: bytes, position: int) -> list[int]:
         ends = []
@@ -104,17 +112,13 @@ class TraceFile:
         self.packets += packets
 
 
-def _create(path: Path, *, replace: bool) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_EXCL
+def _create(place: Path, wanted: Path) -> int:
     try:
-        if replace and path.is_file():
-            path.unlink()  # and not truncated: the old file may be somebody else's, or linked elsewhere
-        return os.open(path, flags, 0o600)
+        return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_EXCL, 0o600)
     except FileExistsError:
-        if path.is_file():
-            raise UsageError(f"{path} exists; choose another name with -w, or replace it with --force") from None
-        raise UsageError(f"{path} exists and is no ordinary file; choose another name with -w") from None
+        if place.is_file() and not place.is_symlink():
+            raise UsageError(f"{wanted} exists; choose another name with -w, or replace it with --force") from None
+        raise UsageError(f"{wanted} exists and is no ordinary file; choose another name with -w") from None
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot write the trace there: {(error.strerror or str(error)).lower()}; choose another place with -w"
-        ) from None
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{wanted}: cannot write the trace there: {reason}; choose another place with -w") from None

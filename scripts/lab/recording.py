@@ -1,6 +1,7 @@
 """Packets of one namespace, recorded by captool itself while a block runs."""
 
 import contextlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ def recording(trace: Path, namespace: str, machines: Path, log: Path) -> Iterato
     """Record port 2376 on the namespace's interface; on leaving, stop and keep the trace, its manifest and the machine's keys."""
     command = [sys.executable, "-m", "captool.cli.main", "record", "-i", INTERFACE, "-w", trace, "--machines", machines]
     # the captool that is installed, if it is; else the one that this lab belongs to
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(REPOSITORY))))}
+    environment = dict(os.environ) if importlib.util.find_spec("captool") else {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with started(command, log=log, namespace=namespace, env=environment) as process:
         wait_until("the recorder", lambda: "recording on" in log.read_text(), alive=process, log=log)
         yield

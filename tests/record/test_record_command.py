@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+import captool
 from docker_machine import machine
 
 pytestmark = [pytest.mark.needs("tcpdump", "ip", "nsenter", "setpriv", root=True), pytest.mark.slow]
 
 NUMBERS = itertools.count()
+PACKAGES = str(Path(captool.__file__).parents[1])  # the programs run elsewhere, and are to run the captool that is tested
 SEND = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -53,7 +55,7 @@ def recording(namespace, folder, *words, wrapper=()):
     """A recording that has begun; its messages are collected in folder/said."""
     said = folder / "said"
     command = inside(namespace, *wrapper, sys.executable, "-m", "captool.cli.main", "record", *words)
-    environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "HOME": str(folder), "PYTHONPATH": PACKAGES}
     with said.open("wb") as sink:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=sink, env=environment)
     try:
@@ -177,6 +179,13 @@ def test_an_existing_trace_or_manifest_is_kept_unless_forced(namespace, tmp_path
     assert packets(tmp_path / "t.pcap") == 0
 
 
+def test_a_recording_that_cannot_begin_keeps_what_it_was_to_replace(namespace, tmp_path):
+    (tmp_path / "t.pcap").write_text("precious")
+    failed(namespace, tmp_path, "-i", "eth77", "-w", "t.pcap", "--force", code=2)
+    assert (tmp_path / "t.pcap").read_text() == "precious"
+    assert {"said", "t.pcap"} == {path.name for path in tmp_path.iterdir()}
+
+
 def test_a_path_that_cannot_be_written_is_said_and_nothing_is_left(namespace, tmp_path):
     assert "choose another place with -w" in failed(namespace, tmp_path, "-i", "lo", "-w", "nowhere/t.pcap", code=2)
     assert ["said"] == [path.name for path in tmp_path.iterdir()]
@@ -263,7 +272,7 @@ def test_a_recording_that_is_killed_leaves_a_readable_trace_and_no_tcpdump(names
 def test_a_terminal_shows_a_live_line(namespace, tmp_path):
     ours, theirs = pty.openpty()
     command = inside(namespace, sys.executable, "-m", "captool.cli.main", "record", "-i", "lo", "-w", "t.pcap", "--duration", "2s", "udp")
-    environment = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": PACKAGES}
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
     os.close(theirs)
     shown = b""

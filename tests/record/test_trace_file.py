@@ -84,8 +84,20 @@ def test_an_existing_trace_is_not_touched_unless_it_is_to_be_replaced(tmp_path):
     with pytest.raises(UsageError, match="--force"):
         TraceFile(path, replace=False)
     assert path.read_text() == "precious"
-    TraceFile(path, replace=True).close()
-    assert ("", "precious") == (path.read_text(), (tmp_path / "hard-link").read_text())
+    trace = TraceFile(path, replace=True)
+    trace.write(HEADER)
+    assert path.read_text() == "precious"
+    trace.take_place()
+    trace.close()
+    assert (HEADER, "precious") == (path.read_bytes(), (tmp_path / "hard-link").read_text())
+
+
+def test_a_recording_that_cannot_begin_does_not_cost_the_trace_that_it_was_to_replace(tmp_path):
+    path = tmp_path / "t.pcap"
+    path.write_text("precious")
+    TraceFile(path, replace=True).discard()
+    assert path.read_text() == "precious"
+    assert [path] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["missing/t.pcap", "folder", "dangling"])
