@@ -77,7 +77,7 @@ class TlsConversation:
         """Cut `data` into records; whole ones are read, the rest is kept. Runs for every record, so it is written flat."""
         base = piece.offset + len(piece.data) - len(data)
         direction, marks, packets, times = side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns
-        position, size, length = 0, len(data), HEADER_LENGTH
+        position, size, length = 0, len(data), 0
         while size - position >= HEADER_LENGTH:
             content_type = data[position]
             length = HEADER_LENGTH + (data[position + 3] << 8 | data[position + 4])
@@ -104,9 +104,7 @@ class TlsConversation:
             if side.stopped:
                 return
             position = end
-            length = HEADER_LENGTH
-        if not side.stopped:
-            side.buffer.keep(data[position:], length)
+        side.buffer.keep(data[position:], length if size - position >= HEADER_LENGTH else HEADER_LENGTH)
 
     def _begin(self, side: Side, data: bytes, piece: StreamRun) -> bytes | None:
         """Look at the first bytes of a direction; gives them without a ClientHello in the form of SSL 2.0, None while that is cut."""

@@ -24,6 +24,7 @@ from captool.tls.traffic_secrets import retried_client_hello
 MESSAGE_HEADER_LENGTH: Final = 4
 MAX_MESSAGE_LENGTH: Final = 1 << 17
 MAX_TRANSCRIPT_LENGTH: Final = 1 << 20
+FINISHED_MESSAGES: Final = 2
 
 
 class HandshakeType(IntEnum):
@@ -168,6 +169,11 @@ class Negotiation:
             return Octets(body).vector(2)
         except DecodeError:
             return None
+
+    def has_finished(self, *, by_client: bool) -> bool:
+        """Whether a side's Finished was read."""
+        messages = self._client_messages if by_client else self._server_messages
+        return self.finished == FINISHED_MESSAGES or self._index(messages, HandshakeType.FINISHED) is not None
 
     def session_transcript(self) -> bytes | None:
         """ClientHello to ClientKeyExchange, the messages that RFC 7627 section 3 hashes; None where some are missing."""

@@ -18,7 +18,7 @@ HOLES: Final = frozenset({"stream-gap", "snapped"})
 
 def summarize(session: Session) -> TlsSummary:
     """The summary of a session as it stands."""
-    negotiation = session.negotiation
+    negotiation = session.shown
     hello, suite, certificate = negotiation.server_hello, negotiation.suite, negotiation.certificate
     plaintext_bytes = PerDirection(*(side.plaintext_bytes for side in session.sides))
     failure = _failure(session)

@@ -2,7 +2,7 @@
 
 import hmac
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.keys.material import KeyRing, SessionSecret
 from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType, Negotiation
@@ -24,16 +24,24 @@ class Trial:
     opener: Opener
 
 
-def find_master_secret(
-    negotiation: Negotiation, ring: KeyRing, record: bytes, *, by_client: bool
-) -> tuple[MasterSecret | None, int]:
-    """The master secret that fits the first protected record of a side, and how many were tried."""
-    tried = 0
+class Search(NamedTuple):
+    """What came of trying secrets: the one that fits, how many were tried, and whether one fits a handshake other than the captured."""
+
+    master: MasterSecret | None
+    tried: int
+    altered: bool
+
+
+def find_master_secret(negotiation: Negotiation, ring: KeyRing, record: bytes, *, by_client: bool) -> Search:
+    """The master secret that fits the first protected record of a side."""
+    tried, altered = 0, False
     for candidate in candidates(negotiation, ring):
         tried += 1
-        if _fits(negotiation, candidate, record, by_client=by_client):
-            return candidate, tried
-    return None, tried
+        fits = _fits(negotiation, candidate, record, by_client=by_client)
+        if fits:
+            return Search(candidate, tried, altered=False)
+        altered = altered or fits is None
+    return Search(None, tried, altered)
 
 
 def opener12(negotiation: Negotiation, master: MasterSecret, *, by_client: bool) -> Opener:
@@ -80,10 +88,11 @@ def trials(negotiation: Negotiation, ring: KeyRing, epochs: tuple[Epoch, ...], *
     return found
 
 
-def _fits(negotiation: Negotiation, master: MasterSecret, record: bytes, *, by_client: bool) -> bool:
+def _fits(negotiation: Negotiation, master: MasterSecret, record: bytes, *, by_client: bool) -> bool | None:
+    """Whether the record authenticates; None where it does, and its Finished does not verify over the messages captured."""
     content = opener12(negotiation, master, by_client=by_client)(0, record, 0, len(record))
     if content is None:
         return False
     if record[0] != ContentType.HANDSHAKE or content[:1] != bytes([HandshakeType.FINISHED]):
         return True
-    return finished_verifies(negotiation, master, content, by_client=by_client) is not False
+    return None if finished_verifies(negotiation, master, content, by_client=by_client) is False else True

@@ -12,7 +12,7 @@ Precedence where no secret opens a session, first match:
 8. only a key log given, or a key exchange that only a key log opens: `no-matching-session-key`
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from captool.keys.material import KeyRing
@@ -120,6 +120,12 @@ def locked(negotiation: Negotiation, ring: KeyRing, *, tried: int) -> Failure:  
             unproven=bool(tried),
         )
     return _no_matching_key(negotiation, ring, session, tried)
+
+
+def altered_handshake(failure: Failure, packet: int) -> Failure:
+    """A secret opens the record with Finished, and Finished does not verify: nothing of such a session is shown."""
+    detail = f"Finished in packet {packet} does not verify: the handshake in the capture is not the one that its sender saw."
+    return replace(failure, detail=detail, packet=packet, unproven=False)
 
 
 def _what_opens(negotiation: Negotiation) -> str:

@@ -7,12 +7,12 @@ from captool.direction import Direction
 from captool.errors import DecodeError
 from captool.keys.material import KeyRing
 from captool.tls.alerts import ALERT_LENGTH, alert_words
-from captool.tls.handshake import HandshakeType, Negotiation
+from captool.tls.handshake import FINISHED_MESSAGES, HandshakeType, Negotiation
 from captool.tls.hello import ClientHello
 from captool.tls.master_secrets import MasterSecret, remember
 from captool.tls.proof import find_master_secret, finished_verifies, finished_verifies13, opener12, trials
 from captool.tls.protection import opener13
-from captool.tls.reasons import Failure, locked, not_supported
+from captool.tls.reasons import Failure, altered_handshake, locked, not_supported
 from captool.tls.records import HEADER_LENGTH, ContentType
 from captool.tls.recovery import Guess, Recovery, survives_loss
 from captool.tls.side import Event, Place, Side, State
@@ -22,7 +22,6 @@ from captool.tls.traffic_secrets import Epoch, next_traffic_secret
 CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
 MAX_SKIPPED_RECORDS: Final = 1024
 MAX_ALERTS: Final = 32
-FINISHED_MESSAGES: Final = 2
 CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
 MID_STREAM: Final = Failure(
     "handshake-not-captured", "The capture begins after the handshake of this connection, which holds what its keys are made from."
@@ -47,6 +46,13 @@ class Session:
         self._client = Direction.TO_SERVER
         self._master: MasterSecret | None = None
         self._patient = True
+        self._server_finishes = False
+        self._earlier: Negotiation | None = None
+
+    @property
+    def shown(self) -> Negotiation:
+        """The negotiation that describes the session: the latest one that the server answered."""
+        return self.negotiation if self.negotiation.server_hello or self._earlier is None else self._earlier
 
     def start_with_sslv2_hello(self, side: Side, hello: ClientHello, message: bytes) -> None:
         """Take a ClientHello in the form of SSL 2.0."""
@@ -123,11 +129,17 @@ class Session:
             if negotiation.client_hello is None:
                 return bool(side.messages) or record[HEADER_LENGTH : HEADER_LENGTH + 1] == CLIENT_HELLO
             return record[0] in CLEAR_TYPES or negotiation.server_hello is not None or negotiation.retry is not None
-        if side.state is State.LOCKED and not negotiation.is_tls13:
-            if side.direction == self._client:
-                return negotiation.server_hello_done or negotiation.server_changed
-            return not negotiation.server_hello_done or negotiation.client_changed
-        return True
+        return side.state is not State.LOCKED or self._ready_to_unlock(side)
+
+    def _ready_to_unlock(self, side: Side) -> bool:
+        """Whether what the first protected record of a direction is verified with was seen: its keys, and what Finished covers."""
+        negotiation = self.negotiation
+        if negotiation.is_tls13:
+            waits = side.direction == self._client and side.epoch is Epoch.HANDSHAKE and self._server_finishes
+            return not waits or negotiation.has_finished(by_client=False)
+        if side.direction == self._client:
+            return negotiation.server_hello_done or negotiation.has_finished(by_client=False)
+        return not negotiation.server_hello_done or negotiation.has_finished(by_client=True)
 
     def _record(self, side: Side, record: bytes, place: Place, released: list[Plaintext]) -> None:
         content_type, content = record[0], record[HEADER_LENGTH:]
@@ -196,6 +208,7 @@ class Session:
         if message_type == HandshakeType.CLIENT_HELLO and negotiation.client_hello is None:
             self._client = side.direction
         elif message_type == HandshakeType.CLIENT_HELLO and side.state is State.OPEN and not negotiation.is_tls13:
+            self._earlier = negotiation
             self.negotiation = negotiation = Negotiation()  # renegotiation (RFC 5246 section 7.4.1.2)
             self._master = None
         by_client = side.direction == self._client
@@ -226,8 +239,7 @@ class Session:
         self.finished_seen += 1
         self.finished_right += verified is True
         if verified is False and not self.negotiation.is_tls13:
-            detail = f"Finished in packet {place.packet} does not verify: the handshake in the capture is not the one that its sender saw."
-            side.stop(Failure("no-matching-key", detail, place.packet))
+            self.stop_all(altered_handshake(locked(self.negotiation, self._ring, tried=1), place.packet))
             return False
         return True
 
@@ -259,11 +271,14 @@ class Session:
             self.stop_all(failure)
             return False
         if self._master is None:
-            self._master, tried = find_master_secret(negotiation, self._ring, record, by_client=by_client)
+            search = find_master_secret(negotiation, self._ring, record, by_client=by_client)
+            self._master = search.master
             if self._master is None:
-                failure = locked(negotiation, self._ring, tried=tried)
-                if tried:
-                    side.stop(failure)
+                failure = locked(negotiation, self._ring, tried=search.tried)
+                if search.altered:
+                    self.stop_all(altered_handshake(failure, place.packet))
+                elif search.tried:
+                    side.stop(replace(failure, packet=place.packet))
                 else:
                     self.stop_all(failure)
                 return False
@@ -299,6 +314,7 @@ class Session:
         if failure is not None:
             self.stop_all(failure)
             return
+        self._server_finishes = bool(trials(negotiation, self._ring, (Epoch.HANDSHAKE,), by_client=False))
         for side in self.sides:
             side.tls13 = True
             side.epoch = Epoch.EARLY if negotiation.offers_early_data and side.direction == self._client else Epoch.HANDSHAKE

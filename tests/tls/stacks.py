@@ -161,27 +161,24 @@ def key_ring(*identities: Identity, key_log: bytes = b"") -> KeyRing:
     return ring
 
 
-def pieces(wire: Iterable[tuple[Direction, bytes]], *, from_start: bool = True) -> Iterator[SimpleNamespace]:
-    """The wire as stream pieces; every entry is a segment, packet N at N seconds."""
+def run(direction: Direction, offset: int, data: bytes, packet: int = 1, **fields: object) -> SimpleNamespace:
+    """A stream piece that one segment brought, packet N at N seconds."""
+    common = {"missing_before": 0, "snapped": False, "from_start": True}
+    marks = {"mark_offsets": [offset], "mark_packets": [packet], "mark_times_ns": [packet * 1_000_000_000]}
+    return SimpleNamespace(direction=int(direction), offset=offset, data=data, **(common | marks | fields))
+
+
+def pieces(wire: Iterable[tuple[Direction, bytes]], **fields: object) -> Iterator[SimpleNamespace]:
+    """The wire as stream pieces, every entry a segment."""
     offsets = [0, 0]
     for packet, (direction, data) in enumerate(wire, 1):
-        yield SimpleNamespace(
-            direction=int(direction),
-            offset=offsets[direction],
-            data=data,
-            missing_before=0,
-            snapped=False,
-            from_start=from_start,
-            mark_offsets=[offsets[direction]],
-            mark_packets=[packet],
-            mark_times_ns=[packet * 1_000_000_000],
-        )
+        yield run(direction, offsets[direction], data, packet, **fields)
         offsets[direction] += len(data)
 
 
-def read(wire: Iterable[tuple[Direction, bytes]], ring: KeyRing) -> tuple[TlsConversation, list[Plaintext]]:
+def read(wire: Iterable[tuple[Direction, bytes]], ring: KeyRing, **fields: object) -> tuple[TlsConversation, list[Plaintext]]:
     conversation = TlsConversation(ring)
-    return conversation, [plain for piece in pieces(wire) for plain in conversation.feed(piece)]
+    return conversation, [plain for piece in pieces(wire, **fields) for plain in conversation.feed(piece)]
 
 
 def text(plaintexts: Iterable[Plaintext], direction: Direction) -> bytes:
