@@ -41,7 +41,7 @@ def parse_key_log(data: bytes, origin: str) -> tuple[list[SessionSecret], list[s
             broken.append(number)
         else:
             secrets.append(secret)
-    return secrets, [_broken_lines(origin, broken)] if broken else []
+    return secrets, [_broken_lines(origin, broken, some_used=bool(secrets))] if broken else []
 
 
 def looks_like_key_log(data: bytes) -> bool:
@@ -82,8 +82,9 @@ def _has_right_lengths(secret: SessionSecret) -> bool:
     return len(secret.identifier) == RANDOM_LENGTH and length <= MAX_PREMASTER_LENGTH
 
 
-def _broken_lines(origin: str, numbers: list[int]) -> str:
+def _broken_lines(origin: str, numbers: list[int], *, some_used: bool) -> str:
     shown = ", ".join(map(str, numbers[:MAX_LINE_NUMBERS_SHOWN]))
     more = ", ..." if len(numbers) > MAX_LINE_NUMBERS_SHOWN else ""
     lines = "line" if len(numbers) == 1 else "lines"
-    return f"{origin}: {len(numbers)} {lines} of the key log cannot be read ({lines} {shown}{more}); the others were used."
+    rest = "the others were used" if some_used else "it holds no other; record the secrets again"
+    return f"{origin}: {len(numbers)} {lines} of the key log cannot be read ({lines} {shown}{more}); {rest}"

@@ -26,12 +26,13 @@ SSH_KEY_PREFIX: Final = "id_"  # docker-machine's id_rsa opens SSH, never TLS
 
 @dataclass(slots=True)
 class Found:
-    """What a file holds: keys and secrets, what could not be used, and whether there was a certificate at least."""
+    """What a file holds: keys and secrets, what could not be used, and whether there was a certificate or a comment at least."""
 
     keys: list[PrivateKey] = field(default_factory=list)
     secrets: list[SessionSecret] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     certificates: int = 0
+    comments: bool = False
 
 
 def load_keys(paths: Iterable[Path]) -> KeyRing:
@@ -65,6 +66,8 @@ def _load_named_file(path: Path) -> Found:
         raise KeyMaterialError(found.problems[0])
     if found.certificates:
         raise KeyMaterialError(f"{path}: holds a certificate and no private key; name the key that belongs to it (server-key.pem)")
+    if found.comments:
+        raise KeyMaterialError(f"{path}: is a key log without any secret; check that the program wrote to it (SSLKEYLOGFILE) while it ran")
     raise KeyMaterialError(f"{path}: is neither a private key (PEM or DER) nor a key log; name one of these, or a directory with them")
 
 
@@ -151,6 +154,8 @@ def _read_file(path: Path, origin: str, machine: str | None) -> Found:
                 found.problems.append(f"{origin}: a key log of more than {MAX_KEY_LOG_BYTES >> 20} MiB; only its beginning was read")
             found.secrets, problems = parse_key_log(head + file.read(MAX_KEY_LOG_BYTES), origin)
             found.problems += problems
+        else:
+            found.comments = head.startswith(b"#")
     return found
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
@@ -41,7 +41,7 @@ class PemBlock:
     """One block of a PEM file: its label and the text with its armour."""
 
     label: str
-    text: bytes
+    text: bytes = field(repr=False)
 
     @property
     def is_encrypted(self) -> bool:
