@@ -39,6 +39,7 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
     socket, log = directory / "docker.sock", directory / "dockerd.log"
     if len(str(socket)) > 100:
         raise LabError(f"{socket}: too long a name for a unix socket; set TMPDIR to a shorter path")
+    _remove_leftovers()
     cgroup = f"/captool-lab-{os.getpid()}"
     command: list[str | Path] = [
         "unshare",
@@ -118,6 +119,14 @@ def _busybox_tree() -> bytes:
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tree.addfile(link)
     return buffer.getvalue()
+
+
+def _remove_leftovers() -> None:
+    """Control groups of a lab that was killed: their process id is nobody's any more."""
+    names = {path.name for pattern in ("captool-lab-*", "*/captool-lab-*") for path in Path("/sys/fs/cgroup").glob(pattern)}
+    for name in names:
+        if not Path("/proc", name.rpartition("-")[2]).exists():
+            _remove_cgroups(f"/{name}")
 
 
 def _remove_cgroups(parent: str) -> None:

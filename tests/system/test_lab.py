@@ -132,9 +132,9 @@ def test_a_lab_that_is_interrupted_leaves_nothing_behind(short_directory, number
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     if number == signal.SIGKILL:
-        # its programs end with it; namespaces stay until the next lab begins
+        # its programs end with it; namespaces and control groups stay until the next lab begins
         deadline = time.monotonic() + 15
-        while any(not one.startswith("captool-") for one in of_this(before)) and time.monotonic() < deadline:
+        while any(one.startswith("/proc/") for one in of_this(before)) and time.monotonic() < deadline:
             time.sleep(0.1)
         names = [one for one in of_this(before) if re.fullmatch(rf"captool-{process.pid}-\w+", one)]
         for name in names:
