@@ -1,0 +1,203 @@
+"""Which packets are one connection, who is the client, how it ended."""
+
+from pathlib import Path
+
+import pytest
+
+from captool.packets.decode import Decoder
+from captool.tcp.tracker import Tracker
+from tests.builders import ACK, FIN, RST, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "trace.pcap"
+
+
+def closed(talk: Talk) -> Talk:
+    return talk.client(flags=ACK | FIN).server(flags=ACK | FIN).client()
+
+
+@pytest.mark.parametrize(
+    ("talk", "state", "close", "closed_by"),
+    [
+        (Talk().client(flags=SYN, ack=0), "S0", "open", None),
+        (Talk().opened().client(b"a").server(), "S1", "open", None),
+        (closed(Talk().opened().client(b"a").server(b"b")), "SF", "fin", "client"),
+        (Talk().opened().client(flags=ACK | FIN).server(), "S2", "fin", "client"),
+        (Talk().opened().server(flags=ACK | FIN).client(), "S3", "fin", "server"),
+        (Talk().client(flags=SYN, ack=0).server(flags=RST | ACK), "REJ", "rst", "server"),
+        (Talk().opened().client(b"a").client(flags=RST), "RSTO", "rst", "client"),
+        (Talk().opened().client(b"a").server(flags=RST), "RSTR", "rst", "server"),
+        (Talk().client(flags=SYN, ack=0).client(flags=RST), "RSTOS0", "rst", "client"),
+        (Talk().client(flags=SYN, ack=0).client(flags=FIN), "SH", "fin", "client"),
+        (Talk().server(flags=SYN | ACK).server(flags=RST), "RSTRH", "rst", "server"),
+        (Talk().server(flags=SYN | ACK).server(flags=FIN), "SHR", "fin", "server"),
+        (Talk().client(b"a").server(b"b"), "OTH", "open", None),
+    ],
+)
+def test_conn_state(path: Path, talk: Talk, state: str, close: str, closed_by: str | None) -> None:
+    seen = connection(path, talk)
+    assert (state, close, closed_by) == (seen.conn_state, seen.close, seen.closed_by)
+
+
+def test_history_has_each_letter_once_in_order(path: Path) -> None:
+    talk = Talk().opened().client(b"a").server().server(b"b").client().client(b"c", captured=False).client(b"d")
+    talk.client(b"d", seq=talk.next[0] - 1).server(window=0)
+    assert "ShADadGTwFf" == connection(path, closed(talk)).history
+
+
+def test_all_eighteen_history_letters_fit(path: Path) -> None:
+    talk = Talk().opened().client(b"a").server(b"b").client().server()
+    for say in (talk.client, talk.server):
+        say(b"x", captured=False)
+        say(b"xy")
+        say(b"xy", seq=talk.next[say == talk.server] - 2)
+        say(window=0)
+    talk.client(flags=SYN | ACK, seq=1000).server(flags=SYN, seq=5000, ack=0)
+    closed(talk).client(flags=RST).server(flags=RST)
+    assert sorted("SHADFRTWGshadfrtwg") == sorted(connection(path, talk).history)
+
+
+def test_a_syn_sent_again_is_the_same_connection(path: Path) -> None:
+    talk = Talk().client(flags=SYN, ack=0).wait(1).client(flags=SYN, ack=0, seq=1000).server(flags=SYN | ACK).client().client(b"a")
+    assert (3 + 1, 0) == (connection(path, talk).packets.to_server, connection(path, talk).retransmissions.to_server)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_same_ports_with_a_new_initial_number_are_another_connection(path: Path, ended: bool) -> None:
+    first = Talk().opened().client(b"one").server()
+    if ended:
+        closed(first)
+    second = Talk(client_isn=90_000, server_isn=70_000, now=first.now).opened().client(b"two").server()
+    _, connections, pieces = analyze(path, first.packets + second.packets)
+    assert [(0, b"one"), (1, b"two")] == [(piece.connection, piece.data) for piece in pieces]
+    assert ["SF" if ended else "S1", "S1"] == [seen.conn_state for seen in connections]
+
+
+def test_simultaneous_open_is_one_connection(path: Path) -> None:
+    talk = Talk().client(flags=SYN, ack=0).server(flags=SYN, ack=0)
+    talk.client(flags=SYN | ACK, seq=1000).server(flags=SYN | ACK, seq=5000).client(b"a").server(b"b")
+    seen = connection(path, talk)
+    assert ("10.0.0.1", True) == (seen.client.ip, seen.handshake_seen)
+
+
+@pytest.mark.parametrize(("source", "destination"), [(2376, 40000), (40000, 2376)])
+def test_mid_stream_the_service_port_is_the_server(path: Path, source: int, destination: int) -> None:
+    frames = [Packet(ethernet(ip(tcp(("10.0.0.1", source), ("10.0.0.2", destination), payload=b"x"))))]
+    _, (seen,), _ = analyze(path, frames)
+    assert (2376, True) == (seen.server.port, seen.client_guessed)
+    assert ("^d" if source == 2376 else "D") == seen.history
+
+
+def test_mid_stream_without_a_service_port_the_higher_port_is_the_client(path: Path) -> None:
+    _, (seen,), _ = analyze(path, [Packet(ethernet(ip(tcp(("10.0.0.1", 443), ("10.0.0.2", 5000)))))])
+    assert ("10.0.0.2", "10.0.0.1") == (seen.client.ip, seen.server.ip)
+
+
+def test_with_only_ports_other_connections_are_passed_over(path: Path) -> None:
+    wanted = Talk(client_end=("10.0.0.1", 41000)).opened().client(b"a")
+    other = Talk(server_end=("10.0.0.2", 443)).opened().client(b"b")
+    back = Talk(client_end=("10.0.0.1", 2376), server_end=("10.0.0.2", 8080)).opened().client(b"c")
+    summary, connections, pieces = analyze(path, other.packets + back.packets + wanted.packets, only_ports=(2376,))
+    assert [(0, 41000)] == [(seen.id, seen.client.port) for seen in connections]
+    assert [b"a"] == [piece.data for piece in pieces]
+    assert 12 == summary.tcp_packets
+
+
+def test_ipv4_and_ipv6_addresses_with_the_same_lower_half_are_different(path: Path) -> None:
+    four = Talk().opened().client(b"4")
+    six = Talk(client_end=("2001:db8::ffff:a00:1", 40000), server_end=("2001:db8::ffff:a00:2", 2376)).opened().client(b"6")
+    _, connections, pieces = analyze(path, four.packets + six.packets)
+    assert ["10.0.0.1", "2001:db8::ffff:a00:1"] == [seen.client.ip for seen in connections]
+    assert [b"4", b"6"] == [piece.data for piece in pieces]
+
+
+def doubled(talk: Talk, shift_ns: int) -> list[Packet]:
+    return [copy for packet in talk.packets for copy in (packet, Packet(packet.frame, packet.ts_ns + shift_ns))]
+
+
+def test_frames_seen_twice_are_counted_and_ignored(path: Path) -> None:
+    talk = closed(Talk().opened().client(b"abc").server(b"d"))
+    summary, (seen,), pieces = analyze(path, doubled(talk, 3000))
+    assert (8, 16, 16) == (summary.duplicate_packets, summary.packets, summary.tcp_packets)
+    assert ((5, 3), (0, 0)) == (tuple(seen.packets), tuple(seen.retransmissions))
+    assert [b"abc", b"d"] == [piece.data for piece in pieces]
+
+
+def test_bursts_seen_twice_one_after_the_other_are_duplicates_too(path: Path) -> None:
+    talk = Talk().opened()
+    start = talk.now
+    for _ in range(4):
+        talk.client(b"x" * 100)
+    for packet in talk.packets[3:]:
+        packet.ts_ns = start + 1000
+    again = [Packet(packet.frame, start + 40_000) for packet in talk.packets[3:]]
+    summary, (seen,), _ = analyze(path, talk.packets + again)
+    assert (4, 0) == (summary.duplicate_packets, seen.retransmissions.to_server)
+
+
+def test_a_retransmission_has_an_identification_of_its_own_and_is_no_duplicate(path: Path) -> None:
+    talk = Talk().opened().client(b"abc")
+    talk.client(b"abc", seq=talk.next[0] - 3)
+    summary, (seen,), _ = analyze(path, talk.packets)
+    assert (0, 1) == (summary.duplicate_packets, seen.retransmissions.to_server)
+
+
+def test_without_an_identification_the_timestamp_tells_duplicates(path: Path) -> None:
+    frames = [Packet(ethernet(ip(tcp(payload=b"abc", options=tsval(value)), ("2001:db8::1", 1), ("2001:db8::2", 2)), ), number)
+              for number, value in enumerate((7, 7, 8))]  # fmt: skip
+    summary, (seen,), _ = analyze(path, [Packet(f.frame.replace(b"\0\0\0\0\0\0\0\0\0\0\0\0\x86", b"\0" * 12 + b"\x86"), 1000 + f.ts_ns) for f in frames])
+    assert (1, 1) == (summary.duplicate_packets, sum(seen.retransmissions))
+
+
+def test_a_closed_connection_is_handed_out_after_its_linger_time_and_late_packets_belong_to_it(path: Path) -> None:
+    talk = closed(Talk().opened().client(b"a").server(b"b")).wait(30).server(flags=ACK | FIN, seq=5002)
+    later = Talk(client_end=("10.0.0.9", 1), now=talk.now).opened().wait(200).client(b"z").wait(200).client(b"z")
+    path.write_bytes(pcap(talk.packets + later.packets))
+    from captool.capture.reader import CaptureReader
+
+    decoder, tracker = Decoder(), Tracker()
+    closings = []
+    with CaptureReader([path], chunk_size=150) as reader:
+        for frames in reader.chunks():
+            tracker.add(frames, decoder.decode(frames))
+            closings += [(seen.id, frames.first_packet) for seen in tracker.take_closed()]
+    assert [0] == [number for number, _ in closings]
+    tracker.finish()
+    assert [1] == [seen.id for seen in tracker.take_closed()]
+
+
+def test_the_table_of_connections_survives_growth_and_removal(path: Path) -> None:
+    packets: list[Packet] = []
+    now = Talk().now
+    for number in range(3000):
+        talk = Talk(client_end=(f"10.0.{number >> 8}.{number & 255}", 1024 + number), client_isn=number * 7, now=now)
+        now += 100_000_000
+        talk.opened().client(b"%d" % number).server()
+        packets += (closed(talk) if number % 3 else talk).packets
+    packets.sort(key=lambda packet: packet.ts_ns)
+    _, connections, pieces = analyze(path, packets, chunk_size=30_000)
+    assert list(range(3000)) == sorted(seen.id for seen in connections)
+    by_id = {seen.id: seen for seen in connections}
+    assert all(b"%d" % (by_id[piece.connection].client.port - 1024) == piece.data for piece in pieces)
+    assert 1000 == sum(seen.conn_state == "S1" for seen in connections)
+
+
+def test_stopping_a_stream_gives_no_more_pieces_and_tracks_on(path: Path) -> None:
+    talk = Talk().opened().client(b"a").server(b"b").client(b"c", captured=False).client(b"d").server(b"e")
+    path.write_bytes(pcap(talk.packets))
+    from captool.capture.reader import CaptureReader
+
+    decoder, tracker = Decoder(), Tracker()
+    pieces = []
+    with CaptureReader([path], chunk_size=120) as reader:
+        for frames in reader.chunks():
+            tracker.add(frames, decoder.decode(frames))
+            for piece in tracker.take_pieces():
+                pieces.append(piece.data)
+                tracker.stop_stream(piece.connection)
+    assert (1 + 2, 1) == (tracker.acknowledged(0, 0), tracker.acknowledged(0, 1))
+    tracker.finish()
+    assert [b"a"] == pieces + [piece.data for piece in tracker.take_pieces()]
+    assert 1 == tracker.take_closed()[0].stream_holes.to_server
