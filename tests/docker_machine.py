@@ -1,5 +1,6 @@
 """docker-machine storage directories for tests, made by the same code that the lab uses."""
 
+import atexit
 import datetime
 import importlib.util
 import shutil
@@ -24,6 +25,7 @@ def certificates() -> ModuleType:
 def _template(generation: int) -> Path:
     """Making three RSA keys takes a while: every set is made once and copied."""
     storage = Path(tempfile.mkdtemp(prefix="captool-test-"))
+    atexit.register(shutil.rmtree, storage)
     certificates().write_storage(storage, "runner-1", "10.77.2.2", NOW)
     return storage
 

@@ -39,7 +39,7 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
     socket, log = directory / "docker.sock", directory / "dockerd.log"
     if len(str(socket)) > 100:
         raise LabError(f"{socket}: too long a name for a unix socket; set TMPDIR to a shorter path")
-    _remove_leftovers()
+    remove_leftovers()
     cgroup = f"/captool-lab-{os.getpid()}"
     command: list[str | Path] = [
         "unshare",
@@ -121,7 +121,7 @@ def _busybox_tree() -> bytes:
     return buffer.getvalue()
 
 
-def _remove_leftovers() -> None:
+def remove_leftovers() -> None:
     """Control groups of a lab that was killed: their process id is nobody's any more."""
     names = {path.name for pattern in ("captool-lab-*", "*/captool-lab-*") for path in Path("/sys/fs/cgroup").glob(pattern)}
     for name in names:

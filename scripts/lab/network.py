@@ -43,7 +43,7 @@ class Network:
 @contextlib.contextmanager
 def network(established_timeout_s: int) -> Iterator[Network]:
     """Build the namespaces and the firewall; remove them at the end."""
-    _remove_leftovers()
+    remove_leftovers()
     names = Network(*(f"captool-{os.getpid()}-{role}" for role in ("client", "router", "server")))
     with contextlib.ExitStack() as stack:
         for name in (names.client, names.router, names.server):
@@ -73,7 +73,7 @@ def _connect(router: str, router_end: str, router_address: str, host: str, addre
     run("ip", "-n", host, "route", "add", "default", "via", gateway)
 
 
-def _remove_leftovers() -> None:
+def remove_leftovers() -> None:
     """Namespaces of a lab that was killed: their process id is nobody's any more."""
     folder = Path("/run/netns")
     for path in folder.iterdir() if folder.is_dir() else ():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -41,14 +40,13 @@ def dropped(tmp_path_factory):
     return output, truth
 
 
-def leftovers():
-    """Whatever a lab could leave behind on the machine."""
-    return [
-        *(path.name for path in Path("/run/netns").glob("captool-[0-9]*")),
-        *(line for line in Path("/proc/self/mounts").read_text().splitlines() if "captool-lab" in line),
-        *(str(path) for path in Path("/sys/fs/cgroup").glob("**/captool-lab-*")),
-        *(str(path.parent) for path in Path("/proc").glob("[0-9]*/cmdline") if b"captool-lab-" in command_line(path)),
-    ]
+def leftovers(pid, directory):
+    """Whatever a lab could leave behind on the machine, by kind. Labs of other people may be running."""
+    namespaces = [path.name for path in Path("/run/netns").glob(f"captool-{pid}-*")]
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/captool-lab-{pid}")]
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(directory) in line]
+    programs = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if str(directory).encode() in command_line(path)]
+    return {"namespaces": namespaces, "groups": groups, "mounts": mounts, "programs": programs}
 
 
 def command_line(path):
@@ -56,11 +54,6 @@ def command_line(path):
         return path.read_bytes()
     except OSError:
         return b""
-
-
-def of_this(before):
-    """Leftovers that were not there before; labs of other people may be running."""
-    return [one for one in leftovers() if one not in before]
 
 
 def test_output_after_the_silence_is_lost_without_an_error(dropped):
@@ -122,31 +115,32 @@ def short_directory():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_lab_that_is_interrupted_leaves_nothing_behind(short_directory, number):
-    before = leftovers()
     command = [sys.executable, str(LAB), "silent-drop", "-o", str(short_directory / "out"), "--job", JOB.format(60)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(short_directory)})
     deadline = time.monotonic() + 30
     while not recorded(short_directory) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert recorded(short_directory)
+    assert len(leftovers(process.pid, short_directory)["programs"]) > 5
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     if number == signal.SIGKILL:
         # its programs end with it; namespaces and control groups stay until the next lab begins
         deadline = time.monotonic() + 15
-        while any(one.startswith("/proc/") for one in of_this(before)) and time.monotonic() < deadline:
+        while leftovers(process.pid, short_directory)["programs"] and time.monotonic() < deadline:
             time.sleep(0.1)
-        names = [one for one in of_this(before) if re.fullmatch(rf"captool-{process.pid}-\w+", one)]
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], check=True)
-        assert len(names) == 3
-        for folder in Path("/sys/fs/cgroup").glob(f"**/captool-lab-{process.pid}"):
-            folder.rmdir()
+        remove_leftovers()
     else:
         assert (process.returncode, "cleaning up" in said) == (128 + number, True)
         assert [] == list(short_directory.glob("captool-lab-*"))
-    assert [] == of_this(before)
+    assert not any(leftovers(process.pid, short_directory).values())
     assert not (short_directory / "out" / "truth.json").exists()
+
+
+def remove_leftovers():
+    """What the next lab does first."""
+    program = "import docker_daemon, network; network.remove_leftovers(); docker_daemon.remove_leftovers()"
+    subprocess.run([sys.executable, "-c", program], cwd=LAB.parent, check=True)
 
 
 def recorded(folder):
