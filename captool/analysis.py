@@ -103,30 +103,31 @@ def _connections(capture: CaptureReader, decoder: Decoder, tracker: Tracker, rin
         tracker.add(frames, decoder.decode(frames))
         for origin, text in capture.take_secrets():
             add_secrets(ring, parse_key_log(text, origin)[0])
-        _read(tracker, conversations, ring)
-        connections.extend(_closed(tracker, conversations, ring))
+        connections.extend(_read(tracker, conversations, ring))
         if progress:
             progress(capture.bytes_read, capture.total_bytes)
     tracker.finish()
-    _read(tracker, conversations, ring)
-    connections.extend(_closed(tracker, conversations, ring))
+    connections.extend(_read(tracker, conversations, ring))
     return sorted(connections, key=lambda connection: connection.id)
 
 
-def _read(tracker: Tracker, conversations: dict[int, Conversation], ring: KeyRing) -> None:
-    """Take what the streams brought up the layers; connections with nothing more to say are no longer put together."""
+def _read(tracker: Tracker, conversations: dict[int, Conversation], ring: KeyRing) -> Iterator[Connection]:
+    """Take what the streams brought up the layers, and give the connections that ended.
+
+    Connections with nothing more to say are no longer put together.
+    """
+    closed = {tcp.id: tcp for tcp in tracker.take_closed()}
     for piece in tracker.take_pieces():
-        conversation = conversations.get(piece.connection)
+        number = piece.connection
+        conversation = conversations.get(number)
         if conversation is None:
-            conversation = conversations[piece.connection] = Conversation(ring, piece)
+            conversation = conversations[number] = Conversation(ring, piece)
         if conversation.wants_more:
-            conversation.feed(piece, tracker.acknowledged(piece.connection, Direction.TO_CLIENT))
-        if not conversation.wants_more:
-            tracker.stop_stream(piece.connection)
-
-
-def _closed(tracker: Tracker, conversations: dict[int, Conversation], ring: KeyRing) -> Iterator[Connection]:
-    for tcp in tracker.take_closed():
+            ended = closed.get(number)
+            conversation.feed(piece, ended.acknowledged_offset.to_client if ended else tracker.acknowledged(number, Direction.TO_CLIENT))
+        if not conversation.wants_more and number not in closed:
+            tracker.stop_stream(number)
+    for tcp in closed.values():
         conversation = conversations.pop(tcp.id, None)
         tls, exchanges = conversation.finish(tcp) if conversation else (None, ())
         yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges)

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -88,11 +90,19 @@ def test_missing_file_and_directory(captool, tmp_path):
         assert path.name in run.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_file(captool, tmp_path):
-    trace = write(tmp_path / "secret.pcap", EMPTY_PCAP)
-    trace.chmod(0)
-    assert 3 == captool("analyze", trace).code
+def test_unreadable_file(captool):
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        trace = write(Path(directory) / "secret.pcap", EMPTY_PCAP)
+        trace.chmod(0)
+        myself = os.geteuid()
+        os.seteuid(65534 if myself == 0 else myself)  # root reads everything
+        try:
+            run = captool("analyze", trace)
+        finally:
+            os.seteuid(myself)
+    assert (3, "") == (run.code, run.out)
+    assert "permission denied" in run.err
 
 
 @pytest.mark.parametrize("keys", ["missing", "empty-directory", "wrong.pem", "broken.log"])
