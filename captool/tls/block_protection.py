@@ -21,9 +21,9 @@ HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
     "sha384": hashes.SHA384,
 }
 
-OpenRecord = Callable[[int, bytes, int, int], bytes | None]
+OpenRecord = Callable[[int, bytes | memoryview, int, int], bytes | None]
 # (sequence, first three bytes of the record header, content) -> MAC
-RecordMac = Callable[[int, bytes, bytes], bytes]
+RecordMac = Callable[[int, bytes | memoryview, bytes | memoryview], bytes]
 
 
 def cbc_opener(version: int, suite: CipherSuite, keys: WriteKeys, *, encrypt_then_mac: bool) -> OpenRecord:
@@ -45,11 +45,11 @@ def cbc_opener(version: int, suite: CipherSuite, keys: WriteKeys, *, encrypt_the
 def stream_opener(version: int, suite: CipherSuite, keys: WriteKeys) -> OpenRecord:
     """Stream ciphers and the NULL cipher: content and MAC (RFC 5246 section 6.2.3.1)."""
     bulk, mac, mac_length = _parts(version, suite, keys)
-    decrypt: Callable[[bytes], bytes] = bytes
+    decrypt: Callable[[bytes | memoryview], bytes] = bytes
     if bulk.mode == "stream":
         decrypt = Cipher(_algorithm(bulk, keys.key), None).decryptor().update
 
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         if end - start - HEADER_LENGTH < mac_length:
             return None
         plain = decrypt(data[start + HEADER_LENGTH : end])
@@ -63,9 +63,9 @@ def stream_opener(version: int, suite: CipherSuite, keys: WriteKeys) -> OpenReco
 
 
 def _mac_then_encrypt(
-    decrypt: Callable[[bytes], bytes], mac: RecordMac, mac_length: int, block: int, iv_length: int, *, check_padding: bool
+    decrypt: Callable[[bytes | memoryview], bytes], mac: RecordMac, mac_length: int, block: int, iv_length: int, *, check_padding: bool
 ) -> OpenRecord:
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         length = end - start - HEADER_LENGTH
         if length % block or length < iv_length + mac_length + 1:
             return None
@@ -85,11 +85,11 @@ def _mac_then_encrypt(
 
 
 def _encrypt_then_mac(
-    decrypt: Callable[[bytes], bytes], mac: RecordMac, mac_length: int, block: int, iv_length: int, *, check_padding: bool
+    decrypt: Callable[[bytes | memoryview], bytes], mac: RecordMac, mac_length: int, block: int, iv_length: int, *, check_padding: bool
 ) -> OpenRecord:
     """RFC 7366 section 3: the MAC covers the IV and the ciphertext."""
 
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         mac_start = end - mac_length
         protected = data[start + HEADER_LENGTH : mac_start]
         length = len(protected)
@@ -117,7 +117,7 @@ def _parts(version: int, suite: CipherSuite, keys: WriteKeys) -> tuple[BulkCiphe
 def _hmac(hash_name: str, mac_key: bytes) -> RecordMac:
     keyed = HMAC(mac_key, HASHES[hash_name]())
 
-    def mac(sequence: int, header: bytes, content: bytes) -> bytes:
+    def mac(sequence: int, header: bytes | memoryview, content: bytes | memoryview) -> bytes:
         state = keyed.copy()
         state.update(sequence.to_bytes(8) + header + len(content).to_bytes(2))
         state.update(content)
@@ -130,7 +130,7 @@ def _ssl3_mac(hash_name: str, mac_key: bytes) -> RecordMac:
     """RFC 6101 section 5.2.3.1; the version is not part of it."""
     pad = SSL3_MD5_PAD if hash_name == "md5" else SSL3_SHA1_PAD
 
-    def mac(sequence: int, header: bytes, content: bytes) -> bytes:
+    def mac(sequence: int, header: bytes | memoryview, content: bytes | memoryview) -> bytes:
         covered = sequence.to_bytes(8) + header[:1] + len(content).to_bytes(2) + content
         inner = hashlib.new(hash_name, mac_key + b"\x36" * pad + covered, usedforsecurity=False).digest()
         return hashlib.new(hash_name, mac_key + b"\x5c" * pad + inner, usedforsecurity=False).digest()

@@ -77,7 +77,8 @@ class TlsConversation:
         """Cut `data` into records; whole ones are read, the rest is kept. Runs for every record, so it is written flat."""
         base = piece.offset + len(piece.data) - len(data)
         direction, marks, packets, times = side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns
-        position, size, length = 0, len(data), 0
+        position, size, length, mark, view = 0, len(data), 0, 1, memoryview(data)
+        opener, sequence, tls13 = side.opener, side.sequence, side.tls13
         while size - position >= HEADER_LENGTH:
             content_type = data[position]
             length = HEADER_LENGTH + (data[position + 3] << 8 | data[position + 4])
@@ -87,23 +88,26 @@ class TlsConversation:
             end = position + length
             if end > size:
                 break
-            mark = max(bisect_right(marks, base + end - 1) - 1, 0)
-            if side.opener is not None and content_type == APPLICATION_DATA:
-                content = side.opener(side.sequence, data, position, end)
-                if content is not None and (not side.tls13 or content[-1:] == INNER_APPLICATION_DATA):
-                    side.sequence += 1
-                    if side.tls13:
+            stream_end = base + end
+            mark = bisect_right(marks, stream_end - 1, mark - 1) or 1
+            if opener is not None and content_type == APPLICATION_DATA and not side.after_loss:
+                content = opener(sequence, view, position, end)
+                if content is not None and (not tls13 or content[-1:] == INNER_APPLICATION_DATA):
+                    sequence += 1
+                    if tls13:
                         content = content[:-1]
                     if content:
                         side.plaintext_bytes += len(content)
-                        released.append(Plaintext(direction, content, base + end, packets[mark], times[mark], side.after_loss))
-                        side.after_loss = False
+                        released.append(Plaintext(direction, content, stream_end, packets[mark - 1], times[mark - 1]))
                     position = end
                     continue
-            self._session.take(side, data[position:end], Place(base + end, packets[mark], times[mark]), released)
+            side.sequence = sequence
+            self._session.take(side, data[position:end], Place(stream_end, packets[mark - 1], times[mark - 1]), released)
             if side.stopped:
                 return
+            opener, sequence, tls13 = side.opener, side.sequence, side.tls13
             position = end
+        side.sequence = sequence
         side.buffer.keep(data[position:], length if size - position >= HEADER_LENGTH else HEADER_LENGTH)
 
     def _begin(self, side: Side, data: bytes, piece: StreamRun) -> bytes | None:

@@ -17,8 +17,8 @@ from captool.tls.hello import is_tls13
 from captool.tls.key_schedule import WriteKeys
 from captool.tls.traffic_secrets import NONCE_LENGTH, traffic_keys
 
-Opener = Callable[[int, bytes, int, int], bytes | None]
-Decrypt = Callable[[bytes, bytes, bytes], bytes]
+Opener = Callable[[int, bytes | memoryview, int, int], bytes | None]
+Decrypt = Callable[[bytes, bytes | memoryview, bytes | memoryview], bytes]
 
 HEADER_LENGTH: Final = 5
 TAG_LENGTHS: Final = {"gcm": 16, "ccm": 16, "ccm_8": 8, "chacha20": 16}
@@ -51,7 +51,7 @@ def opener13(version: int, suite: CipherSuite, secret: bytes) -> Opener:
     if version >> 8 == 0x7F and version & 0xFF < 25:
         return _opener13_without_header(decrypt, mask)
 
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         content = start + HEADER_LENGTH
         try:
             return decrypt((mask ^ sequence).to_bytes(NONCE_LENGTH), data[content:end], data[start:content])
@@ -62,7 +62,7 @@ def opener13(version: int, suite: CipherSuite, secret: bytes) -> Opener:
 
 
 def _opener13_without_header(decrypt: Decrypt, mask: int) -> Opener:
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         try:
             return decrypt((mask ^ sequence).to_bytes(NONCE_LENGTH), data[start + HEADER_LENGTH : end], b"")
         except AEAD_FAULTS:
@@ -75,7 +75,7 @@ def _explicit_nonce_opener(decrypt: Decrypt, salt: bytes, tag_length: int) -> Op
     """AES-GCM (RFC 5288 section 3) and AES-CCM (RFC 6655 section 3): salt from the keys, the rest of the nonce in the record."""
     overhead = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH + tag_length
 
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         length = end - start - overhead
         if length < 0:
             return None
@@ -94,7 +94,7 @@ def _chacha20_opener(decrypt: Decrypt, iv: bytes) -> Opener:
     mask = int.from_bytes(iv)
     overhead = HEADER_LENGTH + TAG_LENGTHS["chacha20"]
 
-    def open_record(sequence: int, data: bytes, start: int, end: int) -> bytes | None:
+    def open_record(sequence: int, data: bytes | memoryview, start: int, end: int) -> bytes | None:
         length = end - start - overhead
         if length < 0:
             return None

@@ -1,7 +1,7 @@
 """What is known of the TLS session on a connection, and why it was or was not decrypted."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from captool.direction import PerDirection
 
@@ -62,9 +62,8 @@ class TlsSummary:
     alerts: tuple[Alert, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Plaintext:
-    """Authenticated application data of one record.
+class Plaintext(NamedTuple):
+    """Authenticated application data of one record (a tuple, because there may be very many).
 
     `stream_end` is the offset just behind the record in the direction's byte stream (what the peer must acknowledge for the
     data to have arrived); `packet` and `ts_ns` are those of the segment that completed the record. `after_loss` says that
