@@ -172,6 +172,7 @@ class Tracker:
     `service_ports` tell the server where no SYN was captured. With `only_ports`, connections to other server ports are
     passed over. `gap_ns` is the shortest gap to keep, `keepalive_window_ns` the idle time from which a missing probe is a fact.
     `max_buffer` bounds the bytes that wait for a hole to fill, for one direction; all together may hold 16 times as much.
+    Without `streams` no stream pieces are made.
     """
 
     duplicate_packets = cython.declare(cython.longlong, visibility="readonly")
@@ -180,6 +181,7 @@ class Tracker:
     keepalive_window_ns: cython.longlong
     seed: cython.ulonglong
     filtered: cython.bint
+    streams: cython.bint
     service: cython.uchar[::1]
     only: cython.uchar[::1]
     state: cython.longlong[::1]
@@ -209,9 +211,12 @@ class Tracker:
         gap_ns: int = 2_000_000_000,
         keepalive_window_ns: int = 60_000_000_000,
         max_buffer: int = 4 << 20,
+        *,
+        streams: bool = True,
     ) -> None:
         port: cython.Py_ssize_t
         self.gap_ns = gap_ns
+        self.streams = streams
         self.keepalive_window_ns = keepalive_window_ns
         self.service = bytearray(65536)
         for port in service_ports:
@@ -438,7 +443,7 @@ class Tracker:
         conn: cython.longlong
         side: cython.longlong
         at: cython.longlong
-        bits: cython.longlong = WANTED
+        bits: cython.longlong = WANTED if self.streams else 0
         from_client: cython.bint
         source_port: cython.longlong = ports >> 16
         destination_port: cython.longlong = ports & 0xFFFF
@@ -648,6 +653,8 @@ class Tracker:
             return False
         if seq != (self.state[sender + BASE] + next_offset) & MASK32:
             return False
+        if length <= 1 and next_offset == self.state[sender + ACKED] - 1:
+            return False
         progress = seq_delta(ack, self.state[receiver + BASE] + peer_acked)
         if progress < 0 or peer_acked + progress > peer_next:
             return False
@@ -656,8 +663,6 @@ class Tracker:
                 return False
         else:
             if not bits & DATA_SEEN or captured != length or state & WANTED or not state >> (9 * (place & 1)) & LETTER_DATA:
-                return False
-            if length == 1 and next_offset == self.state[sender + ACKED] - 1:
                 return False
             idle_since = self.state[conn + IDLE_SINCE]
             if idle_since >= 0:
@@ -919,8 +924,9 @@ class Tracker:
             return False
         if not bits & ACK_KNOWN:
             return False
-        # Its own last byte again, pushed as it was the first time: sent again, not a probe with one byte of rubbish.
-        return not (length == 1 and flags & PSH and self.state[sender + NEWEST_OFFSET] == offset)
+        # Stacks that probe with a byte of rubbish do not push it; a pushed one is its own last byte sent again, and one that
+        # was not seen before is data that the capture shows after its acknowledgement.
+        return length == 0 or not (flags & PSH or offset >= self.state[sender + NEXT])
 
     @cython.cfunc
     def probe(

@@ -1,0 +1,180 @@
+"""The tracker against a slow, obvious twin that keeps every byte offset by itself, on conversations made up by hypothesis."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.builders import ACK, FIN, SECOND, START, Endpoint, Packet, Talk, analyze, ethernet, ip, tcp
+
+GAP_NS = 2 * SECOND
+ENDS: tuple[Endpoint, Endpoint] = (("10.0.0.1", 40000), ("10.0.0.2", 2376))
+Said = tuple[int, int, int, int, int, bytes, int]  # direction, time, offset, acknowledged offset, flags, payload, window
+
+
+class Twin:
+    """One connection whose two SYNs were seen. Offsets are plain integers; sent bytes are a dict, holes what is not in it."""
+
+    def __init__(self, begin_ns: int) -> None:
+        self.sent: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.next, self.acked, self.window, self.fin = [0, 0], [0, 0], [500, 500], [None, None]
+        self.retransmissions, self.probes, self.answered, self.awaiting = [0, 0], [0, 0], [0, 0], [False, False]
+        self.resent, self.packets = [0, 0], [2, 1]
+        self.idle_since: int | None = begin_ns
+        self.gaps: list[tuple[int, int, tuple[int, int]]] = []
+        self.gap_probes = [0, 0]
+
+    def add(self, direction: int, ts: int, offset: int, ack: int, flags: int, payload: bytes, window: int) -> None:
+        me, peer = direction, 1 - direction
+        self.packets[me] += 1
+        if ack > self.acked[peer]:
+            self.acked[peer] = ack
+            self.resent[peer] = 0
+        self.window[me] = window
+        length = len(payload)
+        rubbish = length == 1 and not flags & 8 and offset < self.next[me]
+        if (not length or rubbish) and not flags & FIN and offset == self.acked[me] - 1 and self.window[peer]:
+            self.probes[me] += 1
+            self.awaiting[me] = True
+            if self.idle_since is not None:
+                self.gap_probes[me] += 1
+        elif length:
+            self.end_gap(ts)
+            if offset < self.next[me]:
+                self.retransmissions[me] += 1
+                self.resent[me] += offset + length > self.acked[me]
+            for place, byte in enumerate(payload, offset):
+                self.sent[me].setdefault(place, byte)
+            if self.fin[me] is None:
+                self.next[me] = max(self.next[me], offset + length)
+        elif not flags & FIN and self.awaiting[peer] and offset >= self.next[me] and self.acked[peer] >= self.next[peer]:
+            self.awaiting[peer] = False
+            self.answered[peer] += 1
+        if flags & FIN:
+            self.end_gap(ts)
+            if self.fin[me] is None:
+                self.fin[me] = offset + length
+                self.next[me] = max(self.next[me], offset + length + 1)
+        quiet = all(self.acked[side] >= self.next[side] for side in (0, 1))
+        if not quiet:
+            self.idle_since = None
+        elif self.idle_since is None and None in self.fin:
+            self.idle_since, self.gap_probes = ts, [0, 0]
+
+    def end_gap(self, ts: int) -> None:
+        if self.idle_since is not None and ts - self.idle_since >= GAP_NS:
+            self.gaps.append((self.idle_since, ts - self.idle_since, tuple(self.gap_probes)))
+        self.idle_since = None
+
+    def data_end(self, side: int) -> int:
+        return self.next[side] if self.fin[side] is None else self.fin[side]
+
+    def result(self, end_ns: int) -> dict[str, object]:
+        self.end_gap(end_ns)
+        ends = [self.data_end(side) for side in (0, 1)]
+        missing = [[place for place in range(ends[side]) if place not in self.sent[side]] for side in (0, 1)]
+        return {
+            "packets": tuple(self.packets),
+            "retransmissions": tuple(self.retransmissions),
+            "probes": tuple(zip(self.probes, self.answered, strict=True)),
+            "gaps": self.gaps,
+            "unacknowledged": tuple(max(0, ends[side] - self.acked[side]) for side in (0, 1)),
+            "payload_bytes": tuple(ends[side] - len(missing[side]) for side in (0, 1)),
+            "holes": tuple(
+                sum(place < self.acked[side] for place in missing[side])
+                + (max(0, self.acked[side] - self.next[side]) if self.fin[side] is None else 0)
+                for side in (0, 1)
+            ),
+            "resent": tuple(self.resent[side] if ends[side] > self.acked[side] else 0 for side in (0, 1)),
+            "streams": tuple(
+                bytes(byte for place, byte in sorted(self.sent[side].items()) if place >= 0) for side in (0, 1)
+            ),
+        }
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
+    """Two stacks that talk, acknowledge, probe, repeat and close; then the capture loses and shuffles some of it."""
+    said: list[Said] = []
+    now, following, acked, closed = START + SECOND, [0, 0], [0, 0], [False, False]
+    for _ in range(draw(st.integers(1, 40))):
+        now += draw(st.sampled_from([1_000, 300_000, 20_000_000, 700_000_000, 3 * SECOND, 70 * SECOND]))
+        me = draw(st.integers(0, 1))
+        what = draw(st.sampled_from(["data", "data", "data", "ack", "ack", "ack", "probe", "rubbish", "again", "full", "fin"]))
+        size = draw(st.sampled_from([1, 2, 9, 40]))
+        payload = bytes((following[me] + place) % 251 for place in range(size))
+        if what in {"ack", "data", "full", "fin"}:
+            acked[1 - me] = following[1 - me]
+        ack, window = acked[1 - me], 0 if what == "full" else 500
+        if what == "data" and not closed[me]:
+            said.append((me, now, following[me], ack, ACK | 8, payload, window))
+            following[me] += size
+        elif what == "fin" and not closed[me]:
+            said.append((me, now, following[me], ack, ACK | FIN, b"", window))
+            closed[me] = True
+            following[me] += 1
+        elif what in {"probe", "rubbish"}:
+            said.append((me, now, acked[me] - 1, ack, ACK, b"\0" * (what == "rubbish"), window))
+        elif what == "again" and following[me] - closed[me] > 0:
+            end = following[me] - closed[me]
+            start = max(0, end - size - draw(st.integers(0, 30)))
+            again = bytes(place % 251 for place in range(start, min(end, start + size)))
+            said.append((me, now, start, ack, ACK | 8, again, window))
+        else:
+            said.append((me, now, following[me], ack, ACK, b"", window))
+    kept = [packet for packet in said if draw(st.integers(0, 9))]
+    for _ in range(draw(st.integers(0, 3))):
+        if len(kept) > 1:
+            at = draw(st.integers(0, len(kept) - 2))
+            kept[at : at + 2] = [(*kept[at + 1][:1], kept[at][1], *kept[at + 1][2:]), (*kept[at][:1], kept[at + 1][1], *kept[at][2:])]
+    return draw(st.sampled_from([1000, 2**32 - 1, 2**32 - 60])), draw(st.sampled_from([5, 2**32 - 2, 2**31])), kept
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(conversations(), st.sampled_from([300, 1 << 20]), st.booleans())
+def test_the_tracker_agrees_with_its_slow_twin(tmp_path: Path, told: tuple[int, int, list[Said]], chunk: int, wanted: bool) -> None:
+    client_isn, server_isn, said = told
+    talk = Talk(client_isn=client_isn, server_isn=server_isn).opened()
+    twin = Twin(talk.now)
+    packets = talk.packets
+    isn = (client_isn + 1, server_isn + 1)
+    for number, (direction, ts, offset, ack, flags, payload, window) in enumerate(said):
+        source, destination = ENDS[direction], ENDS[1 - direction]
+        segment = tcp(source, destination, isn[direction] + offset, isn[1 - direction] + ack, flags, payload, window)
+        packets.append(Packet(ethernet(ip(segment, source, destination, 1000 + number)), ts))
+        twin.add(direction, ts, offset, ack, flags, payload, window)
+    expected = twin.result(packets[-1].ts_ns)
+    only = {} if wanted else {"streams": False}
+    _, (seen,), pieces = analyze(tmp_path / "trace.pcap", packets, chunk_size=chunk, **only)
+    actual = {
+        "packets": tuple(seen.packets),
+        "retransmissions": tuple(seen.retransmissions),
+        "probes": tuple((side.probes, side.answered) for side in seen.keepalive),
+        "gaps": [(gap.start_ns, gap.duration_ns, tuple(gap.probes)) for gap in seen.gaps],
+        "unacknowledged": tuple(seen.unacknowledged_bytes),
+        "payload_bytes": tuple(seen.payload_bytes),
+        "holes": tuple(seen.stream_holes),
+        "resent": tuple(0 if lost is None else lost.retransmissions for lost in seen.unanswered),
+        "streams": tuple(b"".join(piece.data for piece in pieces if piece.direction == side) for side in (0, 1)),
+    }
+    if not wanted:
+        expected["streams"] = (b"", b"")
+    assert expected == actual
+
+
+def test_every_byte_of_a_shuffled_stream_is_where_it_belongs(tmp_path: Path) -> None:
+    talk = Talk(client_isn=2**32 - 50).opened()
+    for number in range(200):
+        talk.client(bytes([number]) * (1 + number % 7))
+    body = talk.packets[3:]
+    times = [packet.ts_ns for packet in body]
+    body.sort(key=lambda packet: hash(packet.frame[34:54]))
+    for packet, ts in zip(body, times, strict=True):
+        packet.ts_ns = ts
+    talk.packets[3:] = body
+    _, _, pieces = analyze(tmp_path / "trace.pcap", talk.packets)
+    assert b"".join(bytes([number]) * (1 + number % 7) for number in range(200)) == b"".join(piece.data for piece in pieces)
+
+
+pytestmark = pytest.mark.slow
