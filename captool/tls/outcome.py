@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from captool.direction import PerDirection
+from captool.direction import Direction, PerDirection
 from captool.tls.hello import version_name
 from captool.tls.reasons import Failure, forward_secrecy, key_exchange
 from captool.tls.session import Session
@@ -51,10 +51,21 @@ def _failure(session: Session) -> Failure | None:
     if session.negotiation.early_data_accepted and any(side.skipped for side in session.sides):
         failures.append(NO_EARLY_SECRET)
     if not failures:
-        return None
+        return None if proven else _unfinished(session)
     if proven:
         return failures[0]
     return min(failures, key=lambda failure: 1 if failure.reason in HOLES else 2 if failure.reason == "handshake-not-captured" else 0)
+
+
+def _unfinished(session: Session) -> Failure:
+    """Nothing was protected yet where the capture, or the connection, ended."""
+    refusal = next((alert for alert in session.alerts if alert.level == "fatal"), None)
+    if refusal is None:
+        return Failure("handshake-not-captured", "The handshake is not complete in the capture: it ends before anything was protected.")
+    sender = Direction(refusal.direction).sender
+    whose = f"{refusal.description} of the {sender} (packet {refusal.packet})"
+    detail = f"The handshake broke off with the alert {whose}; nothing was protected."
+    return Failure("handshake-not-captured", detail, refusal.packet)
 
 
 def _settled(failure: Failure, *, proven: bool) -> Failure:

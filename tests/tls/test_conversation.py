@@ -317,6 +317,18 @@ def test_one_sided_capture(kind, side):
         assert conversation.summary().cipher_suite
 
 
+def test_handshake_that_was_refused():
+    code, detail, _ = reason([docker_like().wire[0], (SERVER, b"\x15\x03\x03\x00\x02\x02\x28")], key_ring(identity()))
+    assert "handshake-not-captured" == code
+    assert "handshake_failure of the server (packet 2)" in detail
+
+
+def test_capture_that_ends_in_the_handshake():
+    code, detail, more = reason(docker_like("AES128-SHA").wire[:2], key_ring(identity()))
+    assert ("handshake-not-captured", True) == (code, more)
+    assert "not complete" in detail
+
+
 def test_not_tls():
     conversation, _ = read([(CLIENT, b"GET / HTTP/1.1\r\n"), (SERVER, b"HTTP/1.1 400\r\n")], key_ring())
     assert "not-tls" == conversation.summary().reason
