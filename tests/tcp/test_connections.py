@@ -145,9 +145,9 @@ def test_a_retransmission_has_an_identification_of_its_own_and_is_no_duplicate(p
 
 
 def test_without_an_identification_the_timestamp_tells_duplicates(path: Path) -> None:
-    frames = [Packet(ethernet(ip(tcp(payload=b"abc", options=tsval(value)), ("2001:db8::1", 1), ("2001:db8::2", 2)), ), number)
-              for number, value in enumerate((7, 7, 8))]  # fmt: skip
-    summary, (seen,), _ = analyze(path, [Packet(f.frame.replace(b"\0\0\0\0\0\0\0\0\0\0\0\0\x86", b"\0" * 12 + b"\x86"), 1000 + f.ts_ns) for f in frames])
+    ends = (("2001:db8::1", 40000), ("2001:db8::2", 2376))
+    frames = [ethernet(ip(tcp(*ends, payload=b"abc", options=tsval(value)), *ends)) for value in (7, 7, 8)]
+    summary, (seen,), _ = analyze(path, [Packet(frame) for frame in frames])
     assert (1, 1) == (summary.duplicate_packets, sum(seen.retransmissions))
 
 

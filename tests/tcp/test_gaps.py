@@ -126,9 +126,9 @@ def test_a_silent_drop_in_a_capture_that_starts_after_it_is_seen(path: Path) -> 
 
 def test_a_one_sided_capture_is_no_silent_drop_because_of_a_retransmission(path: Path) -> None:
     talk = Talk().opened().client(b"a" * 100)
-    for number in range(4):
+    for _ in range(4):
         talk.wait(1).client(b"a" * 100, seq=talk.next[0] - 100)
-    for number in range(50):
+    for _ in range(50):
         talk.client(b"b" * 1000)
     talk.packets = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
     assert "open" == connection(path, talk).close

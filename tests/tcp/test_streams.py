@@ -44,7 +44,7 @@ def test_segments_out_of_order_by_thousands_are_put_in_order(path: Path) -> None
     for number in range(3000):
         talk.client(b"%05d" % number)
     talk.server()
-    talk.packets[3:3003] = talk.packets[4:3003] + [talk.packets[3]]
+    talk.packets[3:3003] = [*talk.packets[4:3003], talk.packets[3]]
     assert b"".join(b"%05d" % number for number in range(3000)) == stream(pieces(path, talk), 0)
 
 

@@ -1,0 +1,189 @@
+"""pcap and pcapng in all their forms give the same packets, wherever a chunk happens to end."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import pytest
+
+from captool.capture.frames import LAST_NS
+from captool.capture.pcapng import last_tick, time_unit
+from captool.capture.reader import CaptureReader
+from tests.builders import (
+    SECOND,
+    START,
+    Packet,
+    analyze,
+    block,
+    enhanced,
+    interface,
+    option,
+    pcap,
+    pcapng,
+    section,
+)
+
+PACKETS = [Packet(bytes([number]) * (60 + number), START + number * 1_001_000, 100 + number) for number in range(5)]
+Row = tuple[int, bytes, int, int]
+
+
+def rows(path: Path, chunk_size: int = 1 << 20) -> list[Row]:
+    """Time, bytes, wire length and link type of every packet; checks the packet numbers on the way."""
+    found: list[Row] = []
+    with CaptureReader([path], chunk_size=chunk_size) as reader:
+        for frames in reader.chunks():
+            assert len(found) + 1 == frames.first_packet
+            for row in range(frames.count):
+                begin = frames.offset[row]
+                data = bytes(frames.buffer[begin : begin + frames.captured[row]])
+                found.append((frames.ts_ns[row], data, frames.original[row], frames.link_type[row]))
+    return found
+
+
+def expected(packets: list[Packet], link_type: int = 1) -> list[Row]:
+    return [(packet.ts_ns, packet.frame, packet.original or len(packet.frame), link_type) for packet in packets]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "trace"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("form", [{"nano": True}, {"nano": False}, {"modified": True}])
+def test_pcap_in_both_orders_and_all_resolutions(path: Path, order: str, form: dict[str, bool]) -> None:
+    path.write_bytes(pcap(PACKETS, order=order, **form))
+    assert expected(PACKETS) == rows(path)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pcapng_in_both_orders(path: Path, order: str) -> None:
+    path.write_bytes(pcapng(PACKETS, order))
+    assert expected(PACKETS) == rows(path)
+
+
+@pytest.mark.parametrize("data", [pcap(PACKETS), pcap(PACKETS, order=">", modified=True), pcapng(PACKETS), pcapng(PACKETS, ">")])
+def test_every_place_where_a_chunk_can_end(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    for chunk_size in range(24, len(data) + 2):
+        assert [row[1:] for row in expected(PACKETS)] == [row[1:] for row in rows(path, chunk_size)]
+
+
+@pytest.mark.parametrize("data", [pcap(PACKETS), pcapng(PACKETS)])
+def test_every_place_where_a_file_can_be_cut_keeps_the_whole_packets(path: Path, data: bytes) -> None:
+    whole = {len(data): len(PACKETS)}
+    for cut in range(24, len(data)):
+        path.write_bytes(data[:cut])
+        summary, _, _ = analyze(path, data[:cut])
+        found = rows(path) if summary.packets else []
+        assert expected(PACKETS)[: len(found)] == found
+        whole[cut] = len(found)
+        assert summary.truncated_file == bool(summary.notes)
+    assert sorted(whole.values()) == [whole[cut] for cut in sorted(whole)]
+    assert 5 == whole[len(data)]
+
+
+def test_a_truncated_file_says_where_it_ended(path: Path) -> None:
+    data = pcap(PACKETS)
+    summary, _, _ = analyze(path, data[:-10])
+    assert (4, True) == (summary.packets, summary.truncated_file)
+    assert f"{len(data) - 64 - 16}" in summary.notes[0]
+    assert f"{len(data) - 10}" in summary.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "ticks", "ns"),
+    [
+        (b"\x06", 5_000_001, 5_000_001_000),
+        (b"\x09", 5, 5),
+        (b"\x00", 5, 5 * SECOND),
+        (b"\x0c", 5_000, 5),
+        (b"\x80", 7, 7 * SECOND),
+        (b"\x8a", 1024 + 512, 1_500_000_000),
+        (b"\xa0", (3 << 32) | (1 << 31), 3_500_000_000),
+        (b"\xbc", (3 << 60) | (1 << 59), 3_500_000_000),
+        (b"\x06", 2**63, LAST_NS),
+        (b"\x00", 2**40, LAST_NS),
+    ],
+)
+def test_time_units_decimal_and_binary(path: Path, resolution: bytes, ticks: int, ns: int) -> None:
+    path.write_bytes(section() + interface(options=option(9, resolution)) + enhanced(PACKETS[0], ticks))
+    assert [ns] == [row[0] for row in rows(path)]
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_an_offset_of_the_interface_is_added(path: Path, seconds: int) -> None:
+    path.write_bytes(section() + interface(options=option(14, struct.pack("<q", seconds))) + enhanced(PACKETS[0]))
+    assert [START + seconds * SECOND] == [row[0] for row in rows(path)]
+
+
+def test_no_resolution_can_overflow() -> None:
+    for resolution in range(256):
+        multiplier, divisor, shift = time_unit(resolution)
+        assert 0 <= last_tick(multiplier, divisor, shift) < 2**63
+        assert multiplier * last_tick(multiplier, divisor, shift) < 2**63
+
+
+def test_sections_interfaces_and_all_packet_blocks(path: Path) -> None:
+    one, two, three, four, five = PACKETS
+    simple = block(3, struct.pack("<I", two.original or 0) + two.frame[:50])
+    old = block(2, struct.pack("<HHIIII", 1, 0, (three.ts_ns // 1000) >> 32, three.ts_ns // 1000 & 0xFFFFFFFF, 62, 102) + three.frame)
+    data = section() + interface(snap_length=50) + interface(101) + enhanced(one) + simple + old + block(0xBAD, b"anything at all")
+    data += section(">") + interface(113, order=">") + interface(228, order=">") + enhanced(four, number=1, order=">")
+    data += enhanced(five, number=0, order=">")
+    path.write_bytes(data)
+    assert [
+        (one.ts_ns, one.frame, 100, 1),
+        (one.ts_ns, two.frame[:50], 101, 1),
+        (three.ts_ns, three.frame, 102, 101),
+        (four.ts_ns, four.frame, 103, 228),
+        (five.ts_ns, five.frame, 104, 113),
+    ] == rows(path)
+
+
+@pytest.mark.parametrize("chunk_size", [40, 1 << 20])
+def test_secrets_are_found_anywhere_and_drops_are_counted(path: Path, chunk_size: int) -> None:
+    secrets = block(10, struct.pack("<II", 0x544C534B, 12) + b"CLIENT_RANDO")
+    other = block(10, struct.pack("<II", 0x57474B4C, 4) + b"none")
+    drops = [block(5, struct.pack("<III", 0, 0, 0) + option(5, struct.pack("<Q", count)) + option(7, struct.pack("<Q", 1))) for count in (3, 9)]
+    again = section() + interface() + enhanced(PACKETS[1]) + drops[0] + secrets
+    path.write_bytes(section() + secrets + other + interface() + enhanced(PACKETS[0]) + drops[0] + secrets + drops[1] + again)
+    with CaptureReader([path], chunk_size=chunk_size) as reader:
+        assert 2 == sum(frames.count for frames in reader.chunks())
+        assert [(str(path), b"CLIENT_RANDO")] * 3 == reader.take_secrets()
+        assert [] == reader.take_secrets()
+    assert 14 == analyze(path, path.read_bytes())[0].dropped_packets
+    assert analyze(path, pcap(PACKETS))[0].dropped_packets is None
+
+
+def test_a_large_unknown_block_is_skipped_without_keeping_it(path: Path) -> None:
+    path.write_bytes(section() + interface() + enhanced(PACKETS[0]) + block(0x4D4D, bytes(1 << 16)) + enhanced(PACKETS[1]))
+    assert expected(PACKETS[:2]) == rows(path, 256)
+
+
+@pytest.mark.parametrize("make", [pcap, pcapng])
+def test_compressed_captures_are_expanded(path: Path, make: object) -> None:
+    path.write_bytes(gzip.compress(make(PACKETS)))  # type: ignore[operator]
+    assert expected(PACKETS) == rows(path)
+
+
+def test_zstd_captures_are_expanded(path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    path.write_bytes(zstandard.compress(pcap(PACKETS)))
+    assert expected(PACKETS) == rows(path)
+
+
+def test_a_packet_larger_than_the_buffer_is_read(path: Path) -> None:
+    large = [PACKETS[0], Packet(bytes(3 << 20)), PACKETS[1]]
+    path.write_bytes(pcap(large))
+    assert expected(large) == rows(path)
+
+
+def test_a_rotated_set_is_read_in_order_of_time_as_one_capture(tmp_path: Path) -> None:
+    names = [tmp_path / name for name in ("b", "c", "a")]
+    for name, part in zip(names, (PACKETS[3:], [], PACKETS[:3]), strict=True):
+        name.write_bytes(pcap(part))
+    with CaptureReader(names) as reader:
+        assert [1, 4] == [frames.first_packet for frames in reader.chunks()]
+        assert [names[2], names[0], names[1]] == reader.paths
+        assert reader.total_bytes == reader.bytes_read
