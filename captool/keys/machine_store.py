@@ -89,11 +89,23 @@ def find_machines(path: Path) -> list[Path]:
         except KeyMaterialError:
             found.append(directory)  # read_machine will say what is wrong with it
             continue
-        generations = sorted((name for name in inside if name.isdecimal() and (directory / name).is_dir()), key=int)
-        if generations and not _holds_machine(inside):
-            found.extend(directory / name for name in generations)
+        generations = [] if _holds_machine(inside) else _generations(directory, inside)
+        if generations:
+            found.extend(generations)
         elif path.name == "machines" or _holds_machine(inside):
             found.append(directory)
+    return found
+
+
+def _generations(directory: Path, names: set[str]) -> list[Path]:
+    """The numbered folders of a machine in a harvested bundle, oldest first."""
+    found = []
+    for name in sorted((name for name in names if name.isdecimal()), key=int):
+        try:
+            if (directory / name).is_dir() and _holds_machine(_entries(directory / name)):
+                found.append(directory / name)
+        except KeyMaterialError:
+            continue
     return found
 
 
@@ -108,12 +120,15 @@ def read_machine(directory: Path) -> StoredMachine:
     root = _storage_of(directory)
     config = _read_config(directory, present, root, problems)
     content: dict[str, bytes] = {}
+    missing = [] if CONFIG in present else [CONFIG]
     for file in MACHINE_FILES:
         path = directory / file if file in present else _configured(file, config, root)
         if path is None:
-            problems.append(f"{directory / file}: missing")
+            missing.append(file)
         elif (data := _read(path, root, problems)) is not None:
             content[file] = data
+    if missing:
+        problems.append(f"{directory}: no {', '.join(missing)}")
     certificates, private_keys = _parse(directory, content, problems)
     usable = {file: content[file] for file in content if file in certificates or file in private_keys}
     problems += _mismatches(directory, certificates, private_keys)
@@ -213,7 +228,6 @@ def _reason(error: OSError | RuntimeError) -> str:
 
 def _read_config(directory: Path, present: set[str], root: Path, problems: list[str]) -> dict[str, object] | None:
     if CONFIG not in present:
-        problems.append(f"{directory / CONFIG}: missing")
         return None
     data = _read(directory / CONFIG, root, problems)
     if data is None:

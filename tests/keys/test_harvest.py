@@ -119,7 +119,7 @@ def test_a_broken_machine_does_not_keep_the_others_from_being_harvested(tmp_path
     report = harvest([tmp_path / "store"], tmp_path / "keys", NOW_NS)
     assert ["good", "half"] == [one.machine.name for one in report.generations]
     assert any("half/server-key.pem: no usable private key" in line for line in report.problems)
-    assert any("bare/server-key.pem: missing" in line for line in report.problems)
+    assert any("bare: no " in line and "server-key.pem" in line for line in report.problems)
     assert PEM_FILES - {"server-key.pem"} <= {path.name for path in (tmp_path / "keys/machines/half/1").iterdir()}
 
 
@@ -210,7 +210,7 @@ def test_the_command_prints_one_line_a_machine_and_problems_on_stderr(tmp_path):
     result = CliRunner().invoke(harvest_command, [str(tmp_path / "store"), "-o", str(tmp_path / "keys")])
     assert result.exit_code == 0, result.output
     assert result.stdout == "runner-1\tgoogle\t10.77.2.2\tgeneration 1\tnew\n"
-    assert "key.pem: missing" in result.stderr
+    assert "no ca.pem" in result.stderr or "key.pem" in result.stderr
 
 
 @pytest.mark.parametrize(
