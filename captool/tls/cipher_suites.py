@@ -94,6 +94,8 @@ def cipher_suite(number: int) -> CipherSuite | None:
 
 
 def _key_exchange(words: str) -> str:
-    first, *others = words.removesuffix("_EXPORT").removesuffix("_EXPORT1024").split("_")
+    if words == "PSK_DHE":  # RFC 6655 names two suites the other way round
+        return "DHE_PSK"
+    first, *others = words.split("_")
     mixed = [word for word in others if word in {"PSK", "anon"}]
     return "_".join([first, *mixed])
