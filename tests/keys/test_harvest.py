@@ -210,7 +210,7 @@ def test_the_command_prints_one_line_a_machine_and_problems_on_stderr(tmp_path):
     result = CliRunner().invoke(harvest_command, [str(tmp_path / "store"), "-o", str(tmp_path / "keys")])
     assert result.exit_code == 0, result.output
     assert result.stdout == "runner-1\tgoogle\t10.77.2.2\tgeneration 1\tnew\n"
-    assert "no ca.pem" in result.stderr or "key.pem" in result.stderr
+    assert "runner-1: no key.pem" in result.stderr
 
 
 @pytest.mark.parametrize(
