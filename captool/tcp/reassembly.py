@@ -1,6 +1,7 @@
 """Payload of segments -> in-order stream pieces, for the connections whose content is wanted.
 
-The first bytes that came for an offset are kept, as Linux and most receivers do; later ones for the same offset are dropped.
+Where segments overlap, the bytes that could be handed on first are kept and later ones for the same offset are dropped; a
+segment in order goes before one that waits above a hole. That is what Linux does (net/ipv4/tcp_input.c, tcp_data_queue).
 What arrives above a hole waits, within a bound. A hole is given up, and reported in the next piece, when the receiver
 acknowledged past it (so the capture missed it), when the bound is reached, or at the end. Holes are never filled with bytes.
 """

@@ -115,7 +115,9 @@ def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
             closed[me] = True
             following[me] += 1
         elif what in {"probe", "rubbish"}:
-            said.append((me, now, acked[me] - 1, ack, ACK, b"\0" * (what == "rubbish"), window))
+            # The twin keeps what came first, the tracker (as Linux) what is in order first: the byte must not differ.
+            rubbish = bytes([(acked[me] - 1) % 251]) if what == "rubbish" else b""
+            said.append((me, now, acked[me] - 1, ack, ACK, rubbish, window))
         elif what == "again" and following[me] - closed[me] > 0:
             end = following[me] - closed[me]
             start = max(0, end - size - draw(st.integers(0, 30)))
