@@ -11,7 +11,16 @@ from captool.errors import DecodeError, KeyMaterialError
 from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
 from captool.keys.machine_store import find_machines, read_machine
 from captool.keys.material import KeyRing, Machine, PrivateKey, SessionSecret
-from captool.keys.pem import CERTIFICATE_LABELS, PRIVATE_KEY_LABELS, PemBlock, der_private_key, pem_blocks, private_key
+from captool.keys.pem import (
+    CERTIFICATE_LABELS,
+    PRIVATE_KEY_LABELS,
+    PemBlock,
+    der_private_key,
+    is_pkcs12,
+    pem_blocks,
+    pkcs12_private_key,
+    private_key,
+)
 
 MAX_PEM_BYTES: Final = 1 << 20
 MAX_KEY_LOG_BYTES: Final = 1 << 28
@@ -35,18 +44,18 @@ class Found:
     comments: bool = False
 
 
-def load_keys(paths: Iterable[Path]) -> KeyRing:
-    """Load all key material at `paths`; duplicates are merged.
+def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRing:
+    """Load all key material at `paths`; duplicates are merged. `password` opens encrypted PEM and PKCS#12 files.
 
     A path is a directory (docker-machine's storage, a machines directory, one machine, a harvested bundle, a docker context store, any
-    tree of such files), a PEM or DER file with a private key, or a key log. Raises KeyMaterialError, one line with file, reason and
-    remedy, for a named file that cannot be used and for a directory without any key material; what cannot be used inside a
+    tree of such files), a PEM, DER or PKCS#12 file with a private key, or a key log. Raises KeyMaterialError, one line with file, reason
+    and remedy, for a named file that cannot be used and for a directory without any key material; what cannot be used inside a
     directory is a sentence in the ring's `problems`.
     """
     total = Found()
     machines: dict[tuple[str, str | None], Machine] = {}
     for path in paths:
-        found = _load_directory(path, machines) if path.is_dir() else _load_named_file(path)
+        found = _load_directory(path, machines, password) if path.is_dir() else _load_named_file(path, password)
         total.keys += found.keys
         total.secrets += found.secrets
         total.problems += found.problems
@@ -55,9 +64,9 @@ def load_keys(paths: Iterable[Path]) -> KeyRing:
     return ring
 
 
-def _load_named_file(path: Path) -> Found:
+def _load_named_file(path: Path, password: bytes | None) -> Found:
     try:
-        found = _read_file(path, str(path), None)
+        found = _read_file(path, str(path), None, password)
     except OSError as fault:
         raise KeyMaterialError(f"{path}: {(fault.strerror or str(fault)).lower()}; name a key file, a key log or a directory") from None
     if found.keys or found.secrets:
@@ -71,13 +80,13 @@ def _load_named_file(path: Path) -> Found:
     raise KeyMaterialError(f"{path}: is neither a private key (PEM or DER) nor a key log; name one of these, or a directory with them")
 
 
-def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Machine]) -> Found:
+def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Machine], password: bytes | None) -> Found:
     total = Found()
     names = _machine_names(directory, machines)
     for path in _files(directory, total.problems):
         origin = path.relative_to(directory).as_posix()
         try:
-            found = _read_file(path, origin, names.get(path.parent))
+            found = _read_file(path, origin, names.get(path.parent), password)
         except OSError as fault:
             total.problems.append(f"{origin}: {(fault.strerror or str(fault)).lower()}")
             continue
@@ -132,7 +141,7 @@ def _walk_fault(fault: OSError, directory: Path) -> str:
     return f"{name}: {(fault.strerror or str(fault)).lower()}"
 
 
-def _read_file(path: Path, origin: str, machine: str | None) -> Found:
+def _read_file(path: Path, origin: str, machine: str | None, password: bytes | None) -> Found:
     """What a file holds, found out by its content. Only ordinary files are opened; raises OSError."""
     found = Found()
     # Not blocking, so that a pipe of this name cannot hold the analysis up.
@@ -144,11 +153,9 @@ def _read_file(path: Path, origin: str, machine: str | None) -> Found:
             return found
         head = file.read(HEAD_BYTES)
         if b"-----BEGIN " in head:
-            _read_pem(head + file.read(MAX_PEM_BYTES), origin, machine, found)
+            _read_pem(head + file.read(MAX_PEM_BYTES), origin, machine, password, found)
         elif head.startswith(DER_SEQUENCE) and status.st_size <= MAX_PEM_BYTES:
-            key = der_private_key(head + file.read(MAX_PEM_BYTES), origin, machine)
-            if key is not None:
-                found.keys.append(key)
+            _read_der(head + file.read(MAX_PEM_BYTES), origin, machine, password, found)
         elif looks_like_key_log(head):
             if status.st_size > MAX_KEY_LOG_BYTES:
                 found.problems.append(f"{origin}: a key log of more than {MAX_KEY_LOG_BYTES >> 20} MiB; only its beginning was read")
@@ -159,30 +166,50 @@ def _read_file(path: Path, origin: str, machine: str | None) -> Found:
     return found
 
 
-def _read_pem(data: bytes, origin: str, machine: str | None, found: Found) -> None:
+def _read_der(data: bytes, origin: str, machine: str | None, password: bytes | None, found: Found) -> None:
+    if not is_pkcs12(data):
+        key = der_private_key(data, origin, machine)
+    else:
+        try:
+            key = pkcs12_private_key(data, origin, machine, password)
+        except DecodeError:
+            found.problems.append(f"{origin}: {_locked('the PKCS#12 file', password, f'openssl pkcs12 -in {Path(origin).name} -nodes')}")
+            return
+    if key is not None:
+        found.keys.append(key)
+
+
+def _read_pem(data: bytes, origin: str, machine: str | None, password: bytes | None, found: Found) -> None:
     for block in pem_blocks(data):
         if block.label in PRIVATE_KEY_LABELS:
-            _read_pem_key(block, origin, machine, found)
+            _read_pem_key(block, origin, machine, password, found)
         elif block.label in CERTIFICATE_LABELS:
             found.certificates += 1
     if not found.keys and not found.problems and b"PRIVATE KEY-----" in data and not found.certificates:
         found.problems.append(f"{origin}: the private key in it is cut off or damaged; copy the file again")
 
 
-def _read_pem_key(block: PemBlock, origin: str, machine: str | None, found: Found) -> None:
-    if block.is_encrypted:
-        remedy = f"decrypt it first (openssl pkey -in {Path(origin).name} -out plain.pem)"
-        found.problems.append(f"{origin}: the private key is encrypted; {remedy}")
+def _read_pem_key(block: PemBlock, origin: str, machine: str | None, password: bytes | None, found: Found) -> None:
+    if block.is_encrypted and password is None:
+        found.problems.append(f"{origin}: {_locked('the private key', password, f'openssl pkey -in {Path(origin).name}')}")
         return
     try:
-        key = private_key(block, origin, machine)
+        key = private_key(block, origin, machine, password)
     except DecodeError as fault:
-        found.problems.append(f"{origin}: {fault}; check that the file is whole")
+        because = _locked("the private key", password, f"openssl pkey -in {Path(origin).name}") if block.is_encrypted else f"{fault}"
+        found.problems.append(f"{origin}: {because}; check that the file is whole")
         return
     if key is None:
         found.problems.append(f"{origin}: a private key of a kind that no TLS session is decrypted with")
     else:
         found.keys.append(key)
+
+
+def _locked(what: str, password: bytes | None, command: str) -> str:
+    """Why an encrypted file stays closed, and the command that opens it for good."""
+    if password is None:
+        return f"{what} is encrypted; decrypt it first ({command} -out plain.pem)"
+    return f"{what} is encrypted, and not with the password that was given"
 
 
 def _distinct(keys: list[PrivateKey]) -> Iterator[PrivateKey]:

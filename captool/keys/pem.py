@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key, load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 from cryptography.x509.oid import NameOID
 
 from captool.errors import DecodeError
@@ -23,6 +24,7 @@ from captool.keys.material import KeyKind, PrivateKey
 
 PEM_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----(.{0,262144}?)-----END \1-----", re.DOTALL)
 PRIVATE_KEY_LABELS: Final = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
+PFX_VERSION: Final = b"\x02\x01\x03"
 CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
 # What cryptography raises on keys and certificates that do not parse; hostile certificates bring more than ValueError.
 PARSE_FAULTS: Final = (ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
@@ -55,12 +57,26 @@ def pem_blocks(data: bytes) -> Iterator[PemBlock]:
         yield PemBlock(match[1].decode(), match[0])
 
 
-def private_key(block: PemBlock, origin: str, machine: str | None = None) -> PrivateKey | None:
+def private_key(block: PemBlock, origin: str, machine: str | None = None, password: bytes | None = None) -> PrivateKey | None:
     """The key in a block; None for a kind that TLS servers use but that is neither RSA nor EC. Raises DecodeError."""
     try:
-        key = load_pem_private_key(block.text, None)
+        key = load_pem_private_key(block.text, password if block.is_encrypted else None)
     except PARSE_FAULTS as fault:
         raise DecodeError("not a private key that can be read") from fault
+    return _described(key, origin, machine)
+
+
+def is_pkcs12(data: bytes) -> bool:
+    """Whether DER bytes begin like a PFX of PKCS#12 (RFC 7292 section 4): a sequence with version 3."""
+    return data[:1] == b"\x30" and data[4:7] == PFX_VERSION
+
+
+def pkcs12_private_key(data: bytes, origin: str, machine: str | None = None, password: bytes | None = None) -> PrivateKey | None:
+    """The key in a PKCS#12 file; None where it holds none of a known kind. Raises DecodeError, for a wrong password as well."""
+    try:
+        key, _, _ = load_key_and_certificates(data, password)
+    except PARSE_FAULTS as fault:
+        raise DecodeError("not a PKCS#12 file that this password opens") from fault
     return _described(key, origin, machine)
 
 

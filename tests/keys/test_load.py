@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from captool.errors import KeyMaterialError
 from captool.keys import load
@@ -71,6 +72,28 @@ def test_named_files(tmp_path):
 def test_der_file(tmp_path):
     path = tmp_path / "key.der"
     path.write_bytes(rsa.generate_private_key(65537, 2048).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    assert [str(path)] == origins(load_keys([path]))
+
+
+@pytest.mark.parametrize("form", ["pem", "p12"])
+def test_encrypted_files_with_their_password(tmp_path, form):
+    key = rsa.generate_private_key(65537, 2048)
+    lock = BestAvailableEncryption(b"right")
+    path = tmp_path / f"key.{form}"
+    if form == "pem":
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
+    else:
+        path.write_bytes(serialize_key_and_certificates(b"server", key, None, None, lock))
+    assert [str(path)] == origins(load_keys([path], password=b"right"))
+    for password, reason in ((b"wrong", "not with the password"), (None, "decrypt it first")):
+        with pytest.raises(KeyMaterialError, match=reason):
+            load_keys([path], password=password)
+
+
+def test_pkcs12_without_a_password(tmp_path):
+    path = tmp_path / "key.p12"
+    key = rsa.generate_private_key(65537, 2048)
+    path.write_bytes(serialize_key_and_certificates(b"server", key, None, None, NoEncryption()))
     assert [str(path)] == origins(load_keys([path]))
 
 
