@@ -61,9 +61,7 @@ def extended_master_secret(version: int, suite: CipherSuite, premaster: bytes, h
     return prf(version, suite.prf_hash, premaster, b"extended master secret", session_hash, MASTER_SECRET_LENGTH)
 
 
-def write_keys(
-    version: int, suite: CipherSuite, master: bytes, client_random: bytes, server_random: bytes
-) -> tuple[WriteKeys, WriteKeys]:
+def write_keys(version: int, suite: CipherSuite, master: bytes, client_random: bytes, server_random: bytes) -> tuple[WriteKeys, WriteKeys]:
     """The key block cut into the client's and the server's keys (RFC 5246 section 6.3)."""
     bulk = suite.bulk
     if bulk is None:

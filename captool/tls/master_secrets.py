@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from captool.keys.material import KeyRing, PrivateKey, SessionSecret
-from captool.tls.handshake import Negotiation
 from captool.tls.key_schedule import extended_master_secret, master_secret
+from captool.tls.negotiation import Negotiation
 
 PREMASTER_SECRET_LENGTH: Final = 48  # RFC 5246 section 7.4.7.1
 MAX_KEYS_TRIED: Final = 256

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from captool.keys.material import KeyRing, SessionSecret
-from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType, Negotiation
+from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType
 from captool.tls.key_schedule import verify_data, write_keys
 from captool.tls.master_secrets import MasterSecret, candidates
+from captool.tls.negotiation import Negotiation
 from captool.tls.protection import Opener, opener, opener13
 from captool.tls.records import ContentType
-from captool.tls.traffic_secrets import Epoch, finished_verify_data
+from captool.tls.recovery import Guess
+from captool.tls.side import Side, State
+from captool.tls.traffic_secrets import Epoch, finished_verify_data, next_traffic_secret
 
 EARLY_LABEL: Final = Epoch.EARLY.value
 
@@ -86,6 +89,24 @@ def trials(negotiation: Negotiation, ring: KeyRing, epochs: tuple[Epoch, ...], *
         if secret is not None:
             found.append(Trial(epoch, secret, opener13(server_hello.version, suite, secret.secret)))
     return found
+
+
+def keys_behind_hole(side: Side, negotiation: Negotiation, ring: KeyRing, master: MasterSecret | None, *, by_client: bool) -> list[Guess]:
+    """The keys that the next record behind a hole may be under: the present one, and those that may have followed in the hole."""
+    hello, suite = negotiation.server_hello, negotiation.suite
+    if hello is None or suite is None or side.state not in {State.OPEN, State.LOCKED}:
+        return []
+    guesses = [Guess(side.opener, side.sequence, side.epoch, side.secret)] if side.opener else []
+    if side.tls13 and side.epoch is Epoch.APPLICATION:
+        secret = next_traffic_secret(suite, side.secret)
+        guesses.append(Guess(opener13(hello.version, suite, secret), 0, Epoch.APPLICATION, secret))
+    elif side.tls13:
+        epochs = (Epoch.HANDSHAKE, Epoch.APPLICATION) if not side.opener or side.epoch is Epoch.EARLY else (Epoch.APPLICATION,)
+        found = trials(negotiation, ring, epochs, by_client=by_client)
+        guesses += [Guess(trial.opener, 0, trial.epoch, trial.secret.secret) for trial in found]
+    elif master is not None and not side.opener:
+        guesses.append(Guess(opener12(negotiation, master, by_client=by_client), 0))
+    return guesses
 
 
 def _fits(negotiation: Negotiation, master: MasterSecret, record: bytes, *, by_client: bool) -> bool | None:

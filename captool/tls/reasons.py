@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from captool.keys.material import KeyRing
-from captool.tls.handshake import Negotiation
 from captool.tls.hello import SSL_3_0, TLS_1_2, version_name
 from captool.tls.master_secrets import RSA_EXCHANGES, exchanges_rsa, usable_keys
+from captool.tls.negotiation import Negotiation
 from captool.tls.summary import Reason
 
 # Named groups of finite fields (RFC 7919 section 2), and key agreements mixed with ML-KEM (draft-ietf-tls-ecdhe-mlkem).

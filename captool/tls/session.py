@@ -7,14 +7,15 @@ from captool.direction import Direction
 from captool.errors import DecodeError
 from captool.keys.material import KeyRing
 from captool.tls.alerts import ALERT_LENGTH, alert_words
-from captool.tls.handshake import FINISHED_MESSAGES, HandshakeType, Negotiation
+from captool.tls.handshake import HandshakeType
 from captool.tls.hello import ClientHello
 from captool.tls.master_secrets import MasterSecret, remember
-from captool.tls.proof import find_master_secret, finished_verifies, finished_verifies13, opener12, trials
+from captool.tls.negotiation import FINISHED_MESSAGES, Negotiation
+from captool.tls.proof import find_master_secret, finished_verifies, finished_verifies13, keys_behind_hole, opener12, trials
 from captool.tls.protection import opener13
 from captool.tls.reasons import Failure, altered_handshake, locked, not_supported
 from captool.tls.records import HEADER_LENGTH, ContentType
-from captool.tls.recovery import Guess, Recovery, survives_loss
+from captool.tls.recovery import Recovery, survives_loss
 from captool.tls.side import Event, Place, Side, State
 from captool.tls.summary import Alert, Plaintext
 from captool.tls.traffic_secrets import Epoch, next_traffic_secret
@@ -78,18 +79,7 @@ class Session:
         hello, suite = negotiation.server_hello, negotiation.suite
         if hello is None or suite is None or not survives_loss(hello.version, suite):
             return False
-        if side.state not in {State.OPEN, State.LOCKED}:
-            return False
-        guesses = [Guess(side.opener, side.sequence, side.epoch, side.secret)] if side.opener else []
-        if side.tls13 and side.epoch is Epoch.APPLICATION:
-            secret = next_traffic_secret(suite, side.secret)
-            guesses.append(Guess(opener13(hello.version, suite, secret), 0, Epoch.APPLICATION, secret))
-        elif side.tls13:
-            epochs = (Epoch.HANDSHAKE, Epoch.APPLICATION) if not side.opener or side.epoch is Epoch.EARLY else (Epoch.APPLICATION,)
-            found = trials(negotiation, self._ring, epochs, by_client=by_client)
-            guesses += [Guess(trial.opener, 0, trial.epoch, trial.secret.secret) for trial in found]
-        elif self._master is not None and not side.opener:
-            guesses.append(Guess(opener12(negotiation, self._master, by_client=by_client), 0))
+        guesses = keys_behind_hole(side, negotiation, self._ring, self._master, by_client=by_client)
         if not guesses:
             return False
         side.seek(Recovery(hello.version, guesses, missing))

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from captool.errors import DecodeError
 from captool.tls.conversation import TlsConversation
-from captool.tls.handshake import MAX_MESSAGE_LENGTH, READERS, MessageBuffer, Negotiation
+from captool.tls.handshake import MAX_MESSAGE_LENGTH, MessageBuffer
 from captool.tls.hello import parse_client_hello, parse_server_hello, parse_sslv2_client_hello
+from captool.tls.negotiation import READERS, Negotiation
 from captool.tls.records import HEADER_LENGTH, record_length
 from tests.tls.stacks import CLIENT, SERVER, contexts, cut, identity, key_ring, pieces, read, record, run, said, text
 from tests.tls.writer import Writer, ring
