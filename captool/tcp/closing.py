@@ -22,12 +22,11 @@ class Side:
         begin = layout.SIDES + direction * layout.SIDE
         hot, cold = row[begin : begin + layout.SIDE], row[begin + layout.SYN_SEQ : begin + layout.SYN_SEQ + layout.SIDE]
         _, self.next, self.acked, self.last_ns, self.last_packet, self.packets, bits, _ = hot[:8]
-        self.syn, self.fin, self.first_ns, self.first_packet, self.retransmissions, self.resent, resent_ns, resent_packet = cold[:8]
+        self.syn, self.fin, first_ns, self.resent_first, self.retransmissions, self.resent, resent_ns, resent_packet = cold[:8]
         self.probes, self.answered, _, _, self.longest_idle, self.forgotten = cold[8:14]
         self.resent_last = Moment(resent_packet, resent_ns)
-        self.first_offset = hot[layout.FIRST_OFFSET]
-        if self.first_offset < 0:
-            self.first_offset, self.first_ns, self.first_packet = hot[layout.NEWEST_OFFSET : layout.NEWEST_PACKET + 1]
+        self.newest_offset, newest_ns, newest_packet, first_packet = hot[layout.NEWEST_OFFSET :]
+        self.first = Moment(first_packet, first_ns) if first_packet else Moment(newest_packet, newest_ns)
         self.reset = bool(bits & layout.RESET)
         self.finished = bool(bits & layout.FINISHED)
         self.synchronised = self.syn >= 0
@@ -50,7 +49,7 @@ def describe(
     server = Side(row, 1, holes[1], intervals[1])
     first = Endpoint(address(row[layout.FIRST_HIGH], row[layout.FIRST_LOW]), row[layout.PORTS] >> 16)
     second = Endpoint(address(row[layout.SECOND_HIGH], row[layout.SECOND_LOW]), row[layout.PORTS] & 0xFFFF)
-    swapped = bits >> layout.SWAPPED_BIT & 1
+    swapped = bits & layout.CLIENT_SECOND
     opened = bool(bits & layout.OPENED)
     unacknowledged = PerDirection(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client))
     unanswered = PerDirection(
@@ -123,7 +122,7 @@ def unacknowledged_bytes(side: Side, peer: Side) -> int:
     """Payload without an acknowledgement; where the peer was never heard, only what was sent again counts."""
     if peer.packets:
         return max(0, side.data_end - max(side.acked, 0))
-    return max(0, side.data_end - side.first_offset) if side.resent else 0
+    return max(0, side.data_end - side.newest_offset) if side.resent else 0
 
 
 def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
@@ -131,7 +130,7 @@ def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
     if not side.resent or not missing:
         return None
     return Unanswered(
-        first=Moment(side.first_packet, side.first_ns),
+        first=side.first,
         last=side.resent_last,
         bytes=missing,
         retransmissions=side.resent,
@@ -141,10 +140,11 @@ def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
 
 def close(client: Side, server: Side, unanswered: PerDirection[Unanswered | None]) -> Close:
     """How the connection ended; `fin` as soon as one side sent a FIN (conn_state tells a half-close)."""
-    for lost, receiver in ((unanswered.to_server, server), (unanswered.to_client, client)):
+    for lost, sender, receiver in ((unanswered.to_server, client, server), (unanswered.to_client, server, client)):
         if lost is None or receiver.finished or receiver.reset:
             continue
-        unheard = lost.peer_last_heard is None or lost.peer_last_heard.packet < lost.first.packet
+        # Acknowledgements of earlier data may still arrive after the first transmission, but not after it was sent again.
+        unheard = receiver.last_packet < sender.resent_first
         often = lost.retransmissions + 1 >= SILENT_TRANSMISSIONS or lost.last.ts_ns - lost.first.ts_ns >= SILENT_NS
         if unheard and often:
             return "silent-drop"

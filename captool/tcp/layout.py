@@ -1,32 +1,50 @@
-"""Where the tracker keeps what: one row of 64-bit numbers for each open connection.
+"""Where the tracker keeps what: for each open connection a hot row and a full row of 64-bit numbers.
 
-A row is `ROW` numbers: the connection's own, then two blocks for the client and the server as senders. What every packet needs
-stands together in single cache lines of 64 bytes (8 numbers), because with thousands of connections fetching the lines is
-what tracking costs. A field of the connection is `state[row + FIELD]`, a field of a side `state[side + FIELD]` with
-`side = row + SIDES + SIDE * direction` (the direction in which it sends). Offsets are stream offsets of what the side sends.
+With thousands of connections, fetching their rows from memory is what tracking costs. So the hot row is two cache lines of 64
+bytes that suffice for a segment that does as predicted; the full row serves all others and holds all that is known.
+While `STEADY` is set in the hot row, the fields that it repeats are newer there; the tracker brings them over (`unpack`)
+before it uses the full row and back (`pack`) afterwards.
+
+A field of the connection is `state[row + FIELD]`, a field of a side `state[side + FIELD]` with `side = row + SIDES + SIDE * direction`
+(the direction in which it sends). Offsets are stream offsets of what the side sends.
 """
 
+# The hot row. ADDRESSES: both IPv4 addresses, or bits of a hash of IPv6 addresses, which are then compared in the full row.
+# PORTS_FLAGS: first port, second port (16 bits each), flags (32). NEXTS and ACKEDS at +0 for the client, +2 for the server.
+# BASES, PACKET_COUNTS: 32 bits each for client and server. TIMES: last time, last packet, identities of two packets; then
+# the same for the server.
+HOT_ROW = 16
+ADDRESSES, PORTS_FLAGS, NEXTS, ACKEDS, _, _, BASES, PACKET_COUNTS, TIMES = range(9)
+
+# Flags of the hot row; those of a side are shifted by its direction.
+STEADY = 1  # a segment can do as predicted
+HOT_IPV6 = 2
+SWAPPED = 4  # the second address is the client's
+IDLE = 8  # since the last packet
+DATA_EXPECTED = 16  # further data of this side tells nothing new but its bytes
+ACK_EXPECTED = 64
+NEWEST_IS_LAST = 256  # the side's last packet was new data
+FIRST_KNOWN = 1024  # FIRST_* holds the first transmission of what is unacknowledged
+LIMIT_SHIFT = 12  # LIMIT_CODE: the idle time that changes no maximum, as 4 bits of mantissa and 6 bits of exponent, rounded down
+
+# The full row: the connection. Words and ports of the two addresses in the order of their hashes; start of the idle time (-1 while not
+# idle) and the packet before it; an idle time up to IDLE_LIMIT changes no maximum. ID is -1 for a connection that is not wanted.
 ROW = 88
+FIRST_LOW, SECOND_LOW, PORTS, STATE, IDLE_SINCE, IDLE_PACKET, IDLE_LIMIT, HISTORY = range(8)
+ID, HASH, FIRST_HIGH, SECOND_HIGH, START_NS, SNAPPED, GAP_COUNT, LONGEST_GAP, SILENCE, HISTORY_MORE, LIMIT_CODE = range(40, 51)
+
+# The full row: a side. BASE: sequence number of offset 0. NEXT: one above the highest offset sent (a FIN takes one).
+# ACKED: what the peer acknowledged, -1 while a SYN is not. RECENT: identities and times of its last four segments.
 SIDES = 8
 SIDE = 16
-
-# The connection, hot: lower words of the two addresses, first port << 16 | second port, state bits; start of the idle time, -1
-# while not idle; the packet after which it was idle; an idle time up to this changes no maximum; the first history letters.
-FIRST_LOW, SECOND_LOW, PORTS, STATE, IDLE_SINCE, IDLE_PACKET, IDLE_LIMIT, HISTORY = range(8)
-# The connection, cold. ID is -1 for a connection that is not wanted.
-ID, HASH, FIRST_HIGH, SECOND_HIGH, START_NS, SNAPPED, GAP_COUNT, LONGEST_GAP, SILENCE, HISTORY_MORE = range(40, 50)
-
-# A side, hot. BASE: sequence number of offset 0. NEXT: one above the highest offset sent (a FIN takes one). ACKED: what the
-# peer acknowledged, -1 while a SYN is not.
-BASE, NEXT, ACKED, LAST_NS, LAST_PACKET, PACKETS, BITS, WINDOW = range(8)
-# The identities and times of the last four segments (32 bits each), to know a duplicate.
-RECENT = 8
-# The last segment of new data; and the first offset of the earliest transmission of unacknowledged data that is known,
-# -1 where that is the last segment of new data itself.
-NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_OFFSET = range(12, 16)
-# A side, cold. SYN: its sequence number, FIN: its offset, -1 for none. RESENT_*: segments sent again since the last
-# acknowledgement. GAP_PROBES, QUIET_SINCE: of this idle time. FORGOTTEN: bytes of holes that are no longer listed.
-SYN_SEQ, FIN_OFFSET, FIRST_NS, FIRST_PACKET, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
+BASE, NEXT, ACKED, LAST_NS, LAST_PACKET, PACKETS, BITS, WINDOW, RECENT = range(9)
+# The last segment of new data; and the earliest known transmission since the last acknowledgement of what is unacknowledged, if
+# FIRST_PACKET is not 0 (else NEWEST_* is it). NEWEST_OFFSET is right only where the peer was never heard.
+NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
+# SYN_SEQ: sequence number of its SYN, FIN_OFFSET: offset of its FIN, -1 for none. RESENT*: segments sent again since the last
+# acknowledgement, and the first and last of them. GAP_PROBES, QUIET_SINCE: of this idle time. FORGOTTEN: bytes of holes that
+# are no longer listed.
+SYN_SEQ, FIN_OFFSET, FIRST_NS, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
 PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN = range(56, 62)
 
 # Bits of STATE; the lowest 18 are the history letters that were noted (9 of the client, 9 of the server).
@@ -35,11 +53,10 @@ WANTED = 1 << 19  # its stream pieces are wanted
 LINGERING = 1 << 20
 GUESSED = 1 << 21  # which side is the client was guessed
 STIRRED = 1 << 22  # packets crossed in this idle time
-IPV6 = 1 << 23
-CLOSED_BY_CLIENT = 1 << 24
-CLOSED_BY_SERVER = 1 << 25
-SERVER_FIRST = 1 << 26  # guessed, and the first packet came from the server
-SWAPPED_BIT = 27  # number of the bit that says that the second address is the client's
+CLOSED_BY_CLIENT = 1 << 23
+CLOSED_BY_SERVER = 1 << 24
+SERVER_FIRST = 1 << 25  # guessed, and the first packet came from the server
+CLIENT_SECOND = 1 << 26  # the second address is the client's
 
 # Bits of BITS.
 BASED = 1  # BASE is known

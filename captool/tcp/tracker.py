@@ -31,6 +31,7 @@ ACK = cython.declare(cython.longlong, 16)
 
 # Numbers above 31 bits would be Python objects to the compiler if they stood in the expressions.
 ONE = cython.declare(cython.longlong, 1)
+TWO32 = cython.declare(cython.longlong, 0x100000000)
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
 MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
@@ -47,13 +48,30 @@ BATCH = cython.declare(cython.Py_ssize_t, 128)
 MAX_LINGERING = cython.declare(cython.longlong, 8192)
 
 # Of BITS: what must be set and what must not be where a segment goes as predicted.
-STEADY = cython.declare(cython.longlong, layout.BASED | layout.ACK_KNOWN)
+STEADY_BITS = cython.declare(cython.longlong, layout.BASED | layout.ACK_KNOWN)
 STEADY_MASK = cython.declare(
     cython.longlong,
     layout.BASED | layout.ACK_KNOWN | layout.AWAITING | layout.RESET | layout.FINISHED | layout.RESENDING | layout.HOLED,
 )
 
 # The compiler needs the layout's numbers as C variables.
+HOT_ROW = cython.declare(cython.longlong, layout.HOT_ROW)
+ADDRESSES = cython.declare(cython.longlong, layout.ADDRESSES)
+PORTS_FLAGS = cython.declare(cython.longlong, layout.PORTS_FLAGS)
+NEXTS = cython.declare(cython.longlong, layout.NEXTS)
+ACKEDS = cython.declare(cython.longlong, layout.ACKEDS)
+BASES = cython.declare(cython.longlong, layout.BASES)
+PACKET_COUNTS = cython.declare(cython.longlong, layout.PACKET_COUNTS)
+TIMES = cython.declare(cython.longlong, layout.TIMES)
+STEADY = cython.declare(cython.longlong, layout.STEADY)
+HOT_IPV6 = cython.declare(cython.longlong, layout.HOT_IPV6)
+SWAPPED = cython.declare(cython.longlong, layout.SWAPPED)
+IDLE = cython.declare(cython.longlong, layout.IDLE)
+DATA_EXPECTED = cython.declare(cython.longlong, layout.DATA_EXPECTED)
+ACK_EXPECTED = cython.declare(cython.longlong, layout.ACK_EXPECTED)
+NEWEST_IS_LAST = cython.declare(cython.longlong, layout.NEWEST_IS_LAST)
+FIRST_KNOWN = cython.declare(cython.longlong, layout.FIRST_KNOWN)
+LIMIT_SHIFT = cython.declare(cython.longlong, layout.LIMIT_SHIFT)
 ROW = cython.declare(cython.longlong, layout.ROW)
 SIDES = cython.declare(cython.longlong, layout.SIDES)
 SIDE = cython.declare(cython.longlong, layout.SIDE)
@@ -75,6 +93,7 @@ GAP_COUNT = cython.declare(cython.longlong, layout.GAP_COUNT)
 LONGEST_GAP = cython.declare(cython.longlong, layout.LONGEST_GAP)
 SILENCE = cython.declare(cython.longlong, layout.SILENCE)
 HISTORY_MORE = cython.declare(cython.longlong, layout.HISTORY_MORE)
+LIMIT_CODE = cython.declare(cython.longlong, layout.LIMIT_CODE)
 BASE = cython.declare(cython.longlong, layout.BASE)
 NEXT = cython.declare(cython.longlong, layout.NEXT)
 ACKED = cython.declare(cython.longlong, layout.ACKED)
@@ -87,11 +106,11 @@ RECENT = cython.declare(cython.longlong, layout.RECENT)
 NEWEST_OFFSET = cython.declare(cython.longlong, layout.NEWEST_OFFSET)
 NEWEST_NS = cython.declare(cython.longlong, layout.NEWEST_NS)
 NEWEST_PACKET = cython.declare(cython.longlong, layout.NEWEST_PACKET)
-FIRST_OFFSET = cython.declare(cython.longlong, layout.FIRST_OFFSET)
+FIRST_PACKET = cython.declare(cython.longlong, layout.FIRST_PACKET)
 SYN_SEQ = cython.declare(cython.longlong, layout.SYN_SEQ)
 FIN_OFFSET = cython.declare(cython.longlong, layout.FIN_OFFSET)
 FIRST_NS = cython.declare(cython.longlong, layout.FIRST_NS)
-FIRST_PACKET = cython.declare(cython.longlong, layout.FIRST_PACKET)
+RESENT_FIRST = cython.declare(cython.longlong, layout.RESENT_FIRST)
 RETRANSMISSIONS = cython.declare(cython.longlong, layout.RETRANSMISSIONS)
 RESENT = cython.declare(cython.longlong, layout.RESENT)
 RESENT_NS = cython.declare(cython.longlong, layout.RESENT_NS)
@@ -107,11 +126,10 @@ WANTED = cython.declare(cython.longlong, layout.WANTED)
 LINGERING = cython.declare(cython.longlong, layout.LINGERING)
 GUESSED = cython.declare(cython.longlong, layout.GUESSED)
 STIRRED = cython.declare(cython.longlong, layout.STIRRED)
-IPV6 = cython.declare(cython.longlong, layout.IPV6)
 CLOSED_BY_CLIENT = cython.declare(cython.longlong, layout.CLOSED_BY_CLIENT)
 CLOSED_BY_SERVER = cython.declare(cython.longlong, layout.CLOSED_BY_SERVER)
 SERVER_FIRST = cython.declare(cython.longlong, layout.SERVER_FIRST)
-SWAPPED_BIT = cython.declare(cython.longlong, layout.SWAPPED_BIT)
+CLIENT_SECOND = cython.declare(cython.longlong, layout.CLIENT_SECOND)
 BASED = cython.declare(cython.longlong, layout.BASED)
 ACK_KNOWN = cython.declare(cython.longlong, layout.ACK_KNOWN)
 DATA_SEEN = cython.declare(cython.longlong, layout.DATA_SEEN)
@@ -155,6 +173,42 @@ def endpoint_hash(
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
+def pair(high: cython.longlong, low: cython.longlong) -> cython.longlong:
+    """Two 32-bit numbers as one signed number of 64 bits."""
+    return ((high ^ HALF32) - HALF32) * TWO32 + low
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def max_of(one: cython.longlong, other: cython.longlong) -> cython.longlong:
+    return one if one > other else other
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def limit_code(limit: cython.longlong) -> cython.longlong:
+    """A time in ten bits, rounded down: 4 bits of mantissa, 6 of exponent; 0 is none."""
+    exponent: cython.longlong = 0
+    if limit < 16:
+        return 0
+    while limit >> exponent >= 32:
+        exponent += 1
+    return (exponent << 4 | (limit >> exponent) - 16) + 1
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def idle_limit(code: cython.longlong) -> cython.longlong:
+    if code == 0:
+        return -1
+    return (((code - 1) & 15) + 16) << (code - 1 >> 4)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
 def packet_identity(
     seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
 ) -> cython.longlong:
@@ -185,7 +239,10 @@ class Tracker:
     service: cython.uchar[::1]
     only: cython.uchar[::1]
     state: cython.longlong[::1]
+    hot: cython.longlong[::1]
     origin: cython.longlong
+    hot_origin: cython.longlong
+    doubled: cython.bint
     slots: cython.longlong
     free: list
     by_id: dict
@@ -193,6 +250,7 @@ class Tracker:
     table_mask: cython.longlong
     open_connections: cython.longlong
     key: cython.longlong
+    addresses: cython.longlong
     touched: cython.longlong
     closed_in_chunk: cython.bint
     now: cython.longlong
@@ -231,7 +289,9 @@ class Tracker:
         self.table_mask = 1023
         self.slots = 0
         self.origin = 0
+        self.hot_origin = 0
         self.state = array.array("q", [0])
+        self.hot = array.array("q", [0])
         self.grow_state(256)
         self.free = []
         self.by_id = {}
@@ -240,10 +300,12 @@ class Tracker:
         self.intervals = {}
         self.open_connections = 0
         self.closed_in_chunk = False
+        self.doubled = False
         self.duplicate_packets = 0
         self.connections = 0
         self.now = 0
         self.key = 0
+        self.addresses = 0
         self.touched = 0
         self.assembly = Reassembly(max_buffer)
         self.closed = []
@@ -278,7 +340,6 @@ class Tracker:
         row: cython.Py_ssize_t
         begin: cython.Py_ssize_t = 0
         end: cython.Py_ssize_t
-        side: cython.longlong
         count: cython.Py_ssize_t = segments.count
         frame_count: cython.Py_ssize_t = frames.count
         place: cython.longlong
@@ -299,8 +360,7 @@ class Tracker:
                 )
                 found[row] = place
                 if place >= 0:
-                    side = self.origin + (place >> 1) * ROW + SIDES
-                    touched ^= self.state[side] ^ self.state[side + SIDE] ^ self.state[side + SIDE * (place & 1) + RECENT]
+                    touched ^= self.hot[self.hot_origin + (place >> 1) * HOT_ROW + TIMES]
             self.touched = touched
             for row in range(begin, end):
                 place = found[row]
@@ -370,7 +430,7 @@ class Tracker:
         destination_low: cython.longlong,
         ports: cython.longlong,
     ) -> cython.longlong:
-        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. Sets `self.key`.
+        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. Sets `self.key` and `self.addresses`.
 
         The order of the two ends in the row is that of their hashes, so that finding branches on nothing that
         has to be fetched first, and the fetches for many segments overlap.
@@ -380,13 +440,19 @@ class Tracker:
         mixed: cython.ulonglong = (source + destination) & MASK64
         swapped: cython.longlong = 1 if source > destination else 0
         differ: cython.longlong = (source_low ^ destination_low) & -swapped
-        first_low: cython.longlong = source_low ^ differ
-        second_low: cython.longlong = destination_low ^ differ
+        addresses: cython.longlong
         at: cython.longlong
         entry: cython.longlong
+        row: cython.longlong
         conn: cython.longlong
+        four: cython.bint = not (source_high | destination_high) and source_low >> 32 == 0xFFFF == destination_low >> 32
         mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
+        if four:
+            addresses = pair((source_low ^ differ) & MASK32, (destination_low ^ differ) & MASK32)
+        else:
+            addresses = cython.cast(cython.longlong, mixed >> 1)
         self.key = cython.cast(cython.longlong, mixed >> 33)
+        self.addresses = addresses
         differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
         ports ^= differ << 16 | differ
         at = self.key & self.table_mask
@@ -395,19 +461,26 @@ class Tracker:
             if entry == 0:
                 return -1
             if entry >> 32 == self.key:
-                conn = self.origin + ((entry & MASK32) - 1) * ROW
-                if (
-                    self.state[conn + FIRST_LOW] == first_low
-                    and self.state[conn + SECOND_LOW] == second_low
-                    and self.state[conn + PORTS] == ports
-                ):
-                    differ = (source_high ^ destination_high) & -swapped
-                    if not (source_high | destination_high | self.state[conn + STATE] & IPV6) or (
-                        self.state[conn + FIRST_HIGH] == source_high ^ differ
-                        and self.state[conn + SECOND_HIGH] == destination_high ^ differ
-                    ):
-                        return ((entry & MASK32) - 1) << 1 | (swapped ^ (self.state[conn + STATE] >> SWAPPED_BIT & 1))
+                row = self.hot_origin + ((entry & MASK32) - 1) * HOT_ROW
+                if self.hot[row + ADDRESSES] == addresses and self.hot[row + PORTS_FLAGS] >> 32 & MASK32 == ports:
+                    if four:
+                        if not self.hot[row + PORTS_FLAGS] & HOT_IPV6:
+                            break
+                    else:
+                        conn = self.origin + ((entry & MASK32) - 1) * ROW
+                        differ = (source_low ^ destination_low) & -swapped
+                        if (
+                            self.state[conn + FIRST_LOW] == source_low ^ differ
+                            and self.state[conn + SECOND_LOW] == destination_low ^ differ
+                        ):
+                            differ = (source_high ^ destination_high) & -swapped
+                            if (
+                                self.state[conn + FIRST_HIGH] == source_high ^ differ
+                                and self.state[conn + SECOND_HIGH] == destination_high ^ differ
+                            ):
+                                break
             at = (at + 1) & self.table_mask
+        return ((entry & MASK32) - 1) << 1 | (swapped ^ (1 if self.hot[row + PORTS_FLAGS] & SWAPPED else 0))
 
     @cython.cfunc
     def starts_anew(self, place: cython.longlong, seq: cython.longlong, flags: cython.longlong) -> cython.bint:
@@ -415,7 +488,9 @@ class Tracker:
         conn: cython.longlong = self.origin + (place >> 1) * ROW
         sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
         receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
-        opened: cython.bint = self.state[conn + STATE] & OPENED != 0
+        opened: cython.bint
+        self.unpack(place >> 1)
+        opened = self.state[conn + STATE] & OPENED != 0
         if self.state[sender + SYN_SEQ] == seq:
             return False
         if self.state[sender + PACKETS] == 0:
@@ -439,6 +514,8 @@ class Tracker:
         """Make room for a new connection, `find` having failed; returns 2 * slot + direction of its first segment."""
         key: cython.longlong = self.key
         swapped: cython.bint
+        hot: cython.longlong
+        hot_flags: cython.longlong = 0
         slot: cython.longlong
         conn: cython.longlong
         side: cython.longlong
@@ -457,14 +534,12 @@ class Tracker:
                 from_client = source_port >= destination_port
             if not from_client:
                 bits |= SERVER_FIRST
-        if source_high or destination_high:
-            bits |= IPV6
         if self.free:
             slot = self.free.pop()
         else:
             slot = self.slots
             self.slots += 1
-            if self.origin + self.slots * ROW > len(self.state):
+            if self.origin + self.slots * ROW > len(self.state) or self.hot_origin + self.slots * HOT_ROW > len(self.hot):
                 self.grow_state(2 * self.slots)
         conn = self.origin + slot * ROW
         for at in range(conn, conn + ROW):
@@ -472,8 +547,6 @@ class Tracker:
         for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
             self.state[side + ACKED] = -1
             self.state[side + WINDOW] = 1
-            self.state[side + FIRST_OFFSET] = -1
-            self.state[side + NEWEST_OFFSET] = -1
             self.state[side + SYN_SEQ] = -1
             self.state[side + FIN_OFFSET] = -1
         swapped = endpoint_hash(source_high, source_low, source_port, self.seed) > endpoint_hash(
@@ -492,7 +565,15 @@ class Tracker:
             self.state[conn + SECOND_LOW] = destination_low
             self.state[conn + SECOND_HIGH] = destination_high
         if swapped == from_client:
-            bits |= ONE << SWAPPED_BIT
+            bits |= CLIENT_SECOND
+            hot_flags |= SWAPPED
+        if source_high or destination_high or source_low >> 32 != 0xFFFF or destination_low >> 32 != 0xFFFF:
+            hot_flags |= HOT_IPV6
+        hot = self.hot_origin + slot * HOT_ROW
+        for at in range(hot, hot + HOT_ROW):
+            self.hot[at] = 0
+        self.hot[hot + ADDRESSES] = self.addresses
+        self.hot[hot + PORTS_FLAGS] = pair(self.state[conn + PORTS], hot_flags)
         self.state[conn + IDLE_SINCE] = -1
         self.state[conn + START_NS] = ts
         self.state[conn + HASH] = key
@@ -522,9 +603,17 @@ class Tracker:
         # Rows begin at cache lines, as the layout assumes.
         self.origin = (-state.buffer_info()[0] % 64) // 8
         self.state = state
-        for at in range(old_origin, len(old)):
-            if at - old_origin < slots * ROW:
-                self.state[self.origin + at - old_origin] = old[at]
+        for at in range(len(old) - old_origin):
+            if at < slots * ROW:
+                self.state[self.origin + at] = old[old_origin + at]
+        old = self.hot
+        old_origin = self.hot_origin
+        hot = array.array("q", bytes(8 * (slots * HOT_ROW + 8)))
+        self.hot_origin = (-hot.buffer_info()[0] % 64) // 8
+        self.hot = hot
+        for at in range(len(old) - old_origin):
+            if at < slots * HOT_ROW:
+                self.hot[self.hot_origin + at] = old[old_origin + at]
         return 0
 
     @cython.cfunc
@@ -550,7 +639,9 @@ class Tracker:
         at: cython.longlong = self.state[conn + HASH] & self.table_mask
         hole: cython.longlong
         home: cython.longlong
-        last: cython.longlong = self.last_ns(conn)
+        last: cython.longlong
+        self.unpack(slot)
+        last = self.last_ns(conn)
         if self.state[conn + IDLE_SINCE] >= 0:
             self.stop_idling(conn, self.now if self.now > last else last, last, "end-of-capture", None)
         if self.state[conn + ID] >= 0:
@@ -605,6 +696,7 @@ class Tracker:
         while self.linger:
             until, slot, number = self.linger[0]
             conn = self.origin + slot * ROW
+            self.unpack(slot)
             if self.state[conn + ID] == number and len(self.linger) <= MAX_LINGERING:
                 if self.now < until:
                     break
@@ -634,71 +726,188 @@ class Tracker:
         """Take in a segment that does what nearly all do (Jacobson's header prediction), else change nothing and say so.
 
         Predicted are the next bytes in order, where the content is not wanted, and bare acknowledgements that say something
-        new. Neither can be a duplicate. What is done here is what `segment` would do.
+        new. Neither can be a duplicate. What is done here is what `segment` would do, with the hot row alone if possible.
         """
-        conn: cython.longlong = self.origin + (place >> 1) * ROW
-        sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
-        receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
-        bits: cython.longlong = self.state[sender + BITS]
-        state: cython.longlong = self.state[conn + STATE]
-        next_offset: cython.longlong = self.state[sender + NEXT]
-        peer_acked: cython.longlong = self.state[receiver + ACKED]
-        peer_next: cython.longlong = self.state[receiver + NEXT]
-        idle_since: cython.longlong
-        packets: cython.longlong
+        direction: cython.longlong = place & 1
+        row: cython.longlong = self.hot_origin + (place >> 1) * HOT_ROW
+        times: cython.longlong = row + TIMES + 4 * direction
+        known: cython.longlong = self.hot[row + PORTS_FLAGS] & MASK32
+        now: cython.longlong = known
+        following: cython.longlong = self.hot[row + NEXTS + 2 * direction]
+        acked: cython.longlong = self.hot[row + ACKEDS + 2 * direction]
+        peer_acked: cython.longlong = self.hot[row + ACKEDS + 2 - 2 * direction]
+        peer_following: cython.longlong = self.hot[row + NEXTS + 2 - 2 * direction]
+        bases: cython.longlong = self.hot[row + BASES]
+        counts: cython.longlong = self.hot[row + PACKET_COUNTS]
         progress: cython.longlong
-        if flags & (SYN | FIN | RST | ACK) != ACK or window == 0 or not state & OPENED:
+        if not known & STEADY or flags & (SYN | FIN | RST | ACK) != ACK or window == 0 or self.doubled:
             return False
-        if bits & STEADY_MASK != STEADY or self.state[receiver + BITS] & STEADY_MASK != STEADY:
+        if seq != ((bases >> (32 - 32 * direction)) + following) & MASK32:
             return False
-        if seq != (self.state[sender + BASE] + next_offset) & MASK32:
-            return False
-        if length <= 1 and next_offset == self.state[sender + ACKED] - 1:
-            return False
-        progress = seq_delta(ack, self.state[receiver + BASE] + peer_acked)
-        if progress < 0 or peer_acked + progress > peer_next:
+        progress = seq_delta(ack, (bases >> (32 * direction) & MASK32) + peer_acked)
+        if progress < 0 or peer_acked + progress > peer_following:
             return False
         if length == 0:
-            if progress == 0 or not state >> (9 * (place & 1)) & LETTER_ACK:
+            if progress == 0 or not known & ACK_EXPECTED << direction:
                 return False
+        elif captured != length or not known & DATA_EXPECTED << direction:
+            return False
+        elif known & IDLE:
+            if ts - self.last_hot_ns(row) > idle_limit(known >> LIMIT_SHIFT):
+                return False
+            now &= ~IDLE
+
+        if acked < following:
+            if known & NEWEST_IS_LAST << direction:
+                if length == 0:
+                    self.keep_moment(place, times, NEWEST_NS, NEWEST_PACKET)
+                    now &= ~(NEWEST_IS_LAST << direction)
+                elif not known & FIRST_KNOWN << direction:
+                    self.keep_moment(place, times, FIRST_NS, FIRST_PACKET)
+                    now |= FIRST_KNOWN << direction
+            elif length and not known & FIRST_KNOWN << direction:
+                self.begin_from_newest(self.origin + (place >> 1) * ROW + SIDES + SIDE * direction)
+                now |= FIRST_KNOWN << direction
         else:
-            if not bits & DATA_SEEN or captured != length or state & WANTED or not state >> (9 * (place & 1)) & LETTER_DATA:
-                return False
-            idle_since = self.state[conn + IDLE_SINCE]
-            if idle_since >= 0:
-                if state & STIRRED or ts - idle_since > self.state[conn + IDLE_LIMIT]:
-                    return False
-                self.state[conn + IDLE_SINCE] = -1
-        packets = self.state[sender + PACKETS]
-        self.state[sender + RECENT + (packets & 3)] = packet_identity(seq, ack, flags, length, mark) << 32 | (ts >> 10 & MASK32)
-        self.state[sender + PACKETS] = packets + 1
-        self.state[sender + LAST_NS] = ts
-        self.state[sender + LAST_PACKET] = packet
-        self.state[sender + WINDOW] = window
+            now &= ~((FIRST_KNOWN | NEWEST_IS_LAST) << direction)
+        if length:
+            now |= NEWEST_IS_LAST << direction
+            self.hot[row + NEXTS + 2 * direction] = following + length
         if progress:
             peer_acked += progress
-            self.state[receiver + ACKED] = peer_acked
-            if peer_acked < peer_next and self.state[receiver + FIRST_OFFSET] < peer_acked:
-                self.state[receiver + FIRST_OFFSET] = -1
-        if length == 0:
-            if peer_acked >= peer_next and self.state[sender + ACKED] >= next_offset:
-                self.state[conn + IDLE_SINCE] = ts
-                self.state[conn + IDLE_PACKET] = packet
-            return True
-        if self.state[sender + ACKED] >= next_offset:
-            self.state[sender + FIRST_OFFSET] = -1
-        elif self.state[sender + FIRST_OFFSET] < 0:
-            self.state[sender + FIRST_OFFSET] = self.state[sender + NEWEST_OFFSET]
-            self.state[sender + FIRST_NS] = self.state[sender + NEWEST_NS]
-            self.state[sender + FIRST_PACKET] = self.state[sender + NEWEST_PACKET]
-        self.state[sender + NEWEST_OFFSET] = next_offset
-        self.state[sender + NEWEST_NS] = ts
-        self.state[sender + NEWEST_PACKET] = packet
-        self.state[sender + NEXT] = next_offset + length
+            self.hot[row + ACKEDS + 2 - 2 * direction] = peer_acked
+            now &= ~(FIRST_KNOWN << (1 - direction))
+            if length == 0 and peer_acked >= peer_following and acked >= following:
+                now |= IDLE
+        self.hot[row + PORTS_FLAGS] += now - known
+        self.hot[row + PACKET_COUNTS] = counts + (1 if direction else TWO32)
+        counts = counts >> (32 - 32 * direction)
+        self.hot[times] = ts
+        self.hot[times + 1] = packet
+        self.hot[times + 2 + (counts & 1)] = packet_identity(seq, ack, flags, length, mark) << 32 | (ts >> 10 & MASK32)
         return True
 
     @cython.cfunc
+    @cython.inline
+    def last_hot_ns(self, row: cython.longlong) -> cython.longlong:
+        if self.hot[row + TIMES + 1] > self.hot[row + TIMES + 5]:
+            return self.hot[row + TIMES]
+        return self.hot[row + TIMES + 4]
+
+    @cython.cfunc
+    def keep_moment(
+        self, place: cython.longlong, times: cython.longlong, ns_field: cython.longlong, packet_field: cython.longlong
+    ) -> cython.int:
+        """Bring the side's last moment over to a pair of fields of its full row."""
+        side: cython.longlong = self.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
+        self.state[side + ns_field] = self.hot[times]
+        self.state[side + packet_field] = self.hot[times + 1]
+        return 0
+
+    @cython.cfunc
+    def begin_from_newest(self, side: cython.longlong) -> cython.int:
+        """More new data while some is unacknowledged: what was the newest is the first of it, as far as is known."""
+        self.state[side + FIRST_NS] = self.state[side + NEWEST_NS]
+        self.state[side + FIRST_PACKET] = self.state[side + NEWEST_PACKET]
+        return 0
+
+    @cython.cfunc
+    def unpack(self, slot: cython.longlong) -> cython.int:
+        """Bring what the hot row knows better over to the full row."""
+        row: cython.longlong = self.hot_origin + slot * HOT_ROW
+        conn: cython.longlong = self.origin + slot * ROW
+        flags: cython.longlong = self.hot[row + PORTS_FLAGS] & MASK32
+        direction: cython.longlong
+        side: cython.longlong
+        times: cython.longlong
+        if not flags & STEADY:
+            return 0
+        for direction in range(2):
+            side = conn + SIDES + SIDE * direction
+            times = row + TIMES + 4 * direction
+            self.state[side + NEXT] = self.hot[row + NEXTS + 2 * direction]
+            self.state[side + ACKED] = self.hot[row + ACKEDS + 2 * direction]
+            self.state[side + PACKETS] = self.hot[row + PACKET_COUNTS] >> (32 - 32 * direction) & MASK32
+            self.state[side + LAST_NS] = self.hot[times]
+            self.state[side + LAST_PACKET] = self.hot[times + 1]
+            if flags & NEWEST_IS_LAST << direction:
+                self.state[side + NEWEST_NS] = self.hot[times]
+                self.state[side + NEWEST_PACKET] = self.hot[times + 1]
+            if not flags & FIRST_KNOWN << direction:
+                self.state[side + FIRST_PACKET] = 0
+        if flags & IDLE:
+            self.state[conn + IDLE_SINCE] = self.last_hot_ns(row)
+            self.state[conn + IDLE_PACKET] = max_of(self.hot[row + TIMES + 1], self.hot[row + TIMES + 5])
+        else:
+            self.state[conn + IDLE_SINCE] = -1
+        return 0
+
+    @cython.cfunc
+    def pack(self, slot: cython.longlong) -> cython.int:
+        """Bring the full row over to the hot row, and find out whether the next segment may do as predicted."""
+        row: cython.longlong = self.hot_origin + slot * HOT_ROW
+        conn: cython.longlong = self.origin + slot * ROW
+        client: cython.longlong = conn + SIDES
+        server: cython.longlong = conn + SIDES + SIDE
+        state: cython.longlong = self.state[conn + STATE]
+        flags: cython.longlong = self.hot[row + PORTS_FLAGS] & (HOT_IPV6 | SWAPPED)
+        direction: cython.longlong
+        side: cython.longlong
+        steady: cython.bint = state & OPENED != 0
+        for direction in range(2):
+            side = conn + SIDES + SIDE * direction
+            self.hot[row + NEXTS + 2 * direction] = self.state[side + NEXT]
+            self.hot[row + ACKEDS + 2 * direction] = self.state[side + ACKED]
+            self.hot[row + TIMES + 4 * direction] = self.state[side + LAST_NS]
+            self.hot[row + TIMES + 4 * direction + 1] = self.state[side + LAST_PACKET]
+            if (
+                self.state[side + BITS] & STEADY_MASK != STEADY_BITS
+                or self.state[side + WINDOW] == 0
+                or self.state[side + ACKED] > self.state[side + NEXT]
+            ):
+                steady = False
+            if self.state[side + FIRST_PACKET]:
+                flags |= FIRST_KNOWN << direction
+            if state >> (9 * direction) & LETTER_ACK:
+                flags |= ACK_EXPECTED << direction
+            if state >> (9 * direction) & LETTER_DATA and self.state[side + BITS] & DATA_SEEN and not state & WANTED:
+                flags |= DATA_EXPECTED << direction
+        if self.state[conn + IDLE_SINCE] >= 0:
+            flags |= IDLE
+            if state & STIRRED or self.state[conn + IDLE_PACKET] != max_of(
+                self.state[client + LAST_PACKET], self.state[server + LAST_PACKET]
+            ):
+                steady = False
+        if steady:
+            flags |= STEADY
+        self.hot[row + BASES] = pair(self.state[client + BASE], self.state[server + BASE])
+        self.hot[row + PACKET_COUNTS] = self.state[client + PACKETS] * TWO32 + self.state[server + PACKETS]
+        self.hot[row + PORTS_FLAGS] = pair(self.state[conn + PORTS], flags | self.state[conn + LIMIT_CODE] << LIMIT_SHIFT)
+        return 0
+
+    @cython.cfunc
     def segment(
+        self,
+        place: cython.longlong,
+        ts: cython.longlong,
+        packet: cython.longlong,
+        seq: cython.longlong,
+        ack: cython.longlong,
+        flags: cython.longlong,
+        window: cython.longlong,
+        mark: cython.longlong,
+        length: cython.longlong,
+        captured: cython.longlong,
+        start: cython.longlong,
+    ) -> cython.int:
+        """Take in any segment."""
+        self.unpack(place >> 1)
+        self.take(place, ts, packet, seq, ack, flags, window, mark, length, captured, start)
+        self.pack(place >> 1)
+        return 0
+
+    @cython.cfunc
+    def take(
         self,
         place: cython.longlong,
         ts: cython.longlong,
@@ -721,16 +930,20 @@ class Tracker:
         identity: cython.longlong = packet_identity(seq, ack, flags, length, mark)
         ticks: cython.longlong = ts >> 10 & MASK32
         previous: cython.longlong = ts
+        hot: cython.longlong = self.hot_origin + (place >> 1) * HOT_ROW + TIMES + 4 * direction
+        doubled: cython.bint = False
         at: cython.longlong
 
         if mark >= 0 or flags & (SYN | RST):
             for at in range(sender + RECENT, sender + RECENT + 4):
-                if (
-                    self.state[at] >> 32 == identity
-                    and (ticks - self.state[at] + DUPLICATE_TICKS & MASK32) <= 2 * DUPLICATE_TICKS
-                ):
-                    self.duplicate_packets += 1
-                    return 0
+                doubled = doubled or self.same_packet(self.state[at], identity, ticks)
+            for at in range(hot + 2, hot + 4):
+                doubled = doubled or self.same_packet(self.hot[at], identity, ticks)
+            if doubled:
+                self.doubled = True  # from now on the longer memory of the full rows is needed
+                self.duplicate_packets += 1
+                return 0
+        self.hot[hot + 2 + (self.state[sender + PACKETS] & 1)] = identity << 32 | ticks
         self.state[sender + RECENT + (self.state[sender + PACKETS] & 3)] = identity << 32 | ticks
         self.state[sender + PACKETS] += 1
         if self.state[conn + IDLE_SINCE] >= 0:
@@ -775,13 +988,10 @@ class Tracker:
                 self.state[conn + SNAPPED] += 1
             letters |= LETTER_DATA
             if offset == self.state[sender + NEXT] and self.state[sender + BITS] & DATA_SEEN:
-                if self.state[sender + ACKED] < offset and self.state[receiver + PACKETS]:
-                    if self.state[sender + FIRST_OFFSET] < 0:
-                        self.state[sender + FIRST_OFFSET] = self.state[sender + NEWEST_OFFSET]
-                        self.state[sender + FIRST_NS] = self.state[sender + NEWEST_NS]
-                        self.state[sender + FIRST_PACKET] = self.state[sender + NEWEST_PACKET]
-                elif self.state[sender + FIRST_OFFSET] >= 0 or self.state[sender + BITS] & RESENDING:
+                if self.state[sender + ACKED] >= offset or not self.state[receiver + PACKETS]:
                     self.begin_flight(sender)
+                elif not self.state[sender + FIRST_PACKET]:
+                    self.begin_from_newest(sender)
                 self.state[sender + NEWEST_OFFSET] = offset
                 self.state[sender + NEWEST_NS] = ts
                 self.state[sender + NEWEST_PACKET] = packet
@@ -834,6 +1044,11 @@ class Tracker:
 
 
     @cython.cfunc
+    @cython.inline
+    def same_packet(self, kept: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.bint:
+        return kept >> 32 == identity and (ticks - kept + DUPLICATE_TICKS) & MASK32 <= 2 * DUPLICATE_TICKS
+
+    @cython.cfunc
     def synchronise(self, sender: cython.longlong, seq: cython.longlong) -> cython.int:
         if self.state[sender + SYN_SEQ] == seq:
             return 0
@@ -872,10 +1087,8 @@ class Tracker:
             if bits & (ACK_KNOWN | RESENDING) != ACK_KNOWN:
                 self.state[receiver + BITS] = (bits | ACK_KNOWN) & ~RESENDING
                 self.state[receiver + RESENT] = 0
-            if offset < self.state[receiver + NEXT]:
-                if self.state[receiver + FIRST_OFFSET] < offset:
-                    self.state[receiver + FIRST_OFFSET] = -1
-            elif offset > self.state[receiver + NEXT] and not bits & (DATA_SEEN | FROM_START):
+            self.state[receiver + FIRST_PACKET] = 0
+            if offset > self.state[receiver + NEXT] and not bits & (DATA_SEEN | FROM_START):
                 self.rebase_unseen(place, sender, receiver, offset, ts)
         if bits & HOLED:
             conn: cython.longlong = self.origin + (place >> 1) * ROW
@@ -956,7 +1169,7 @@ class Tracker:
     @cython.inline
     def begin_flight(self, sender: cython.longlong) -> cython.int:
         """All that was sent is acknowledged (or nothing ever is): what follows is the first transmission to remember."""
-        self.state[sender + FIRST_OFFSET] = -1
+        self.state[sender + FIRST_PACKET] = 0
         if self.state[sender + BITS] & RESENDING:
             self.state[sender + BITS] &= ~RESENDING
             self.state[sender + RESENT] = 0
@@ -993,10 +1206,8 @@ class Tracker:
                 self.state[sender + FORGOTTEN] += forgotten
             if self.state[sender + ACKED] >= self.state[sender + NEXT] or not self.state[receiver + PACKETS]:
                 self.begin_flight(sender)
-            elif self.state[sender + FIRST_OFFSET] < 0:
-                self.state[sender + FIRST_OFFSET] = self.state[sender + NEWEST_OFFSET]
-                self.state[sender + FIRST_NS] = self.state[sender + NEWEST_NS]
-                self.state[sender + FIRST_PACKET] = self.state[sender + NEWEST_PACKET]
+            elif not self.state[sender + FIRST_PACKET]:
+                self.begin_from_newest(sender)
             self.state[sender + NEWEST_OFFSET] = offset
             self.state[sender + NEWEST_NS] = ts
             self.state[sender + NEWEST_PACKET] = packet
@@ -1007,6 +1218,8 @@ class Tracker:
         if end > self.state[sender + ACKED]:
             self.state[sender + BITS] |= RESENDING
             self.state[sender + RESENT] += 1
+            if self.state[sender + RESENT] == 1:
+                self.state[sender + RESENT_FIRST] = packet
             self.state[sender + RESENT_NS] = ts
             self.state[sender + RESENT_PACKET] = packet
         if self.state[sender + BITS] & HOLED:
@@ -1098,6 +1311,7 @@ class Tracker:
         if self.state[conn + LONGEST_GAP] < limit:
             limit = self.state[conn + LONGEST_GAP]
         self.state[conn + IDLE_LIMIT] = limit
+        self.state[conn + LIMIT_CODE] = limit_code(limit)
         if duration >= self.gap_ns:
             self.state[conn + GAP_COUNT] += 1
             gap = SeenGap(
@@ -1164,14 +1378,18 @@ class Tracker:
         """No more pieces of this connection, in either direction; what waits is dropped."""
         slot: cython.longlong = self.by_id.get(connection, -1)
         if slot >= 0:
+            self.unpack(slot)
             self.state[self.origin + slot * ROW + STATE] &= ~WANTED
+            self.pack(slot)
         self.assembly.stop(connection)
 
     def acknowledged(self, connection: int, direction: int) -> int:
         """Stream offset up to which the receiver of `direction` acknowledged; KeyError once the connection was closed."""
         slot: cython.longlong = self.by_id[connection]
         side: cython.longlong = self.origin + slot * ROW + SIDES + SIDE * cython.cast(cython.longlong, direction)
-        offset: cython.longlong = self.state[side + ACKED]
+        offset: cython.longlong
+        self.unpack(slot)
+        offset = self.state[side + ACKED]
         if self.state[side + BITS] & FINISHED and offset > self.state[side + FIN_OFFSET]:
             offset = self.state[side + FIN_OFFSET]
         return offset if offset > 0 else 0
