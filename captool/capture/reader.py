@@ -4,7 +4,6 @@ One buffer is filled again and again with `readinto` (quicker than mapping the f
 depend on the length of a capture. A file that ends in the middle of a packet, or goes wrong, gives all packets before that.
 """
 
-import gzip
 import io
 import zlib
 from collections.abc import Iterable, Iterator
@@ -268,6 +267,8 @@ def open_stream(path: Path) -> tuple[ByteStream, io.FileIO]:
     magic = file.read(4) or b""
     file.seek(0)
     if magic.startswith(GZIP):
+        import gzip
+
         return gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb"), file
     if magic == ZSTD:
         try:

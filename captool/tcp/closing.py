@@ -1,7 +1,5 @@
 """The state of a connection at its end -> TcpConnection, once for each connection."""
 
-import socket
-import statistics
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,6 +12,9 @@ from captool.tcp.quiet import SeenGap
 SILENT_TRANSMISSIONS: Final = 3
 SILENT_NS: Final = 3_000_000_000
 
+ZERO: Final = PerDirection(0, 0)
+NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
+
 
 class Side:
     """One side as a sender: its block of the connection's row, and what is kept beside it."""
@@ -24,9 +25,10 @@ class Side:
         _, self.next, self.acked, self.last_ns, self.last_packet, self.packets, bits, _ = hot[:8]
         self.syn, self.fin, first_ns, self.resent_first, self.retransmissions, self.resent, resent_ns, resent_packet = cold[:8]
         self.probes, self.answered, _, _, self.longest_idle, self.forgotten = cold[8:14]
-        self.resent_last = Moment(resent_packet, resent_ns)
-        self.newest_offset, newest_ns, newest_packet, first_packet = hot[layout.NEWEST_OFFSET :]
-        self.first = Moment(first_packet, first_ns) if first_packet else Moment(newest_packet, newest_ns)
+        self.resent_packet, self.resent_ns = resent_packet, resent_ns
+        self.newest_offset, self.first_ns, self.first_packet, first_packet = hot[layout.NEWEST_OFFSET :]
+        if first_packet:
+            self.first_packet, self.first_ns = first_packet, first_ns
         self.reset = bool(bits & layout.RESET)
         self.finished = bool(bits & layout.FINISHED)
         self.synchronised = self.syn >= 0
@@ -51,10 +53,13 @@ def describe(
     second = Endpoint(address(row[layout.SECOND_HIGH], row[layout.SECOND_LOW]), row[layout.PORTS] & 0xFFFF)
     swapped = bits & layout.CLIENT_SECOND
     opened = bool(bits & layout.OPENED)
-    unacknowledged = PerDirection(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client))
-    unanswered = PerDirection(
-        unanswered_data(client, server, unacknowledged.to_server), unanswered_data(server, client, unacknowledged.to_client)
-    )
+    unacknowledged = both(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client))
+    unanswered = NOTHING
+    if unacknowledged is not ZERO:
+        unanswered = PerDirection(
+            unanswered_data(client, server, unacknowledged.to_server),
+            unanswered_data(server, client, unacknowledged.to_client),
+        )
     last = client if client.last_packet > server.last_packet else server
     return TcpConnection(
         id=row[layout.ID],
@@ -63,8 +68,8 @@ def describe(
         client_guessed=bool(bits & layout.GUESSED),
         start_ns=row[layout.START_NS],
         end_ns=max(row[layout.START_NS], client.last_ns, server.last_ns),
-        packets=PerDirection(client.packets, server.packets),
-        payload_bytes=PerDirection(payload_bytes(client), payload_bytes(server)),
+        packets=both(client.packets, server.packets),
+        payload_bytes=both(payload_bytes(client), payload_bytes(server)),
         handshake_seen=client.synchronised and server.synchronised and opened,
         close=close(client, server, unanswered),
         closed_by="client" if bits & layout.CLOSED_BY_CLIENT else "server" if bits & layout.CLOSED_BY_SERVER else None,
@@ -77,20 +82,27 @@ def describe(
         ),
         gap_count=row[layout.GAP_COUNT],
         longest_gap_ns=row[layout.LONGEST_GAP],
-        retransmissions=PerDirection(client.retransmissions, server.retransmissions),
+        retransmissions=both(client.retransmissions, server.retransmissions),
         unacknowledged_bytes=unacknowledged,
-        acknowledged_offset=PerDirection(client.acknowledged, server.acknowledged),
+        acknowledged_offset=both(client.acknowledged, server.acknowledged),
         unanswered=unanswered,
-        stream_holes=PerDirection(stream_holes(client), stream_holes(server)),
+        stream_holes=both(stream_holes(client), stream_holes(server)),
         snapped_segments=row[layout.SNAPPED],
         last_packet=Moment(last.last_packet, last.last_ns),
     )
 
 
+def both(to_server: int, to_client: int) -> PerDirection[int]:
+    """The pair of two numbers; pairs of zeros, the most frequent, are one object."""
+    return PerDirection(to_server, to_client) if to_server or to_client else ZERO
+
+
 def address(high: int, low: int) -> str:
     """The text of an address kept as two signed 64-bit words."""
     if high == 0 and low >> 32 == 0xFFFF:
-        return socket.inet_ntop(socket.AF_INET, (low & 0xFFFFFFFF).to_bytes(4, "big"))
+        return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
+    import socket
+
     return socket.inet_ntop(socket.AF_INET6, high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True))
 
 
@@ -108,12 +120,13 @@ def history(row: list[int]) -> str:
 
 def payload_bytes(side: Side) -> int:
     """Bytes of the stream that were captured, each counted once."""
-    return max(0, side.data_end - side.forgotten - sum(end - begin for begin, end in side.holes))
+    missing = sum([end - begin for begin, end in side.holes]) if side.holes else 0
+    return max(0, side.data_end - side.forgotten - missing)
 
 
 def stream_holes(side: Side) -> int:
     """Bytes that the peer acknowledged and the capture does not have."""
-    inside = sum(max(0, min(end, side.acked) - begin) for begin, end in side.holes)
+    inside = sum([max(0, min(end, side.acked) - begin) for begin, end in side.holes]) if side.holes else 0
     beyond = max(0, side.acked - side.next) if not side.finished else 0
     return side.forgotten + inside + beyond
 
@@ -130,8 +143,8 @@ def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
     if not side.resent or not missing:
         return None
     return Unanswered(
-        first=side.first,
-        last=side.resent_last,
+        first=Moment(side.first_packet, side.first_ns),
+        last=Moment(side.resent_packet, side.resent_ns),
         bytes=missing,
         retransmissions=side.resent,
         peer_last_heard=Moment(peer.last_packet, peer.last_ns) if peer.packets else None,
@@ -140,6 +153,15 @@ def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
 
 def close(client: Side, server: Side, unanswered: PerDirection[Unanswered | None]) -> Close:
     """How the connection ended; `fin` as soon as one side sent a FIN (conn_state tells a half-close)."""
+    if unanswered is not NOTHING and vanished(client, server, unanswered):
+        return "silent-drop"
+    if client.reset or server.reset:
+        return "rst"
+    return "fin" if client.finished or server.finished else "open"
+
+
+def vanished(client: Side, server: Side, unanswered: PerDirection[Unanswered | None]) -> bool:
+    """Whether a side that has unanswered data to answer was not heard again since that was sent again, nor closed."""
     for lost, sender, receiver in ((unanswered.to_server, client, server), (unanswered.to_client, server, client)):
         if lost is None or receiver.finished or receiver.reset:
             continue
@@ -147,10 +169,8 @@ def close(client: Side, server: Side, unanswered: PerDirection[Unanswered | None
         unheard = receiver.last_packet < sender.resent_first
         often = lost.retransmissions + 1 >= SILENT_TRANSMISSIONS or lost.last.ts_ns - lost.first.ts_ns >= SILENT_NS
         if unheard and often:
-            return "silent-drop"
-    if client.reset or server.reset:
-        return "rst"
-    return "fin" if client.finished or server.finished else "open"
+            return True
+    return False
 
 
 def keepalive(side: Side, window_ns: int) -> Keepalive:
@@ -160,7 +180,7 @@ def keepalive(side: Side, window_ns: int) -> Keepalive:
         status="present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable",
         probes=side.probes,
         answered=side.answered,
-        interval_ns=statistics.median_low(side.intervals) if side.intervals else None,
+        interval_ns=sorted(side.intervals)[(len(side.intervals) - 1) // 2] if side.intervals else None,
         longest_idle_ns=longest_idle,
     )
 

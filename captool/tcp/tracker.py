@@ -181,6 +181,14 @@ def pair(high: cython.longlong, low: cython.longlong) -> cython.longlong:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
+def row_addresses(first_low: cython.longlong, second_low: cython.longlong) -> cython.longlong:
+    """Two IPv4 addresses in one number. IPv6 addresses are only told apart by it, not always: those in the full row decide."""
+    return pair(first_low & MASK32, second_low & MASK32)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
 def max_of(one: cython.longlong, other: cython.longlong) -> cython.longlong:
     return one if one > other else other
 
@@ -249,10 +257,7 @@ class Tracker:
     table: cython.longlong[::1]
     table_mask: cython.longlong
     open_connections: cython.longlong
-    key: cython.longlong
-    addresses: cython.longlong
     touched: cython.longlong
-    closed_in_chunk: cython.bint
     now: cython.longlong
     assembly: object
     holes: dict
@@ -260,7 +265,7 @@ class Tracker:
     intervals: dict
     closed: list
     linger: object
-    found: object
+    batch_keys: object
 
     def __init__(
         self,
@@ -299,18 +304,15 @@ class Tracker:
         self.gaps = {}
         self.intervals = {}
         self.open_connections = 0
-        self.closed_in_chunk = False
         self.doubled = False
         self.duplicate_packets = 0
         self.connections = 0
         self.now = 0
-        self.key = 0
-        self.addresses = 0
         self.touched = 0
         self.assembly = Reassembly(max_buffer)
         self.closed = []
         self.linger = deque()
-        self.found = array.array("q")
+        self.batch_keys = array.array("q", bytes(8 * BATCH))
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""
@@ -318,9 +320,7 @@ class Tracker:
 
     def add(self, frames: Frames, segments: Segments) -> None:
         """Take in one chunk; its stream pieces and closed connections can be taken afterwards."""
-        if len(self.found) < len(segments.frame):
-            self.found = array.array("q", bytes(8 * len(segments.frame)))
-        found: cython.longlong[::1] = self.found
+        key: cython.longlong[::1] = self.batch_keys
         ts_ns: cython.longlong[::1] = frames.ts_ns
         frame: cython.int[::1] = segments.frame
         source_high: cython.longlong[::1] = segments.source_high
@@ -343,34 +343,36 @@ class Tracker:
         count: cython.Py_ssize_t = segments.count
         frame_count: cython.Py_ssize_t = frames.count
         place: cython.longlong
+        entry: cython.longlong
         touched: cython.longlong = 0
         ts: cython.longlong
-        self.closed_in_chunk = False
         self.assembly.begin_chunk(frames.buffer)
         while begin < count:
             end = begin + BATCH if begin + BATCH < count else count
-            # Finding a batch of rows first, and touching what the second pass needs of them, lets the processor fetch many
-            # at a time: waiting for one after the other took more than half of the time.
+            # Batch by batch, and each step for the whole batch: hashing, fetching the rows, using them. So the processor can
+            # fetch many rows at a time; waiting for one after the other took more than half of the time.
             for row in range(begin, end):
-                if self.filtered and not self.only[ports[row] >> 16] and not self.only[ports[row] & 0xFFFF]:
-                    found[row] = -2
-                    continue
-                place = self.find(
+                key[row - begin] = self.hash_ends(
                     source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
                 )
-                found[row] = place
-                if place >= 0:
-                    touched ^= self.hot[self.hot_origin + (place >> 1) * HOT_ROW + TIMES]
+            for row in range(end - begin):
+                entry = self.table[key[row] >> 1 & self.table_mask] & MASK32
+                if entry:
+                    entry = self.hot_origin + (entry - 1) * HOT_ROW
+                    touched ^= self.hot[entry] ^ self.hot[entry + TIMES]
             self.touched = touched
             for row in range(begin, end):
-                place = found[row]
-                if place == -2:
+                if self.filtered and not self.only[ports[row] >> 16] and not self.only[ports[row] & 0xFFFF]:
                     continue
                 ts = ts_ns[frame[row]]
-                if place < 0 or self.closed_in_chunk:
-                    place = self.find(
-                        source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
-                    )
+                place = self.find(
+                    key[row - begin],
+                    source_high[row],
+                    source_low[row],
+                    destination_high[row],
+                    destination_low[row],
+                    ports[row],
+                )
                 if place >= 0:
                     if self.predicted(
                         place,
@@ -387,11 +389,10 @@ class Tracker:
                         continue
                     if flags[row] & SYN and self.starts_anew(place, seq[row], flags[row]):
                         self.close(place >> 1)
-                        place = self.find(
-                            source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
-                        )
+                        place = -1
                 if place < 0:
                     place = self.open(
+                        key[row - begin],
                         source_high[row],
                         source_low[row],
                         destination_high[row],
@@ -422,7 +423,9 @@ class Tracker:
             self.close_lingering()
 
     @cython.cfunc
-    def find(
+    @cython.inline
+    @cython.exceptval(check=False)
+    def hash_ends(
         self,
         source_high: cython.longlong,
         source_low: cython.longlong,
@@ -430,57 +433,58 @@ class Tracker:
         destination_low: cython.longlong,
         ports: cython.longlong,
     ) -> cython.longlong:
-        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. Sets `self.key` and `self.addresses`.
+        """31 bits of a hash that is the same for both directions, and below them whether the destination is the first end.
 
-        The order of the two ends in the row is that of their hashes, so that finding branches on nothing that
-        has to be fetched first, and the fetches for many segments overlap.
+        The order of the two ends in a row is that of their hashes, so finding branches on nothing that must be fetched.
         """
         source: cython.ulonglong = endpoint_hash(source_high, source_low, ports >> 16, self.seed)
         destination: cython.ulonglong = endpoint_hash(destination_high, destination_low, ports & 0xFFFF, self.seed)
         mixed: cython.ulonglong = (source + destination) & MASK64
-        swapped: cython.longlong = 1 if source > destination else 0
+        mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
+        return cython.cast(cython.longlong, mixed >> 33) << 1 | (1 if source > destination else 0)
+
+    @cython.cfunc
+    def find(
+        self,
+        key: cython.longlong,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
+    ) -> cython.longlong:
+        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. `key` is of `hash_ends`."""
+        swapped: cython.longlong = key & 1
         differ: cython.longlong = (source_low ^ destination_low) & -swapped
-        addresses: cython.longlong
+        addresses: cython.longlong = row_addresses(source_low ^ differ, destination_low ^ differ)
         at: cython.longlong
         entry: cython.longlong
         row: cython.longlong
         conn: cython.longlong
-        four: cython.bint = not (source_high | destination_high) and source_low >> 32 == 0xFFFF == destination_low >> 32
-        mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
-        if four:
-            addresses = pair((source_low ^ differ) & MASK32, (destination_low ^ differ) & MASK32)
-        else:
-            addresses = cython.cast(cython.longlong, mixed >> 1)
-        self.key = cython.cast(cython.longlong, mixed >> 33)
-        self.addresses = addresses
+        key >>= 1
         differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
         ports ^= differ << 16 | differ
-        at = self.key & self.table_mask
+        at = key & self.table_mask
         while True:
             entry = self.table[at]
             if entry == 0:
                 return -1
-            if entry >> 32 == self.key:
-                row = self.hot_origin + ((entry & MASK32) - 1) * HOT_ROW
+            if entry >> 32 == key:
+                entry = (entry & MASK32) - 1
+                row = self.hot_origin + entry * HOT_ROW
                 if self.hot[row + ADDRESSES] == addresses and self.hot[row + PORTS_FLAGS] >> 32 & MASK32 == ports:
-                    if four:
-                        if not self.hot[row + PORTS_FLAGS] & HOT_IPV6:
-                            break
-                    else:
-                        conn = self.origin + ((entry & MASK32) - 1) * ROW
-                        differ = (source_low ^ destination_low) & -swapped
-                        if (
-                            self.state[conn + FIRST_LOW] == source_low ^ differ
-                            and self.state[conn + SECOND_LOW] == destination_low ^ differ
-                        ):
+                    if not (self.hot[row + PORTS_FLAGS] & HOT_IPV6 | source_high | destination_high | (source_low >> 32 ^ 0xFFFF)):
+                        break
+                    conn = self.origin + entry * ROW
+                    differ = (source_low ^ destination_low) & -swapped
+                    if self.state[conn + FIRST_LOW] == source_low ^ differ:
+                        if self.state[conn + SECOND_LOW] == destination_low ^ differ:
                             differ = (source_high ^ destination_high) & -swapped
-                            if (
-                                self.state[conn + FIRST_HIGH] == source_high ^ differ
-                                and self.state[conn + SECOND_HIGH] == destination_high ^ differ
-                            ):
-                                break
+                            if self.state[conn + FIRST_HIGH] == source_high ^ differ:
+                                if self.state[conn + SECOND_HIGH] == destination_high ^ differ:
+                                    break
             at = (at + 1) & self.table_mask
-        return ((entry & MASK32) - 1) << 1 | (swapped ^ (1 if self.hot[row + PORTS_FLAGS] & SWAPPED else 0))
+        return entry << 1 | (swapped ^ (1 if self.hot[row + PORTS_FLAGS] & SWAPPED else 0))
 
     @cython.cfunc
     def starts_anew(self, place: cython.longlong, seq: cython.longlong, flags: cython.longlong) -> cython.bint:
@@ -503,6 +507,7 @@ class Tracker:
     @cython.cfunc
     def open(
         self,
+        key: cython.longlong,
         source_high: cython.longlong,
         source_low: cython.longlong,
         destination_high: cython.longlong,
@@ -512,8 +517,7 @@ class Tracker:
         ts: cython.longlong,
     ) -> cython.longlong:
         """Make room for a new connection, `find` having failed; returns 2 * slot + direction of its first segment."""
-        key: cython.longlong = self.key
-        swapped: cython.bint
+        swapped: cython.bint = key & 1 != 0
         hot: cython.longlong
         hot_flags: cython.longlong = 0
         slot: cython.longlong
@@ -549,9 +553,7 @@ class Tracker:
             self.state[side + WINDOW] = 1
             self.state[side + SYN_SEQ] = -1
             self.state[side + FIN_OFFSET] = -1
-        swapped = endpoint_hash(source_high, source_low, source_port, self.seed) > endpoint_hash(
-            destination_high, destination_low, destination_port, self.seed
-        )
+        key >>= 1
         if swapped:
             self.state[conn + PORTS] = destination_port << 16 | source_port
             self.state[conn + FIRST_LOW] = destination_low
@@ -568,11 +570,11 @@ class Tracker:
             bits |= CLIENT_SECOND
             hot_flags |= SWAPPED
         if source_high or destination_high or source_low >> 32 != 0xFFFF or destination_low >> 32 != 0xFFFF:
-            hot_flags |= HOT_IPV6
+            hot_flags |= HOT_IPV6  # whatever is not ::ffff:a.b.c.d on both sides
         hot = self.hot_origin + slot * HOT_ROW
         for at in range(hot, hot + HOT_ROW):
             self.hot[at] = 0
-        self.hot[hot + ADDRESSES] = self.addresses
+        self.hot[hot + ADDRESSES] = row_addresses(self.state[conn + FIRST_LOW], self.state[conn + SECOND_LOW])
         self.hot[hot + PORTS_FLAGS] = pair(self.state[conn + PORTS], hot_flags)
         self.state[conn + IDLE_SINCE] = -1
         self.state[conn + START_NS] = ts
@@ -673,7 +675,6 @@ class Tracker:
         self.state[conn + ID] = -2
         self.free.append(slot)
         self.open_connections -= 1
-        self.closed_in_chunk = True
         return 0
 
     @cython.cfunc
