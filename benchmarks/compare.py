@@ -39,7 +39,7 @@ def programs(capture: Path, python: str) -> dict[str, list[str]]:
     """Name -> command of everything that can be run here; tcpdump first, it is the measure."""
     commands = {
         "tcpdump -w /dev/null": ["tcpdump", "-r", str(capture), "-w", "/dev/null"],
-        "captool analyze": [python, "-m", "captool", "analyze", str(capture), "--format", "json"],
+        "captool analyze": [python, "-m", "captool.cli.main", "analyze", str(capture), "--format", "json", "-o", os.devnull],
         "captool, tracker only": [python, "-c", TRACK, str(capture)],
         "cat": ["cat", str(capture)],
         "tcptrace": ["tcptrace", "-n", str(capture)],

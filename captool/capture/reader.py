@@ -18,7 +18,7 @@ from captool.capture.pcapng import PcapngFile
 from captool.capture.summary import CaptureSummary
 from captool.errors import CaptureError
 
-CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 19  # together with the rows of some thousand connections it fits a second-level cache
 SPARE: Final = 1 << 18
 ROWS: Final = 16384
 

@@ -601,7 +601,7 @@ class Tracker:
         at: cython.longlong
         old: cython.longlong[::1] = self.state
         old_origin: cython.longlong = self.origin
-        state = array.array("q", bytes(8 * (slots * ROW + 8)))
+        state = array.array("q", [0]) * (slots * ROW + 8)
         # Rows begin at cache lines, as the layout assumes.
         self.origin = (-state.buffer_info()[0] % 64) // 8
         self.state = state
@@ -610,7 +610,7 @@ class Tracker:
                 self.state[self.origin + at] = old[old_origin + at]
         old = self.hot
         old_origin = self.hot_origin
-        hot = array.array("q", bytes(8 * (slots * HOT_ROW + 8)))
+        hot = array.array("q", [0]) * (slots * HOT_ROW + 8)
         self.hot_origin = (-hot.buffer_info()[0] % 64) // 8
         self.hot = hot
         for at in range(len(old) - old_origin):
