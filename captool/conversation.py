@@ -14,14 +14,16 @@ from captool.tls.summary import TlsSummary
 class Conversation:
     """Joins the layers for one connection; feed it the connection's pieces in the order in which the tracker gives them.
 
-    The first piece decides: TLS records, or plain HTTP as on port 2375. A capture that begins in the middle of a connection
-    shows neither; a service port says that it was TLS then.
+    The first piece decides: TLS records, or plain HTTP as on port 2375, or neither, which nobody reads any further. A capture
+    that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
     """
 
     def __init__(self, ring: KeyRing, first: StreamPiece) -> None:
-        tls = starts_like_tls(first.data) or not (first.from_start or first.data[:1].isalpha())
+        text = first.data[:1].isalpha()
+        tls = starts_like_tls(first.data) or not (first.from_start or text)
         self._tls = TlsConversation(ring) if tls else None
         self._docker = DockerConversation()
+        self._nothing = not tls and first.from_start and (first.direction == Direction.TO_CLIENT or not text)
 
     def feed(self, piece: StreamPiece, acknowledged: int | None) -> None:
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now, None where it was not heard."""
@@ -38,7 +40,7 @@ class Conversation:
     @property
     def wants_more(self) -> bool:
         """False once no further byte can change what is known."""
-        return self._tls.wants_more if self._tls else self._docker.wants_more
+        return self._tls.wants_more if self._tls else not self._nothing and self._docker.wants_more
 
     def finish(self, tcp: TcpConnection) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
         """What the connection said, once TCP is done with it."""

@@ -1,5 +1,7 @@
 """Stream pieces on their way through the layers."""
 
+import pytest
+
 from captool.conversation import Conversation, by_segment
 from captool.direction import Direction, Moment, PerDirection
 from captool.keys.material import KeyRing
@@ -38,12 +40,9 @@ def test_plain_http_is_read_without_tls():
     assert ("SystemPing", 200, True) == (exchange.endpoint, exchange.http.status, exchange.http.complete)
 
 
-def test_what_is_neither_tls_nor_http_is_not_wanted():
-    noise = piece(b"SSH-2.0-OpenSSH_9.2\r\n")
-    conversation = Conversation(KeyRing(), noise)
-    conversation.feed(noise, 0)
-    conversation.feed(piece(b"SSH-2.0-dropbear\r\n", Direction.TO_CLIENT), 0)
-    assert not conversation.wants_more
+@pytest.mark.parametrize(("direction", "data"), [(Direction.TO_CLIENT, b"SSH-2.0-OpenSSH_9.2\r\n"), (Direction.TO_SERVER, b"\0\1\2")])
+def test_what_begins_neither_as_tls_nor_as_a_request_is_not_wanted(direction, data):
+    assert not Conversation(KeyRing(), piece(data, direction)).wants_more
 
 
 def test_capture_that_begins_within_tls_says_so():
