@@ -21,13 +21,15 @@ class Conversation:
     def __init__(self, ring: KeyRing, first: StreamPiece) -> None:
         text = first.data[:1].isalpha()
         tls = starts_like_tls(first.data) or not (first.from_start or text)
+        request = text and first.direction == Direction.TO_SERVER
         self._tls = TlsConversation(ring) if tls else None
-        self._docker = DockerConversation()
-        self._nothing = not tls and first.from_start and (first.direction == Direction.TO_CLIENT or not text)
+        self._docker = DockerConversation() if tls or request or not first.from_start else None
 
     def feed(self, piece: StreamPiece, acknowledged: int | None) -> None:
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now, None where it was not heard."""
         docker = self._docker
+        if docker is None:
+            return
         if self._tls is not None:
             for plain in self._tls.feed(piece):
                 docker.feed(Direction(plain.direction), plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
@@ -40,10 +42,14 @@ class Conversation:
     @property
     def wants_more(self) -> bool:
         """False once no further byte can change what is known."""
-        return self._tls.wants_more if self._tls else not self._nothing and self._docker.wants_more
+        if self._tls is not None:
+            return self._tls.wants_more
+        return self._docker is not None and self._docker.wants_more
 
     def finish(self, tcp: TcpConnection) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
         """What the connection said, once TCP is done with it."""
+        if self._docker is None:
+            return None, ()
         acknowledged = tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
         exchanges = self._docker.finish(tcp.last_packet, acknowledged, closed=tcp.close in ("fin", "rst"))
         return (self._tls.summary() if self._tls else None), exchanges
