@@ -63,6 +63,18 @@ class TrackerCounts(Protocol):
         ...
 
 
+class PiecewiseStream(Protocol):
+    """A decompressor that can stop at each piece that it expanded."""
+
+    def readinto1(self, buffer: memoryview, /) -> int:
+        """Fill the buffer's beginning; 0 at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the decompressor."""
+        ...
+
+
 class ByteStream(Protocol):
     """What is used of an open file, expanded or not."""
 
@@ -169,7 +181,7 @@ class CaptureReader:
             if len(self.paths) == 1:
                 return None
             file.walk(frames, position, fill)
-        except (OSError, EOFError, zlib.error) as error:
+        except OSError as error:
             raise unreadable(path, error) from error
         finally:
             if opened is not None:
@@ -180,13 +192,13 @@ class CaptureReader:
         try:
             stream, self._file = open_stream(path)
             fill = read_up_to(stream, frames.buffer, 0, frames.spare)
-        except (OSError, EOFError, zlib.error) as error:
+        except OSError as error:
             raise unreadable(path, error) from error
         file, position = recognise(path, frames.buffer, fill)
         self._formats.append(file.format)
         reader_offset = self.bytes_read
         before = 0  # bytes of the file that were moved out of the buffer
-        ended = fill < frames.spare
+        ended = False
         while True:
             frames.count = 0
             position, needed = file.walk(frames, position, fill)
@@ -221,11 +233,11 @@ class CaptureReader:
                 grow(frames, needed)
             try:
                 got = read_up_to(stream, frames.buffer, fill, frames.spare)
-            except (OSError, EOFError, zlib.error) as error:
+            except OSError as error:
                 self.truncated_file = True
                 self._notes.append(f"{path}: cannot be read beyond byte {before + fill} ({reason(error)})")
                 break
-            ended = got < frames.spare
+            ended = got == fill
             fill = got
         self._take_blocks(path, file)
         for number, packets in file.link_types.items():
@@ -269,25 +281,51 @@ def open_stream(path: Path) -> tuple[ByteStream, io.FileIO]:
     if magic.startswith(GZIP):
         import gzip
 
-        return gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb"), file
+        return Expanded(gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb"), (zlib.error, EOFError, OSError)), file
     if magic == ZSTD:
-        try:
-            import zstandard
-        except ImportError as error:
-            raise CaptureError(f"{path}: is compressed with zstd; expand it first with: unzstd {path}") from error
-        return zstandard.ZstdDecompressor().stream_reader(file, closefd=False), file
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=False, read_across_frames=True)
+        return Expanded(reader, (zstandard.ZstdError,)), file
     return file, file
 
 
+class Expanded:
+    """A compressed file's bytes; gives what expands before a damage, and raises OSError at it."""
+
+    def __init__(self, stream: PiecewiseStream, errors: tuple[type[Exception], ...]) -> None:
+        self._stream = stream
+        self._errors = errors
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer's beginning; 0 at the end of the file."""
+        try:
+            # One piece of compressed data at a time: `readinto` would drop what it has expanded when the next piece is damaged.
+            return self._stream.readinto1(buffer)
+        except self._errors as error:
+            raise OSError(f"the compressed data is damaged: {error}") from error
+
+    def close(self) -> None:
+        """Close the decompressor; the file under it is closed by its owner."""
+        self._stream.close()
+
+
 def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> int:
-    """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file."""
+    """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file.
+
+    An error is raised when it brings no byte; until then what was read before it counts.
+    """
     view = memoryview(buffer)
+    begin = start
     try:
         while start < end:
             got = stream.readinto(view[start:end])
             if not got:
                 break
             start += got
+    except OSError:
+        if start == begin:
+            raise
     finally:
         view.release()
     return start
