@@ -22,3 +22,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
     return Path(__file__).parent.parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def go_directory(tmp_path_factory):
+    """Where Go programs are built, once for all tests."""
+    return tmp_path_factory.mktemp("go")

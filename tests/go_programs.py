@@ -1,0 +1,27 @@
+"""Go programs that tests build for themselves, in the ways in which Go links programs."""
+
+import functools
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+TLS_PAIR = Path(__file__).parent / "session_keys" / "tls_pair.go"
+OTHER_GO = tuple(filter(None, os.environ.get("CAPTOOL_GO", "").split(os.pathsep)))  # programs `go` of other releases, if there are any
+HELLO = "package main\n\nfunc main() { println(\"hello\") }\n"
+MODES = tuple(itertools.product(("exe", "pie"), ("internal", "external"), ("symbols", "stripped")))
+
+
+@functools.cache
+def build(directory, source, mode="exe", link="internal", symbols="symbols", architecture="amd64", go="go"):
+    """The path of the program; `external` is the C linker's work, `stripped` is -s -w. Each is built once for a directory."""
+    name = "".join(letter if letter.isalnum() else "_" for letter in go)
+    target = directory / f"{name}-{Path(source).stem}-{mode}-{link}-{symbols}-{architecture}"
+    flags = f"-linkmode={link}" + (" -s -w" if symbols == "stripped" else "")
+    environment = {
+        **os.environ, "GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOARCH": architecture,
+        "CGO_ENABLED": "1" if link == "external" else "0", "GOCACHE": os.environ.get("GOCACHE", str(directory / "cache")),
+    }  # fmt: skip
+    command = [go, "build", f"-buildmode={mode}", f"-ldflags={flags}", "-o", str(target), str(source)]
+    subprocess.run(command, check=True, env=environment, cwd=directory)
+    return target
