@@ -1,11 +1,14 @@
 """`captool harvest`: the keys of docker-machine copied to where they outlive their machine."""
 
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
 import click
 
+from captool.cli.options import DOCKER_TLS_PORT
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 
 
@@ -14,7 +17,14 @@ from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="KEYS", help="Directory of the bundle; made if need be."
 )
-def harvest(directories: tuple[Path, ...], output: Path) -> None:
+@click.option(
+    "--session-keys",
+    "targets",
+    multiple=True,
+    metavar="PROGRAM|PID|auto",
+    help="Instead: write the TLS session keys of this Go program to the key log KEYS until Ctrl-C. Needs root; repeatable.",
+)
+def harvest(directories: tuple[Path, ...], output: Path, targets: tuple[str, ...]) -> None:
     """Keep the TLS keys of docker-machine before a machine is removed.
 
     DIR is docker-machine's storage, its machines directory, or one machine; without DIR it is MACHINE_STORAGE_PATH or
@@ -24,7 +34,13 @@ def harvest(directories: tuple[Path, ...], output: Path) -> None:
     \b
     captool harvest -o keys
     captool analyze trace.pcap --keys keys
+    captool harvest --session-keys docker -o keys.log
     """  # noqa: D301
+    if targets:
+        if directories:
+            raise UsageError("--session-keys takes no directory; run `captool harvest DIR -o KEYS` for the keys on disk")
+        take_until_stopped(targets, output)
+        return
     from captool.keys.harvest import harvest as run
     from captool.report.printable import printable
 
@@ -57,3 +73,30 @@ def default_sources() -> tuple[Path, ...]:
         missing = f" ({storage} does not exist)" if storage else ""
         raise UsageError(f"no docker-machine storage here{missing}; name a directory: captool harvest DIR -o KEYS")
     return (storage,)
+
+
+def take_until_stopped(words: tuple[str, ...], output: Path) -> None:
+    """Write session keys to `output` (in a directory: to session-keys.log) until SIGINT, SIGTERM or SIGHUP."""
+    from captool.report.printable import printable
+    from captool.session_keys.key_log import FILE_NAME
+    from captool.session_keys.taker import take_session_keys
+    from captool.session_keys.targets import parse_targets
+    from captool.units import counted
+
+    key_log = output / FILE_NAME if output.is_dir() else output
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+
+    def say(sentence: str) -> None:
+        click.echo(f"captool: {printable(sentence)}", err=True)
+
+    with take_session_keys(parse_targets(words), key_log, ports=(DOCKER_TLS_PORT,), clock_ns=time.time_ns, say=say) as taker:
+        if taker.failure is None:
+            stop.wait()
+    if taker.failure is not None:
+        raise SystemExit(taker.failure.exit_code)  # the reason has been said
+    taken = taker.summary
+    if not taken.secrets:
+        raise NothingMatchedError("no program has made a TLS connection meanwhile; no session keys were taken")
+    say(f"session keys: {counted(taken.secrets, 'secret')} of {counted(taken.sessions, 'TLS session')} in {key_log}")

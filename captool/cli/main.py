@@ -54,6 +54,7 @@ def cli() -> None:
 
     \b
     captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
+    captool record --session-keys auto          ... and the session keys of docker, dockerd and other Go programs
     captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
     """  # noqa: D301

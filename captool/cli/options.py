@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 else:
     IntType = click.ParamType  # generic only in newer releases of click
 
+DOCKER_TLS_PORT = 2376
+
+
 class Duration(IntType):
     """A click type: a duration with units, converted to integer nanoseconds."""
 

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from captool import __version__
-from captool.cli.options import Duration
+from captool.cli.options import DOCKER_TLS_PORT, Duration
 from captool.errors import UsageError
 from captool.units import counted, size
 
 if TYPE_CHECKING:
     from captool.record.recorder import Plan, Progress
-
-DOCKER_TLS_PORT = 2376
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -51,6 +49,14 @@ DOCKER_TLS_PORT = 2376
     metavar="DIR",
     help="Keep the keys of these machines beside the trace (repeatable). Default: docker-machine's storage, where there is one.",
 )
+@click.option(
+    "--session-keys",
+    "targets",
+    multiple=True,
+    metavar="PROGRAM|PID|auto",
+    help="Take the TLS session keys of this Go program (docker, dockerd, gitlab-runner, a path, a process id) while recording; auto: of "
+    "all that use the recorded ports. Needs root; repeatable.",
+)
 @click.option("--force", is_flag=True, help="Replace the trace if it exists.")
 @click.argument("pcap_filter", metavar="[PCAP-FILTER]", nargs=-1)
 def record(
@@ -61,6 +67,7 @@ def record(
     count: int | None,
     duration_ns: int | None,
     machines: tuple[Path, ...],
+    targets: tuple[str, ...],
     force: bool,  # noqa: FBT001
     pcap_filter: tuple[str, ...],
 ) -> None:
@@ -71,13 +78,15 @@ def record(
 
     \b
     captool record -i eth0 -w trace.pcap
+    captool record --session-keys auto -w trace.pcap
     captool record --host 10.77.2.2 --duration 15m -w trace.pcap
     captool record -i eth0 'tcp portrange 2375-2377'
     """  # noqa: D301
     from captool.record.recorder import Plan
     from captool.record.tcpdump import capture_filter
-    from captool.record.with_keys import record_with_keys
+    from captool.record.with_keys import SessionKeysWish, record_with_keys
     from captool.report.printable import printable
+    from captool.session_keys.targets import parse_targets
 
     trace = output or Path(f"captool-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.pcap")
     if trace.name in {"", "-"}:
@@ -85,8 +94,11 @@ def record(
     expression = " ".join(pcap_filter)
     chosen = ports or (() if expression else (DOCKER_TLS_PORT,))
     plan = Plan(interface, trace, capture_filter(chosen, hosts, expression), count, duration_ns, force)
+    wish = None
+    if targets:
+        wish = SessionKeysWish(parse_targets(targets), chosen or (DOCKER_TLS_PORT,), lambda sentence: say(printable(sentence)))
     with live_line(plan) as (started, progress):
-        outcome = record_with_keys(plan, machines or default_machines(), __version__, time.time_ns, started, progress)
+        outcome = record_with_keys(plan, machines or default_machines(), __version__, time.time_ns, started, progress, wish)
     for remark in outcome.remarks:
         say(printable(remark))
     done = outcome.recording

@@ -9,9 +9,9 @@ from captool.findings.tables import Connection, Tables
 from captool.tls.summary import Alert, Reason
 
 SESSION_KEYS: Final = (
-    "take the session keys while recording and give them with --keys: a key log of the client or of the server "
-    "(SSLKEYLOGFILE where the program honours it; Go programs such as docker and dockerd do not, an uprobe on "
-    "crypto/tls.(*Config).writeKeyLog reads them from the unmodified program)"
+    "take the session keys while recording, at the client or at the server: `captool record --session-keys auto` reads them from "
+    "unmodified Go programs such as docker, dockerd and gitlab-runner, other programs write a key log for --keys where they honour "
+    "SSLKEYLOGFILE"
 )
 # FACTS 3.2: GODEBUG=tlsrsakex=1 does nothing for docker, dockerd and GitLab Runner, and stops programs built with Go 1.27 from starting.
 RSA_ONLY: Final = (

@@ -10,6 +10,7 @@ from typing import Final
 from captool.keys.harvest import iso, write_private
 from captool.record.recorder import Plan, Recording
 from captool.record.tcpdump import SNAP_LENGTH, Versions
+from captool.session_keys.summary import SessionKeysSummary
 
 SCHEMA: Final = "captool.recording/1"
 
@@ -24,7 +25,7 @@ def write_started(plan: Plan, command: tuple[str, ...], link_type: str, start_ns
     _write(plan, _common(plan, command, link_type, start_ns, versions) | {"ended": {"how": "recording"}})
 
 
-def write_ended(recording: Recording, versions: Versions, keys: Path | None) -> None:
+def write_ended(recording: Recording, versions: Versions, keys: Path | None, session_keys: SessionKeysSummary | None) -> None:
     """The manifest of a finished recording."""
     plan, counted = recording.plan, recording.counters
     document = _common(plan, recording.command, recording.link_type, recording.start_ns, versions)
@@ -44,6 +45,7 @@ def write_ended(recording: Recording, versions: Versions, keys: Path | None) -> 
         },
         "file": {"name": plan.output.name, "bytes": recording.size, "sha256": recording.sha256},
         "keys": keys.name if keys else None,
+        "session_keys": session_keys.document() if session_keys else None,
     }
     _write(plan, document)
 

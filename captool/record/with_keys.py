@@ -1,6 +1,7 @@
 """A recording with everything that its reader will need: the trace, the keys beside it, the manifest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,19 @@ from captool.keys.machine_store import find_machines
 from captool.record import tcpdump
 from captool.record.manifest import manifest_path, write_ended, write_started
 from captool.record.recorder import Plan, Progress, Recording, record
+from captool.session_keys.key_log import FILE_NAME
+from captool.session_keys.taker import Taker, take_session_keys
+from captool.session_keys.targets import Target
+from captool.units import counted
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeysWish:
+    """Which programs to take session keys of; `ports` are the recorded ones, `say` is told at once what the user should know."""
+
+    targets: tuple[Target, ...]
+    ports: tuple[int, ...]
+    say: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +47,11 @@ def record_with_keys(
     clock_ns: Callable[[], int],
     started: Callable[[], None],
     progress: Callable[[Progress], None],
+    session_keys: SessionKeysWish | None = None,
 ) -> Outcome:
     """Record; harvest the keys of `machines` when it begins and again when it ends, for machines come and go meanwhile.
 
+    Session keys are taken from before the first packet until after the last one.
     Raises CaptoolError when the recording cannot begin. A recording that fails later is returned with its `failure`.
     """
     for source in machines:
@@ -50,19 +66,46 @@ def record_with_keys(
         except OSError as error:
             raise UsageError(f"{manifest_path(plan.output)}: cannot be written: {(error.strerror or str(error)).lower()}") from None
         _harvest(plan, machines, clock_ns, remarks)
+        if taker is not None:
+            taker.start_reading()
         started()
 
-    recording = record(plan, clock_ns, begin, progress)
+    with _taking(plan, session_keys, clock_ns) as taker:
+        recording = record(plan, clock_ns, begin, progress)
     keys = _harvest(plan, machines, clock_ns, remarks)
     lost = recording.failure is not None and recording.packets == 0
     try:
         if lost:
             manifest_path(plan.output).unlink(missing_ok=True)
         else:
-            write_ended(recording, versions, keys)
+            write_ended(recording, versions, keys, taker.summary if taker is not None else None)
     except OSError as error:
         remarks[f"{manifest_path(plan.output)}: not written: {(error.strerror or str(error)).lower()}"] = None
+    if taker is not None:
+        taken = taker.summary
+        remarks[f"session keys: {counted(taken.secrets, 'secret')} of {counted(taken.sessions, 'TLS session')}"] = None
     return Outcome(recording, keys, (*remarks, *_losses(recording)))
+
+
+@contextmanager
+def _taking(plan: Plan, wish: SessionKeysWish | None, clock_ns: Callable[[], int]) -> Iterator[Taker | None]:
+    """Session keys go into the bundle, beside those of the machines."""
+    if wish is None:
+        yield None
+        return
+    bundle = keys_path(plan.output)
+    try:
+        bundle.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{bundle}: cannot keep session keys there: {(error.strerror or str(error)).lower()}") from None
+    try:
+        with take_session_keys(
+            wish.targets, bundle / FILE_NAME, ports=wish.ports, clock_ns=clock_ns, say=wish.say, reading=False
+        ) as taker:
+            yield taker
+    finally:
+        with suppress(OSError):
+            bundle.rmdir()  # where nothing was found to keep
 
 
 def _refuse_old_manifest(plan: Plan) -> None:
@@ -84,14 +127,14 @@ def _harvest(plan: Plan, machines: Sequence[Path], clock_ns: Callable[[], int], 
 
 
 def _losses(recording: Recording) -> tuple[str, ...]:
-    counted = recording.counters
+    packets = recording.counters
     remarks = []
-    if counted.dropped_by_kernel:
+    if packets.dropped_by_kernel:
         remarks.append(
-            f"the kernel dropped {counted.dropped_by_kernel} packets, because tcpdump could not keep up; record less, with --host or --port"
+            f"the kernel dropped {packets.dropped_by_kernel} packets, because tcpdump could not keep up; record less, with --host or --port"
         )
-    if counted.dropped_by_interface:
-        remarks.append(f"the interface dropped {counted.dropped_by_interface} packets before they could be recorded")
+    if packets.dropped_by_interface:
+        remarks.append(f"the interface dropped {packets.dropped_by_interface} packets before they could be recorded")
     if recording.packets == 0 and recording.failure is None:
         remarks.append(f"no packet matched {recording.plan.expression!r} on {recording.plan.interface}")
     return tuple(remarks)

@@ -14,6 +14,7 @@ from typing import Final
 from captool.errors import UsageError
 from captool.session_keys.events import SecretSeen
 
+FILE_NAME: Final = "session-keys.log"  # in a bundle of keys
 MAX_SECRETS: Final = 1 << 20  # remembered, so that none is written twice
 
 

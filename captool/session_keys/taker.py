@@ -52,6 +52,7 @@ class Taker:
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._thread: threading.Thread | None = None
         self._told_of_sockets = False
+        self.failure: TracingError | None = None  # why no events can be set here at all
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -236,6 +237,7 @@ def take_session_keys(
         try:
             group = stack.enter_context(event_group(stack.enter_context(tracefs())))
         except TracingError as error:
+            taker.failure = error
             taker._remark(str(error))  # noqa: SLF001
         else:
             stack.callback(taker._stop)  # noqa: SLF001

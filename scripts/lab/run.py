@@ -22,7 +22,6 @@ from pathlib import Path
 
 from certificates import write_storage
 from docker_daemon import IMAGE, PORT, Daemon, daemon
-from go_key_log import go_key_log
 from network import SERVER_IP, network
 from processes import LabError, started
 from recording import recording
@@ -63,9 +62,10 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool)
         with contextlib.ExitStack() as recorders:
             for side in scenario.sides:
                 trace = directory / f"{side}.pcap"
-                recorders.enter_context(recording(trace, getattr(names, side), machine.parent, directory / f"{side}.log"))
+                log = directory / f"{side}.log"
+                recorders.enter_context(recording(trace, getattr(names, side), machine.parent, log, scenario.session_keys))
             client = (
-                _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine, stage)
+                _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine)
             )
             received = directory / "received"
             process = stage.enter_context(started(client, log=directory / "client.log", namespace=names.client, stdout=received.open("wb")))
@@ -79,6 +79,8 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool)
             shutil.copytree(directory / f"{side}.pcap.keys", output / f"{side}.pcap.keys", dirs_exist_ok=True)
     if scenario.key_log:
         shutil.copyfile(directory / "keys.log", output / "keys.log")
+    if scenario.session_keys:
+        shutil.copyfile(directory / f"{scenario.sides[0]}.pcap.keys" / "session-keys.log", output / "keys.log")
     shutil.copytree(machine.parent, output / "machines", dirs_exist_ok=True)
     return truth
 
@@ -93,11 +95,9 @@ def _runner(scenario: Scenario, directory: Path, machine: Path) -> list[str]:
     return words
 
 
-def _docker_client(scenario: Scenario, directory: Path, docker: Daemon, machine: Path, stage: contextlib.ExitStack) -> list[str]:
-    """The docker program itself, unmodified; its secrets are taken from it while it runs."""
+def _docker_client(scenario: Scenario, directory: Path, docker: Daemon, machine: Path) -> list[str]:
+    """The docker program itself, unmodified."""
     (directory / "docker-config").mkdir()
-    if scenario.key_log:
-        stage.enter_context(go_key_log(Path(docker.docker).resolve(), directory / "keys.log", directory))
     return [
         docker.docker, "--config", str(directory / "docker-config"), "--host", f"tcp://{SERVER_IP}:{PORT}", "--tlsverify",
         "--tlscacert", str(machine / "ca.pem"), "--tlscert", str(machine / "cert.pem"), "--tlskey", str(machine / "key.pem"),
@@ -138,7 +138,7 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
     """The case, with what the command line changes."""
     changes = {
         name: value
-        for name in ("job", "suite", "established_timeout_s", "poll_s", "settle_s")
+        for name in ("job", "suite", "established_timeout_s", "poll_s", "settle_s", "session_keys")
         if (value := getattr(arguments, name)) is not None
     }
     if arguments.keepalive_s is not None:
@@ -175,6 +175,7 @@ def _arguments() -> argparse.Namespace:
         "--keepalive", dest="keepalive_s", type=int, nargs=2, metavar=("IDLE", "INTERVAL"), help="of the client, seconds; 0 0 is off"
     )
     parser.add_argument("--poll", dest="poll_s", type=float, help="seconds between the client's questions after the container; 0 is never")
+    parser.add_argument("--session-keys", help="what the recorder takes session keys of: a program or auto")
     parser.add_argument("--settle", dest="settle_s", type=float, help="seconds to record after the container's end")
     parser.add_argument("--everything", action="store_true", help="keep what captool record wrote beside the traces as well")
     return parser.parse_args()
