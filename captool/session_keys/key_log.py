@@ -7,6 +7,7 @@ Every line is handed to the kernel at once, so a recording that is killed keeps 
 """
 
 import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -28,11 +29,16 @@ class KeyLog:
         self._seen: set[bytes] = set()
         self._sessions: set[bytes] = set()
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            os.fchmod(self._descriptor, 0o600)
-            self._size = os.fstat(self._descriptor).st_size
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise UsageError(f"{path}: cannot write session keys there: {(error.strerror or str(error)).lower()}") from None
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):  # a device would be closed to others, and removed at the end
+            os.close(self._descriptor)
+            raise UsageError(f"{path}: is no ordinary file; name another one for the session keys")
+        os.fchmod(self._descriptor, 0o600)
+        self._size = status.st_size
 
     @property
     def sessions(self) -> int:

@@ -75,6 +75,16 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
             KeyLog(tmp_path / name)
 
 
+def test_what_is_no_file_is_left_alone(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(UsageError, match="no ordinary file"):
+        KeyLog(pipe)
+    os.close(reader)
+    assert stat.filemode(pipe.stat().st_mode) == "prw-r--r--"
+
+
 def test_a_disk_that_fills_leaves_whole_lines(log, monkeypatch):
     log.write(seen(), "p", NOW)
     write = os.write
