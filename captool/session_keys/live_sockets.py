@@ -99,13 +99,19 @@ def _other_namespaces() -> list[str]:
 
 def _in_this_namespace(ports: Collection[int]) -> Iterator[LiveSocket]:
     from pyroute2 import DiagSocket
+    from pyroute2.netlink import NLM_F_MATCH, NLM_F_REQUEST, NLM_F_ROOT
+    from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_diag_req
     from pyroute2.netlink.exceptions import NetlinkError
 
     with suppress(NetlinkError), DiagSocket() as diagnosis:
         for family in (socket.AF_INET, socket.AF_INET6):
             for port in ports:
-                for end in ("sport", "dport"):
-                    for each in diagnosis.get_sock_stats(family=family, states=ALL_STATES, **{end: port}):
+                for end in ("idiag_sport", "idiag_dport"):  # the kernel picks them out; get_sock_stats() does so in new releases only
+                    request = inet_diag_req()
+                    request["sdiag_family"], request["sdiag_protocol"] = family, socket.IPPROTO_TCP
+                    request["idiag_states"], request["idiag_ext"] = ALL_STATES, 0
+                    request[end] = port
+                    for each in diagnosis.nlm_request(request, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH):
                         yield LiveSocket(
                             (_address(each["idiag_src"]), each["idiag_sport"]),
                             (_address(each["idiag_dst"]), each["idiag_dport"]),
