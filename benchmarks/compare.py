@@ -37,8 +37,10 @@ with CaptureReader(sys.argv[1:]) as capture:
 
 def programs(capture: Path, python: str) -> dict[str, list[str]]:
     """Name -> command of everything that can be run here; tcpdump first, it is the measure."""
+    # Started by root, tcpdump would give what it writes to to the user it becomes: even /dev/null.
+    as_root = ["-Z", "root"] if os.geteuid() == 0 else []
     commands = {
-        "tcpdump -w /dev/null": ["tcpdump", "-r", str(capture), "-w", "/dev/null"],
+        "tcpdump -w /dev/null": ["tcpdump", *as_root, "-r", str(capture), "-w", "/dev/null"],
         "captool analyze": [python, "-m", "captool.cli.main", "analyze", str(capture), "--format", "json", "-o", os.devnull],
         "captool, tracker only": [python, "-c", TRACK, str(capture)],
         "cat": ["cat", str(capture)],

@@ -142,6 +142,9 @@ def write(text: str, output: Path | None) -> None:
         return
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
+        if output.exists() and not output.is_file():  # /dev/null, a named pipe: to be written to, never replaced
+            output.write_text(text, encoding="utf-8")
+            return
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(output)
     except OSError as error:

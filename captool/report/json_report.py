@@ -19,15 +19,23 @@ Json = dict[str, Any]
 
 
 def render(analysis: Analysis, connection: int | None = None) -> str:
-    """The report as indented JSON text with a final newline, ASCII only: no terminal acts on what a stranger wrote.
+    """The report as JSON text with a final newline, ASCII only: no terminal acts on what a stranger wrote.
 
-    `connection` keeps only that connection and its findings.
+    A line for each field and for each member of a list, so that it can be searched and compared line by line. `connection` keeps
+    only that connection and its findings.
     """
     values = report(analysis)
     if connection is not None:
         values["connections"] = [one for one in values["connections"] if one["id"] == connection]
         values["findings"] = [one for one in values["findings"] if one["connection"] in (connection, None)]
-    return json.dumps(values, indent=1) + "\n"
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {_lines(value)}" for name, value in values.items()) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    # json.dumps encodes in C only without `indent`, ten times as fast for a report of thousands of connections.
+    if isinstance(value, list) and value:
+        return "[\n " + ",\n ".join(json.dumps(member) for member in value) + "\n]"
+    return json.dumps(value)
 
 
 def report(analysis: Analysis) -> Json:
