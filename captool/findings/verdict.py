@@ -16,9 +16,11 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     sentences = [_dropped(by_connection[number], findings) for number in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
-    at_risk = [number for number in _concerned(findings, "missing-keepalive") if number not in dropped]
+    at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in dropped]
     if at_risk:
-        sentences.append(_at_risk(by_connection[at_risk[0]], len(at_risk), nothing_dropped=not dropped))
+        # A stream that waits for output loses it; a pooled connection is only opened again.
+        at_risk.sort(key=lambda connection: all(exchange.stream is None for exchange in connection.exchanges))
+        sentences.append(_at_risk(at_risk[0], len(at_risk), nothing_dropped=not dropped))
     other = sorted(
         {finding.code for finding in findings if finding.severity == "error"}
         - {"silent-drop", "output-lost", "missing-keepalive", "idle-gap"}

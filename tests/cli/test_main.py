@@ -45,3 +45,12 @@ def test_closed_output_is_no_error():
     run = subprocess.run(["bash", "-c", f"set -o pipefail; {script}".replace("captool", f"{sys.executable} -m captool.cli.main")],
                          capture_output=True, text=True, check=False)  # fmt: skip
     assert "" == run.stderr
+
+
+def test_ctrl_c_is_no_traceback(captool, monkeypatch):
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("captool.analysis.analyze", interrupted)
+    run = captool("analyze", "trace.pcap")
+    assert (130, "captool: interrupted") == (run.code, run.err.strip())

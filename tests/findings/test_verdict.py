@@ -36,3 +36,10 @@ def test_idle_without_probes_is_a_risk_although_nothing_was_lost():
 def test_what_could_not_be_read_is_part_of_the_answer():
     closed = connection(tls=tls(status="encrypted", reason="forward-secrecy", detail="ECDHE"))
     assert "1 connection could not be decrypted; what was said on it is not judged." == verdict_of(closed)[-1]
+
+
+def test_a_stream_at_risk_is_named_before_a_pooled_connection():
+    missing = keepalive("missing", longest_idle_ns=65 * S)
+    idle = {"gaps": (gap(65),), "keepalive": PerDirection(missing, missing)}
+    pooled, attached = connection(tcp(**idle)), connection(tcp(id=1, **idle), exchanges=(attach(),))
+    assert "connection 1 (POST /containers/ab12/attach) (and 1 other likewise) was idle" in verdict_of(pooled, attached)[0]
