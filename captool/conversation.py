@@ -1,14 +1,16 @@
 """What is said on one connection: stream pieces from TCP on their way through TLS, HTTP and the Docker API."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from captool.direction import Direction, Moment
-from captool.dockerapi.conversation import DockerConversation
+from captool.dockerapi.conversation import DockerConversation, OutputSink
 from captool.dockerapi.exchange import DockerExchange
 from captool.keys.material import KeyRing
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tls.conversation import TlsConversation, starts_like_tls
 from captool.tls.summary import TlsSummary
+
+PlaintextSink = Callable[[Direction, bytes, Moment], None]
 
 
 class Conversation:
@@ -16,14 +18,20 @@ class Conversation:
 
     The first piece decides: TLS records, or plain HTTP as on port 2375, or neither, which nobody reads any further. A capture
     that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
+
+    `output` is called with everything that containers printed, `plaintext` with all application bytes, as they become readable.
     """
 
-    def __init__(self, ring: KeyRing, first: StreamPiece) -> None:
+    def __init__(
+        self, ring: KeyRing, first: StreamPiece, *, output: OutputSink | None = None, plaintext: PlaintextSink | None = None
+    ) -> None:
         text = first.data[:1].isalpha()
         tls = starts_like_tls(first.data) or not (first.from_start or text)
         request = text and first.direction == Direction.TO_SERVER
+        wanted = tls or request or not first.from_start or plaintext is not None
         self._tls = TlsConversation(ring) if tls else None
-        self._docker = DockerConversation() if tls or request or not first.from_start else None
+        self._docker = DockerConversation(output) if wanted else None
+        self._plaintext = plaintext
 
     def feed(self, piece: StreamPiece, acknowledged: int | None) -> None:
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now, None where it was not heard."""
@@ -32,11 +40,16 @@ class Conversation:
             return
         if self._tls is not None:
             for plain in self._tls.feed(piece):
-                docker.feed(Direction(plain.direction), plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
+                direction, moment = Direction(plain.direction), Moment(plain.packet, plain.ts_ns)
+                if self._plaintext:
+                    self._plaintext(direction, plain.data, moment)
+                docker.feed(direction, plain.data, moment, plain.stream_end, acknowledged)
             return
         if piece.missing_before:
             docker.lose(Direction(piece.direction))
         for data, end, moment in by_segment(piece):
+            if self._plaintext:
+                self._plaintext(Direction(piece.direction), data, moment)
             docker.feed(Direction(piece.direction), data, moment, end, acknowledged)
 
     @property
@@ -44,7 +57,7 @@ class Conversation:
         """False once no further byte can change what is known."""
         if self._tls is not None:
             return self._tls.wants_more
-        return self._docker is not None and self._docker.wants_more
+        return self._plaintext is not None or (self._docker is not None and self._docker.wants_more)
 
     def finish(self, tcp: TcpConnection) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
         """What the connection said, once TCP is done with it."""

@@ -3,34 +3,26 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from captool.cli.options import Duration
+from captool.cli.options import KEYS_HELP, Duration, key_password, key_password_option
+from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 
 if TYPE_CHECKING:
-    from captool.analysis import Analysis, Progress
+    from captool.analysis import Analysis
 
 FINDINGS_FOUND = 1
-PROGRESS_BYTES = 50_000_000
 SLOW_BYTES = 20_000_000
 
 
 @click.command()
 @click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-k",
-    "--keys",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Key material: a docker-machine directory, a harvested bundle, a PEM file or a key log (found out by itself; repeatable).",
-)
+@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@key_password_option
 @click.option(
     "--network", metavar="ID", help="Judge idle times by this middlebox of the catalogue, e.g. gcp-vpc, aws-nlb (see docs/middleboxes.md)."
 )
@@ -58,6 +50,7 @@ SLOW_BYTES = 20_000_000
 def analyze(
     trace: tuple[Path, ...],
     keys: tuple[Path, ...],
+    key_password_file: Path | None,
     network: str | None,
     idle_timeout_ns: int | None,
     ports: tuple[int, ...],
@@ -81,7 +74,15 @@ def analyze(
     if not hot_path_compiled() and sum(path.stat().st_size for path in trace if path.is_file()) > SLOW_BYTES:
         click.echo("captool: the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand", err=True)
     with progress_bar() as progress:
-        analysis = run(trace, keys, network=network, idle_timeout_ns=idle_timeout_ns, ports=ports, progress=progress)
+        analysis = run(
+            trace,
+            keys,
+            network=network,
+            idle_timeout_ns=idle_timeout_ns,
+            ports=ports,
+            key_password=key_password(key_password_file),
+            progress=progress,
+        )
     if connection is not None and connection not in {one.id for one in analysis.connections}:
         raise NothingMatchedError(
             f"there is no connection {connection}; the capture holds 0 to {max(one.id for one in analysis.connections)}"
@@ -101,25 +102,6 @@ def fail_on_codes(text: str | None) -> frozenset[str]:
             raise UsageError(f"--fail-on: there is no finding {name!r}; choose from {', '.join((*SEVERITIES, *CODES))}")
     graver = [severity for name in names if name in SEVERITIES for severity in SEVERITIES[: SEVERITIES.index(name) + 1]]
     return frozenset([*(name for name in names if name in CODES), *graver])
-
-
-@contextmanager
-def progress_bar() -> Iterator["Progress | None"]:
-    """A progress bar on stderr for large captures, and only on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, visible=False)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=total >= PROGRESS_BYTES)
-
-        yield advance
 
 
 def report_text(analysis: "Analysis", output_format: str, connection: int | None, *, to_terminal: bool) -> str:

@@ -12,6 +12,7 @@ from captool.errors import CaptoolError
 
 COMMANDS = {
     "analyze": "captool.cli.analyze",
+    "follow": "captool.cli.follow",
     "harvest": "captool.cli.harvest",
     "record": "captool.cli.record",
 }
@@ -57,6 +58,7 @@ def cli() -> None:
     captool record --session-keys auto          ... and the session keys of docker, dockerd and other Go programs
     captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
+    captool follow trace.pcap --keys keys       what the containers printed
     """  # noqa: D301
 
 

@@ -1,9 +1,11 @@
-"""Options that several commands share: durations and sizes with units."""
+"""Options that several commands share: durations and sizes with units, key material and its password."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from captool.errors import KeyMaterialError
 from captool.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -12,6 +14,31 @@ else:
     IntType = click.ParamType  # generic only in newer releases of click
 
 DOCKER_TLS_PORT = 2376
+KEYS_HELP: Final = (
+    "Key material: a docker-machine directory, a harvested bundle, a PEM file or a key log (found out by itself; repeatable)."
+)
+MAX_PASSWORD: Final = 4096
+
+key_password_option = click.option(
+    "--key-password-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The first line of FILE is the password of encrypted PEM and PKCS#12 keys.",
+)
+
+
+def key_password(file: Path | None) -> bytes | None:
+    """The password in a file: its first line, without the end of the line. Raises KeyMaterialError where there is none."""
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as lines:
+            password = lines.readline(MAX_PASSWORD).rstrip(b"\r\n")
+    except OSError as fault:
+        raise KeyMaterialError(f"{file}: {(fault.strerror or str(fault)).lower()}; name a file whose first line is the password") from None
+    if not password:
+        raise KeyMaterialError(f"{file}: its first line is empty; write the password of the key into it")
+    return password
 
 
 class Duration(IntType):

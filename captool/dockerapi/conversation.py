@@ -1,12 +1,12 @@
 """The Docker Engine API on one connection: plaintext of both directions in, exchanges with the output they carried out."""
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from captool.direction import Direction, Moment
 from captool.dockerapi.arrival import OutputArrival
 from captool.dockerapi.endpoints import OUTPUT, hijacks, identify
-from captool.dockerapi.exchange import ContainerStream, DockerExchange
+from captool.dockerapi.exchange import ContainerStream, DockerExchange, Output
 from captool.dockerapi.stdcopy import Payload, StdcopyReader
 from captool.http.conversation import HttpConversation
 from captool.http.exchange import HttpExchange
@@ -15,15 +15,17 @@ from captool.http.pieces import StreamData
 # Streams of exchanges that are not kept any more are dropped when there are more than this.
 MAX_STREAMS: Final = 1024
 
-OutputSink = Callable[[Literal["stdin", "stdout", "stderr"], bytes, Moment], None]
+OutputSink = Callable[[Output], None]
 
 
 class _Stream:
     """What one exchange carried so far."""
 
-    __slots__ = ("arrival", "newest", "reader", "stdin_bytes")
+    __slots__ = ("arrival", "newest", "number", "reader", "request", "stdin_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, request: str) -> None:
+        self.number = number
+        self.request = request
         self.reader = StdcopyReader()
         self.arrival = OutputArrival()
         self.stdin_bytes = 0
@@ -33,8 +35,7 @@ class _Stream:
 class DockerConversation:
     """Follows the Docker API on one connection.
 
-    `output`, if given, is called with everything that containers printed or were sent as stdin, raw, in the order of the
-    capture: (`stdin` | `stdout` | `stderr`, bytes, moment).
+    `output`, if given, is called with everything that containers printed or were sent as stdin, raw, in the order of the capture.
     """
 
     def __init__(self, output: OutputSink | None = None) -> None:
@@ -76,7 +77,7 @@ class DockerConversation:
             if piece.direction is Direction.TO_SERVER:
                 stream.stdin_bytes += len(piece.data)
                 if self._output:
-                    self._output("stdin", piece.data, piece.moment)
+                    self._output(Output("stdin", piece.data, piece.moment, stream.number, stream.request))
                 continue
             stream.arrival.acknowledge(acknowledged)
             stream.newest = piece
@@ -98,7 +99,7 @@ class DockerConversation:
 
     def _exchange(self, number: int, http: HttpExchange) -> DockerExchange:
         call = identify(http.method, http.target)
-        stream = self._streams.get(number) or (_Stream() if _carries_output(http) else None)
+        stream = self._streams.get(number) or (_Stream(number, "") if _carries_output(http) else None)
         return DockerExchange(http, call.operation, call.container, _summary(stream) if stream else None)
 
     def _stream(self, piece: StreamData) -> _Stream | None:
@@ -107,7 +108,7 @@ class DockerConversation:
             self._current = number
             http = self._http.exchange(number)
             if http is not None and _carries_output(http):
-                self._streams.setdefault(number, _Stream())
+                self._streams.setdefault(number, _Stream(number, f"{http.method} {http.target}"))
             if len(self._streams) > MAX_STREAMS:
                 kept = set(self._http.exchange_numbers())
                 self._streams = {number: stream for number, stream in self._streams.items() if number in kept}
@@ -117,7 +118,7 @@ class DockerConversation:
         stream.arrival.sent(payloads, piece.moment, piece.stream_end)
         if self._output:
             for payload in payloads:
-                self._output(payload.output, payload.data, piece.moment)
+                self._output(Output(payload.output, payload.data, piece.moment, stream.number, stream.request))
 
 
 def _carries_output(http: HttpExchange) -> bool:

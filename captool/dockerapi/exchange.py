@@ -1,10 +1,23 @@
 """A Docker Engine API exchange: the HTTP exchange, what it asked for, and the container output it carried."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from captool.direction import Moment
 from captool.http.exchange import HttpExchange
+
+
+class Output(NamedTuple):
+    """Some bytes that a container printed, or was sent (`stdin`), raw, with the moment at which they were seen.
+
+    `request` is method and target of the exchange that carried them, `exchange` its number on the connection, from 0.
+    """
+
+    stream: Literal["stdin", "stdout", "stderr"]
+    data: bytes
+    moment: Moment
+    exchange: int
+    request: str
 
 
 @dataclass(frozen=True, slots=True)

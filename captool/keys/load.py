@@ -208,7 +208,7 @@ def _read_pem_key(block: PemBlock, origin: str, machine: str | None, password: b
 def _locked(what: str, password: bytes | None, command: str) -> str:
     """Why an encrypted file stays closed, and the command that opens it for good."""
     if password is None:
-        return f"{what} is encrypted; decrypt it first ({command} -out plain.pem)"
+        return f"{what} is encrypted; give its password with --key-password-file, or decrypt it first ({command} -out plain.pem)"
     return f"{what} is encrypted, and not with the password that was given"
 
 

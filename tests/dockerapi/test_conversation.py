@@ -81,7 +81,7 @@ def test_first_and_last_of_very_many_logs_keep_their_output() -> None:
 
 def test_output_goes_to_the_sink_raw_and_in_order() -> None:
     printed: list[tuple[str, bytes, int]] = []
-    conversation = DockerConversation(lambda stream, data, moment: printed.append((stream, data, moment.packet)))
+    conversation = DockerConversation(lambda output: printed.append((output.stream, output.data, output.moment.packet)))
     conversation.feed(CLIENT, ATTACH + b"in\n", at(1), 1, 0)
     conversation.feed(SERVER, UPGRADED + frame(2, b"\x1b[31m")[:10], at(2), 1, 0)
     conversation.feed(SERVER, frame(2, b"\x1b[31m")[10:] + frame(1, b"out"), at(3), 2, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from captool.direction import Direction, Moment
 from captool.dockerapi.conversation import DockerConversation
-from captool.dockerapi.exchange import ContainerStream, DockerExchange
+from captool.dockerapi.exchange import ContainerStream, DockerExchange, Output
 from tests.dockerapi.recorded import NAMES, Said, recording, tell
 
 Row = tuple[str | None, str | None, int | None, str | None]
@@ -92,8 +92,8 @@ def test_recording_cut_anywhere_says_the_same(name: str) -> None:
 def test_what_was_printed(name: str, size: int) -> None:
     printed: dict[str, bytes] = {}
 
-    def output(stream: str, data: bytes, moment: Moment) -> None:
-        printed[stream] = printed.get(stream, b"") + data
+    def output(piece: Output) -> None:
+        printed[piece.stream] = printed.get(piece.stream, b"") + piece.data
 
     exchanges = tell(recording(name), size, output)
     assert PRINTED.get(name, {}) == printed
@@ -158,8 +158,8 @@ def test_a_thousand_mutations_raise_nothing_and_print_no_more_than_was_said() ->
             del damaged[dice.randrange(len(damaged))]
         counts = {Direction.TO_SERVER: 0, Direction.TO_CLIENT: 0}
 
-        def output(stream: str, data: bytes, moment: Moment, counts: dict[Direction, int] = counts) -> None:
-            counts[Direction.TO_SERVER if stream == "stdin" else Direction.TO_CLIENT] += len(data)
+        def output(piece: Output, counts: dict[Direction, int] = counts) -> None:
+            counts[Direction.TO_SERVER if piece.stream == "stdin" else Direction.TO_CLIENT] += len(piece.data)
 
         if damaged:
             exchanges = tell(damaged, dice.choice((1, 5, 1 << 20)), output, dice.choice((None, 0, 100, 300)))

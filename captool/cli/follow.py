@@ -1,0 +1,93 @@
+"""`captool follow`: what containers printed on the connections of a capture."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from captool.cli.options import KEYS_HELP, key_password, key_password_option
+from captool.cli.progress import progress_bar
+from captool.errors import UsageError
+from captool.units import size
+
+if TYPE_CHECKING:
+    from captool.findings.tables import Connection
+
+
+@click.command()
+@click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@key_password_option
+@click.option("--connection", type=click.IntRange(0), metavar="N", help="Only this connection. Default: all that carry container output.")
+@click.option(
+    "--raw",
+    type=click.Choice(["to_server", "to_client"]),
+    help="Instead: the application bytes of one direction of one connection, unchanged.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of standard output.")
+def follow(
+    trace: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    key_password_file: Path | None,
+    connection: int | None,
+    raw: str | None,
+    output: Path | None,
+) -> None:
+    """Show what the containers of TRACE printed, stdout and stderr apart, with times.
+
+    Bytes that would act on a terminal are written as escapes, and output that the client never acknowledged is said to be so.
+    With --raw the bytes come as they are; without --connection it takes the one connection that carries container output.
+
+    \b
+    captool follow trace.pcap --keys keys
+    captool follow trace.pcap --keys keys --connection 1 --raw to_client | less
+    """  # noqa: D301
+    from captool.direction import Direction
+    from captool.report.printable import printable
+    from captool.report.transcript_text import TranscriptText
+    from captool.transcript import Said, only_connection, plaintext, transcript
+
+    password = key_password(key_password_file)
+    with progress_bar(wanted=output is not None) as progress, destination(output) as file:
+        if raw is None:
+            heard = transcript(trace, keys, connection=connection, key_password=password, progress=progress)
+            file.writelines(line.encode("utf-8", "backslashreplace") for line in TranscriptText().render(heard))
+            return
+        number = only_connection(trace, keys, key_password=password) if connection is None else connection
+        for said in plaintext(trace, Direction[raw.upper()], number, keys, key_password=password, progress=progress):
+            if isinstance(said, Said):
+                file.write(said.data)
+            elif missing := what_is_missing(said):
+                click.echo(f"captool: connection {number} is not complete: {printable(missing)}", err=True)
+
+
+def what_is_missing(connection: "Connection") -> str | None:
+    """Why the bytes of a connection are not all there, None where they are."""
+    tls = connection.tls
+    if tls is not None and tls.reason is not None:
+        return f"{tls.reason}: {tls.detail or ''}"
+    holes = sum(connection.tcp.stream_holes)
+    return f"the capture lacks {size(holes)} of its streams" if holes else None
+
+
+@contextmanager
+def destination(output: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that is there whole or not at all, and only for its owner: it holds what TLS kept secret."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        unfinished.replace(output)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot write: {error.strerror}; choose another place with -o") from None
+    finally:
+        unfinished.unlink(missing_ok=True)

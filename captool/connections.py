@@ -1,0 +1,92 @@
+"""The connections of a capture on all layers: capture -> packets -> tcp -> tls -> http, dockerapi.
+
+Nothing here runs per packet: the compiled stages work on chunks, and what follows them on in-order stream pieces of those
+connections that somebody still wants to read.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from captool.capture.reader import CaptureReader
+from captool.conversation import Conversation
+from captool.direction import Direction
+from captool.findings.key_use import machine_of
+from captool.findings.tables import Connection
+from captool.keys.keylog import add_secrets, parse_key_log
+from captool.keys.load import load_keys
+from captool.keys.material import KeyRing
+from captool.packets.decode import Decoder
+from captool.tcp.connection import StreamPiece
+from captool.tcp.tracker import Tracker
+
+DOCKER_PORTS: Final = (2375, 2376)
+
+Paths = str | Path | Iterable[str | Path]
+Progress = Callable[[int, int], None]
+OpenConversation = Callable[[StreamPiece], Conversation]
+
+
+def read_connections(
+    capture: CaptureReader,
+    decoder: Decoder,
+    tracker: Tracker,
+    ring: KeyRing,
+    *,
+    open_conversation: OpenConversation | None = None,
+    progress: Progress | None = None,
+) -> Iterator[list[Connection]]:
+    """The connections that ended, after every chunk of the capture; the last list holds those that its end cut off.
+
+    Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its
+    default only sums up). `progress(done, total)` is called with bytes of the capture. Raises CaptureError.
+    """
+    conversations: dict[int, Conversation] = {}
+    open_conversation = open_conversation or (lambda piece: Conversation(ring, piece))
+    for frames in capture.chunks():
+        tracker.add(frames, decoder.decode(frames))
+        for origin, text in capture.take_secrets():
+            add_secrets(ring, parse_key_log(text, origin)[0])
+        yield list(_read(tracker, conversations, ring, open_conversation))
+        if progress:
+            progress(capture.bytes_read, capture.total_bytes)
+    tracker.finish()
+    yield list(_read(tracker, conversations, ring, open_conversation))
+
+
+def key_ring(keys: Paths | KeyRing, password: bytes | None = None) -> KeyRing:
+    """The key material; a caller's own ring is copied, because secrets inside the capture are added to it."""
+    if isinstance(keys, KeyRing):
+        return replace(keys, session_secrets=dict(keys.session_secrets), premaster_secrets=dict(keys.premaster_secrets))
+    named = as_paths(keys)
+    return load_keys(named, password=password) if named else KeyRing()
+
+
+def as_paths(paths: Paths) -> list[Path]:
+    """One path, or several."""
+    return [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+
+
+def _read(
+    tracker: Tracker, conversations: dict[int, Conversation], ring: KeyRing, open_conversation: OpenConversation
+) -> Iterator[Connection]:
+    """Take what the streams brought up the layers, and give the connections that ended.
+
+    Connections with nothing more to say are no longer put together.
+    """
+    closed = {tcp.id: tcp for tcp in tracker.take_closed()}
+    for piece in tracker.take_pieces():
+        number = piece.connection
+        conversation = conversations.get(number)
+        if conversation is None:
+            conversation = conversations[number] = open_conversation(piece)
+        if conversation.wants_more:
+            ended = closed.get(number)
+            conversation.feed(piece, ended.acknowledged_offset.to_client if ended else tracker.acknowledged(number, Direction.TO_CLIENT))
+        if not conversation.wants_more and number not in closed:
+            tracker.stop_stream(number)
+    for tcp in closed.values():
+        conversation = conversations.pop(tcp.id, None)
+        tls, exchanges = conversation.finish(tcp) if conversation else (None, ())
+        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges)
