@@ -7,25 +7,46 @@ connections that somebody still wants to read.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from captool.capture.reader import CaptureReader
 from captool.conversation import Conversation
 from captool.direction import Direction
+from captool.dockerapi.exchange import DockerExchange
 from captool.findings.key_use import machine_of
 from captool.findings.tables import Connection
 from captool.keys.keylog import add_secrets, parse_key_log
 from captool.keys.load import load_keys
 from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
-from captool.tcp.connection import StreamPiece
+from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
+from captool.tls.summary import TlsSummary
 
 DOCKER_PORTS: Final = (2375, 2376)
 
 Paths = str | Path | Iterable[str | Path]
 Progress = Callable[[int, int], None]
-OpenConversation = Callable[[StreamPiece], Conversation]
+
+
+class PieceReader(Protocol):
+    """What reads the pieces of one connection, in the order in which the tracker gives them."""
+
+    @property
+    def wants_more(self) -> bool:
+        """False once no further byte can change what is known."""
+        ...
+
+    def feed(self, piece: StreamPiece, acknowledged: int | None, /) -> None:
+        """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now."""
+        ...
+
+    def finish(self, tcp: TcpConnection, /) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
+        """What the connection said, once TCP is done with it."""
+        ...
+
+
+OpenConversation = Callable[[StreamPiece], PieceReader]
 
 
 def read_connections(
@@ -42,7 +63,7 @@ def read_connections(
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its
     default only sums up). `progress(done, total)` is called with bytes of the capture. Raises CaptureError.
     """
-    conversations: dict[int, Conversation] = {}
+    conversations: dict[int, PieceReader] = {}
     open_conversation = open_conversation or (lambda piece: Conversation(ring, piece))
     for frames in capture.chunks():
         tracker.add(frames, decoder.decode(frames))
@@ -69,7 +90,7 @@ def as_paths(paths: Paths) -> list[Path]:
 
 
 def _read(
-    tracker: Tracker, conversations: dict[int, Conversation], ring: KeyRing, open_conversation: OpenConversation
+    tracker: Tracker, conversations: dict[int, PieceReader], ring: KeyRing, open_conversation: OpenConversation
 ) -> Iterator[Connection]:
     """Take what the streams brought up the layers, and give the connections that ended.
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "analyze": "captool.cli.analyze",
     "follow": "captool.cli.follow",
     "harvest": "captool.cli.harvest",
+    "keys": "captool.cli.keys",
     "record": "captool.cli.record",
 }
 INTERRUPTED = 130
@@ -59,6 +60,7 @@ def cli() -> None:
     captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
     captool follow trace.pcap --keys keys       what the containers printed
+    captool keys keys --trace trace.pcap        which key opens which connection
     """  # noqa: D301
 
 

@@ -48,6 +48,12 @@ class TlsConversation:
         """False once no further byte can change the result."""
         return any(not side.stopped for side in self._session.sides)
 
+    @property
+    def opened(self) -> bool:
+        """Whether a secret was found, and all is known that a session which resumes this one needs."""
+        session = self._session
+        return session.secret_origin is not None and (session.handshake_over or any(side.plaintext_bytes for side in session.sides))
+
     def feed(self, piece: StreamRun) -> list[Plaintext]:
         """Read a run of bytes; gives the application data that became readable, in the order of the conversation."""
         released: list[Plaintext] = []

@@ -55,6 +55,11 @@ class Session:
         """The negotiation that describes the session: the latest one that the server answered."""
         return self.negotiation if self.negotiation.server_hello or self._earlier is None else self._earlier
 
+    @property
+    def handshake_over(self) -> bool:
+        """Whether both sides' Finished was read."""
+        return self.negotiation.finished == FINISHED_MESSAGES
+
     def start_with_sslv2_hello(self, side: Side, hello: ClientHello, message: bytes) -> None:
         """Take a ClientHello in the form of SSL 2.0."""
         self._client = side.direction

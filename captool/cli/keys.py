@@ -1,0 +1,40 @@
+"""`captool keys`: what key material is, and which connections of a capture it fits."""
+
+from pathlib import Path
+
+import click
+
+from captool.cli.options import key_password, key_password_option
+from captool.errors import NothingMatchedError
+
+
+@click.command()
+@click.argument("keys", nargs=-1, required=True, type=click.Path(path_type=Path))
+@key_password_option
+@click.option(
+    "--trace",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="TRACE",
+    help="Match with the connections of this capture (repeatable: a rotated set).",
+)
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the table."
+)
+def keys(keys: tuple[Path, ...], key_password_file: Path | None, trace: tuple[Path, ...], output_format: str) -> None:
+    """Show the machines, fingerprints and validity of KEYS, and what each can decrypt; secrets are never shown.
+
+    KEYS are directories, PEM files and key logs, as for `captool analyze --keys`. With --trace the table says which connections each
+    one opens, and why not; only the handshakes of the capture are decrypted.
+
+    \b
+    captool keys ~/.docker/machine
+    captool keys keys --trace trace.pcap
+    """  # noqa: D301
+    from captool.key_table import key_table
+    from captool.report.key_report import render_json, render_text
+
+    table = key_table(keys, trace, key_password=key_password(key_password_file))
+    click.echo(render_json(table) if output_format == "json" else render_text(table), nl=False)
+    if table.matches is not None and not any(match.useful for match in table.matches):
+        raise NothingMatchedError(f"none of the keys opens any of the {len(table.matches)} TLS connections")
