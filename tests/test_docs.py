@@ -24,6 +24,17 @@ def test_middlebox_page_is_what_the_catalogue_says():
     assert script["page"]() == (ROOT / "docs/middleboxes.md").read_text()
 
 
+def test_decryption_page_is_what_the_suite_table_and_the_results_say():
+    """The page is written again from what it says was seen: only the results of the matrix and the corpus are not made anew."""
+    text = (ROOT / "docs/decryption.md").read_text()
+    rows = re.findall(r"^\| `(TLS_\w+)` \| \w+ \| yes \| (.+) \|$", text, re.MULTILINE)
+    seen = {name: set(places.split(", ")) for name, places in rows if places != "vectors"}
+    sessions, versions = re.search(r"\((\d+) sessions of (.+)\)", text).groups()
+    assert runpy.run_path(str(ROOT / "scripts/decryption_page.py"))["page"](seen, int(sessions), versions) == text
+    assert len(rows) > 240
+    assert len(seen) > 70
+
+
 @pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)
 def test_links_within_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

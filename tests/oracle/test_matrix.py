@@ -19,6 +19,7 @@ from captool.connections import key_ring
 from captool.tls.conversation import TlsConversation
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("tshark", "tcpdump", "unshare", "openssl", "go", "gnutls-serv", root=True)]
+PAGE = Path(__file__).parents[2] / "docs/decryption.md"
 RECORD = Path(__file__).parent / "matrix/record.py"
 
 # Suites that captool does not decrypt whatever the secret: cryptography offers neither ARIA nor Camellia-GCM.
@@ -131,6 +132,16 @@ def test_private_key_opens_exactly_what_is_not_forward_secret(matrix):
                 assert "psk" in case["options"]
                 assert "encrypted" == tls.status
     assert opened >= 40
+
+
+def test_decryption_page_claims_nothing_else(matrix, read_with_key_logs):
+    summaries, _ = read_with_key_logs
+    stacks = {"openssl": "OpenSSL", "s_client": "OpenSSL", "go": "Go", "gnutls": "GnuTLS"}
+    shown = {(tls.cipher_suite, f"{stacks[case['stack']]} {case['version']}") for case in matrix.cases for tls in summaries[case["port"]]}
+    rows = re.findall(r"^\| `(TLS_\w+)` \| \w+ \| yes \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    claimed = {(suite, place) for suite, places in rows for place in places.split(", ") if place not in {"vectors", "public captures"}}
+    assert len(claimed) > 100
+    assert set() == claimed - shown
 
 
 def tshark_texts(matrix):
