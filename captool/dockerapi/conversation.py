@@ -44,6 +44,10 @@ class DockerConversation:
         self._streams: dict[int, _Stream] = {}
         self._current = -1
 
+    def joins(self, direction: Direction) -> bool:
+        """Whether neighbouring plaintext may be fed as one piece, with the moment of its end: nothing looks at the moments between."""
+        return self._output is None and self._http.is_stream(direction)
+
     @property
     def not_http(self) -> bool:
         """Whether the first bytes were not HTTP."""

@@ -87,6 +87,10 @@ class HttpConversation:
         """False once no further byte of either direction can change what is known."""
         return any(following is not Following.LEFT for following in self._following)
 
+    def is_stream(self, direction: Direction) -> bool:
+        """Whether the direction carries the bytes of a hijacked stream, to the end."""
+        return self._following[direction] is Following.STREAM
+
     def exchanges(self) -> tuple[HttpExchange, ...]:
         """What is known of the first and the last 256 exchanges, in the order of their requests."""
         return tuple(exchange.frozen() for exchange in self._kept.in_order())

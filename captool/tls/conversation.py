@@ -8,6 +8,7 @@ from captool.keys.material import KeyRing
 from captool.tls.hello import parse_sslv2_client_hello
 from captool.tls.outcome import summarize
 from captool.tls.reasons import Failure
+from captool.tls.record_reader import RecordReader
 from captool.tls.records import (
     HEADER_LENGTH,
     MAX_RECORD_LENGTH,
@@ -15,6 +16,7 @@ from captool.tls.records import (
     ContentType,
     StreamRun,
     is_record_header,
+    record_length,
     sslv2_hello_length,
     starts_like_tls,
 )
@@ -27,8 +29,6 @@ __all__ = ["TlsConversation", "starts_like_tls"]
 # Plain numbers for the loop that runs for every record.
 FIRST_TYPE: Final = int(ContentType.CHANGE_CIPHER_SPEC)
 LAST_TYPE: Final = int(ContentType.HEARTBEAT)
-APPLICATION_DATA: Final = int(ContentType.APPLICATION_DATA)
-INNER_APPLICATION_DATA: Final = bytes([ContentType.APPLICATION_DATA])
 
 
 class TlsConversation:
@@ -80,41 +80,36 @@ class TlsConversation:
         return summarize(self._session)
 
     def _read(self, side: Side, data: bytes, piece: StreamRun, released: list[Plaintext]) -> None:
-        """Cut `data` into records; whole ones are read, the rest is kept. Runs for every record, so it is written flat."""
+        """Cut `data` into records; whole ones are read, the rest is kept."""
         base = piece.offset + len(piece.data) - len(data)
-        direction, marks, packets, times = side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns
-        position, size, length, mark, view = 0, len(data), 0, 1, memoryview(data)
-        opener, sequence, tls13 = side.opener, side.sequence, side.tls13
-        while size - position >= HEADER_LENGTH:
-            content_type = data[position]
-            length = HEADER_LENGTH + (data[position + 3] << 8 | data[position + 4])
-            if not FIRST_TYPE <= content_type <= LAST_TYPE or data[position + 1] != VERSION_MAJOR or length > MAX_RECORD_LENGTH:
+        size, length = len(data), HEADER_LENGTH
+        reader = RecordReader(side.direction, data, base, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns)
+        while True:
+            if side.opener is not None and not side.after_loss:
+                reader.sequence = side.sequence
+                reader.opened = 0
+                reader.read(side.opener, side.tls13, released)
+                side.sequence = reader.sequence
+                side.plaintext_bytes += reader.opened
+            position = reader.position
+            if size - position < HEADER_LENGTH:
+                length = HEADER_LENGTH
+                break
+            length = record_length(data, position)
+            if not FIRST_TYPE <= data[position] <= LAST_TYPE or data[position + 1] != VERSION_MAJOR or length > MAX_RECORD_LENGTH:
                 self._stop_at_garbage(side, piece, base + position)
                 return
             end = position + length
             if end > size:
                 break
-            stream_end = base + end
-            mark = bisect_right(marks, stream_end - 1, mark - 1) or 1
-            if opener is not None and content_type == APPLICATION_DATA and not side.after_loss:
-                content = opener(sequence, view, position, end)
-                if content is not None and (not tls13 or content[-1:] == INNER_APPLICATION_DATA):
-                    sequence += 1
-                    if tls13:
-                        content = content[:-1]
-                    if content:
-                        side.plaintext_bytes += len(content)
-                        released.append(Plaintext(direction, content, stream_end, packets[mark - 1], times[mark - 1]))
-                    position = end
-                    continue
-            side.sequence = sequence
-            self._session.take(side, data[position:end], Place(stream_end, packets[mark - 1], times[mark - 1]), released)
+            # Anything but application data, or a record that does not open as such.
+            at = reader.advance(base + end)
+            place = Place(base + end, piece.mark_packets[at], piece.mark_times_ns[at])
+            self._session.take(side, data[position:end], place, released)
             if side.stopped:
                 return
-            opener, sequence, tls13 = side.opener, side.sequence, side.tls13
-            position = end
-        side.sequence = sequence
-        side.buffer.keep(data[position:], length if size - position >= HEADER_LENGTH else HEADER_LENGTH)
+            reader.position = end
+        side.buffer.keep(data[position:], length)
 
     def _begin(self, side: Side, data: bytes, piece: StreamRun) -> bytes | None:
         """Look at the first bytes of a direction; gives them without a ClientHello in the form of SSL 2.0, None while that is cut."""
