@@ -8,6 +8,8 @@ the two apart: daemons before API 1.42 say `raw-stream` for both, and Podman alw
 import struct
 from typing import Final, Literal, NamedTuple
 
+import cython
+
 HEADER: Final = 8
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
 
@@ -55,8 +57,9 @@ class StdcopyReader:
         if self.kind == "raw" or self.out_of_step:
             return [Payload("stdout", data)] if data else []
         found: list[Payload] = []
-        position = 0
-        size = len(data)
+        position: cython.Py_ssize_t = 0
+        size: cython.Py_ssize_t = len(data)
+        end: cython.Py_ssize_t
         while position < size:
             if self._left:
                 end = min(position + self._left, size)

@@ -75,9 +75,9 @@ class RecordReader:
             if content is None:
                 break
             if tls13:
-                if content[-1:] != b"\x17":  # another type inside, or padding behind it
+                if not content.endswith(b"\x17"):  # another type inside, or padding behind it
                     break
-                content = content[:-1]
+                content = content[: len(content) - 1]
             self.sequence += 1
             if content:
                 stream_end = self._base + end
