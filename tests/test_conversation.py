@@ -2,10 +2,12 @@
 
 import pytest
 
-from captool.conversation import Conversation, by_segment
+from captool.conversation import Conversation, by_segment, joined
 from captool.direction import Direction, Moment, PerDirection
+from captool.dockerapi.conversation import DockerConversation
 from captool.keys.material import KeyRing
 from captool.tcp.connection import StreamPiece
+from captool.tls.summary import Plaintext
 from tables import START, S, tcp
 
 REQUEST = b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"
@@ -51,3 +53,35 @@ def test_capture_that_begins_within_tls_says_so():
     conversation.feed(middle, 0)
     summary, exchanges = conversation.finish(tcp(packets=PerDirection(1, 1)))
     assert ("encrypted", "handshake-not-captured", ()) == (summary.status, summary.reason, exchanges)
+
+def record_of(text, end, packet):
+    return Plaintext(Direction.TO_CLIENT, text, end, packet, START + packet * S)
+
+
+@pytest.mark.parametrize("acknowledged", [None, 0, 30, 50, 10_000])
+def test_records_that_are_handed_on_together_tell_the_same(acknowledged):
+    """A twin that gets every record by itself: the same exchanges, sizes, losses and moments."""
+    hello = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    attach = b"POST /containers/a/attach?stream=1 HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    texts = [b"\x01\0\0\0\0\0\0\x04one\n", b"\x02\0\0", b"\0\0\0\0\x06two", b"lf\n\x01\0\0\0\0\0\0\x03abc", b"\x01\0\0\0\0\0\0\x05last\n"]
+    records = [record_of(text, 10 * number, number) for number, text in enumerate(texts, 1)]
+    told = []
+    for plains in (records, joined(records, acknowledged)):
+        docker = DockerConversation()
+        docker.feed(Direction.TO_SERVER, attach, Moment(1, START), 1, None)
+        docker.feed(Direction.TO_CLIENT, hello, Moment(2, START), 1, None)
+        assert docker.joins(Direction.TO_CLIENT)
+        for plain in plains:
+            docker.feed(Direction.TO_CLIENT, plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
+        told.append(docker.finish(Moment(9, START + 9 * S), acknowledged, closed=False))
+    assert told[0] == told[1]
+    assert len(joined(records, 10_000)) == 2
+    assert len(joined(records, 30)) == 3
+    assert joined(records, 0) == records
+
+
+def test_with_a_sink_every_record_keeps_its_moment():
+    docker = DockerConversation(lambda output: None)
+    docker.feed(Direction.TO_SERVER, b"POST /containers/a/attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n", Moment(1, START), 1, None)
+    docker.feed(Direction.TO_CLIENT, b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n", Moment(2, START), 1, None)
+    assert not docker.joins(Direction.TO_CLIENT)
