@@ -305,7 +305,7 @@ def main() -> None:
     cases = [*openssl, *go, *S_CLIENT_CASES, *gnutls]
     for port, case in enumerate(cases, 20000):
         case.port = port
-    tcpdump = subprocess.Popen(["tcpdump", "-i", "lo", "-s", "0", "-B", "16384", "--immediate-mode", "-U", "-w", folder / "trace.pcap", "tcp"], stderr=subprocess.PIPE)
+    tcpdump = subprocess.Popen(["tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "-w", folder / "trace.pcap", "tcp"], stderr=subprocess.PIPE)
     tcpdump.stderr.readline()
     with ThreadPoolExecutor(5) as pool:
         waiting = [pool.submit(run_go, go, folder)]
@@ -315,9 +315,11 @@ def main() -> None:
         faults = [fault for fault in (outcome.result() for outcome in outcomes) if fault]
         for one in waiting:
             one.result()
-    time.sleep(0.5)
+    time.sleep(2)  # the kernel hands a block of packets over at the latest after one second
     tcpdump.terminate()
-    tcpdump.wait(10)
+    said = tcpdump.communicate(timeout=10)[1].decode()
+    if "\n0 packets dropped by kernel" not in said:
+        faults.append(f"tcpdump: {said}")
     (folder / "cases.json").write_text(json.dumps({"cases": [{**asdict(case), "name": case.name} for case in cases], "faults": faults}, indent=1))
 
 
