@@ -5,6 +5,7 @@ answers, only slower, and `captool --version` says which of the two is installed
 """
 
 import os
+import runpy
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # boundscheck stays on: captures are hostile input. Overflow is masked explicitly in the code, as plain Python needs it.
 DIRECTIVES = {"language_level": 3, "boundscheck": True, "wraparound": False, "initializedcheck": False, "cdivision": True}
+LAYOUT = "captool/tcp/layout.py"  # the compiled modules cimport its numbers; the declarations are made here, so that they stand once
 
 
 class CompileHotPath(BuildHookInterface[Any]):
@@ -47,8 +49,11 @@ def compile_modules(root: Path, modules: list[str], scratch: Path) -> dict[str, 
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
+    source = scratch / "source"
+    shutil.copytree(root / "captool", source / "captool", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    (source / LAYOUT).with_suffix(".pxd").write_text(c_constants(source / LAYOUT))
     before = Path.cwd()
-    os.chdir(root)
+    os.chdir(source)
     try:
         extensions = cythonize(
             [Extension(name.removesuffix(".py").replace("/", "."), [name], extra_compile_args=["-O3"]) for name in modules],
@@ -56,9 +61,16 @@ def compile_modules(root: Path, modules: list[str], scratch: Path) -> dict[str, 
         )
         command = build_ext(Distribution({"name": "captool", "ext_modules": extensions}))
         command.build_lib, command.build_temp = str(scratch / "lib"), str(scratch / "tmp")
+        command.parallel = True
         command.ensure_finalized()
         command.run()
     finally:
         os.chdir(before)
     library = scratch / "lib"
     return {str(path): str(path.relative_to(library)) for path in library.rglob("*") if path.is_file()}
+
+
+def c_constants(module: Path) -> str:
+    """Declarations of the numbers in a module of nothing but constants, for the compiler: looked up by name they would cost."""
+    numbers = {name: value for name, value in runpy.run_path(str(module)).items() if isinstance(value, int) and not name.startswith("_")}
+    return "cdef enum:\n" + "".join(f"    {name} = {value}\n" for name, value in numbers.items())

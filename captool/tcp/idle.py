@@ -1,0 +1,152 @@
+"""Idle times of a connection: the keepalive probes in them, and the gaps that they turn out to be.
+
+Idle is a connection whose data is all acknowledged, in both directions; it ends with data, a FIN or a RST. Probes are told by RFC 9293
+3.8.4: at the peer's acknowledgement - 1, that byte acknowledged, the peer's window open. An idle time that
+changes no maximum and in which nothing crossed is over without a look at more than `IDLE_SINCE` and `IDLE_LIMIT`.
+"""
+
+# ruff: noqa: D103, F403, F405, PLR1730
+# (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import cython
+
+from captool.tcp.quiet import SeenGap, keep_gap, keep_interval
+
+if not cython.compiled:  # compiled, they come from idle.pxd
+    from captool.tcp.layout import *
+    from captool.tcp.rows import Rows
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def limit_code(limit: cython.longlong) -> cython.longlong:
+    """A time in ten bits, rounded down: 4 bits of mantissa, 6 of exponent; 0 is none."""
+    exponent: cython.longlong = 0
+    if limit < 16:
+        return 0
+    while limit >> exponent >= 32:
+        exponent += 1
+    return (exponent << 4 | (limit >> exponent) - 16) + 1
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def idle_limit(code: cython.longlong) -> cython.longlong:
+    if code == 0:
+        return -1
+    return (((code - 1) & 15) + 16) << (code - 1 >> 4)
+
+
+@cython.cfunc
+def is_probe(
+    rows: Rows,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    offset: cython.longlong,
+    length: cython.longlong,
+    flags: cython.longlong,
+) -> cython.bint:
+    """Whether a segment one below the acknowledged offset is a keepalive probe (RFC 9293 3.8.4)."""
+    bits: cython.longlong = rows.state[sender + BITS]
+    if flags & (SYN | FIN) or rows.state[receiver + WINDOW] == 0:  # a full receiver is probed by the same shape
+        return False
+    if not bits & ACK_KNOWN:
+        return False
+    # Stacks that probe with a byte of rubbish do not push it; a pushed one is its own last byte sent again, and one that
+    # was not seen before is data that the capture shows after its acknowledgement.
+    return length == 0 or not (flags & PSH or offset >= rows.state[sender + NEXT])
+
+
+@cython.cfunc
+def probe(
+    rows: Rows,
+    place: cython.longlong,
+    conn: cython.longlong,
+    sender: cython.longlong,
+    ts: cython.longlong,
+    previous: cython.longlong,
+) -> cython.int:
+    quiet: cython.longlong
+    rows.state[sender + PROBES] += 1
+    rows.state[sender + BITS] |= AWAITING
+    if rows.state[conn + IDLE_SINCE] < 0:
+        return 0
+    stir(rows, conn, ts, previous)
+    quiet = ts - rows.state[sender + QUIET_SINCE]
+    if rows.state[sender + GAP_PROBES]:
+        keep_interval(rows.intervals.setdefault(place, []), quiet, rows.state[sender + PROBES])
+    if quiet > rows.state[sender + LONGEST_IDLE]:
+        rows.state[sender + LONGEST_IDLE] = quiet
+    rows.state[sender + GAP_PROBES] += 1
+    rows.state[sender + QUIET_SINCE] = ts
+    return 0
+
+
+@cython.cfunc
+def stir(rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong) -> cython.int:
+    """A packet without data in an idle time; the packet before it was seen at `previous`."""
+    side: cython.longlong
+    if not rows.state[conn + STATE] & STIRRED:
+        rows.state[conn + STATE] |= STIRRED
+        rows.state[conn + SILENCE] = 0
+        for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
+            rows.state[side + GAP_PROBES] = 0
+            rows.state[side + QUIET_SINCE] = rows.state[conn + IDLE_SINCE]
+    if ts - previous > rows.state[conn + SILENCE]:
+        rows.state[conn + SILENCE] = ts - previous
+    return 0
+
+
+@cython.cfunc
+def stop_idling(
+    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: object
+) -> cython.int:
+    """The idle time, if there is one, ends at `ts`; the packet before was seen at `previous`."""
+    if rows.state[conn + IDLE_SINCE] < 0:
+        return 0
+    if ts - rows.state[conn + IDLE_SINCE] > rows.state[conn + IDLE_LIMIT] or rows.state[conn + STATE] & STIRRED:
+        end_gap(rows, conn, ts, previous, ended_by, packet)
+    rows.state[conn + IDLE_SINCE] = -1
+    rows.state[conn + STATE] &= ~STIRRED
+    return 0
+
+
+@cython.cfunc
+def end_gap(
+    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: object
+) -> cython.int:
+    client: cython.longlong = conn + SIDES
+    server: cython.longlong = conn + SIDES + SIDE
+    side: cython.longlong
+    limit: cython.longlong = rows.gap_ns - 1
+    duration: cython.longlong
+    stir(rows, conn, ts, previous)
+    duration = ts - rows.state[conn + IDLE_SINCE]
+    if duration < 0:
+        duration = 0
+    for side in range(client, server + 1, SIDE):
+        if ts - rows.state[side + QUIET_SINCE] > rows.state[side + LONGEST_IDLE]:
+            rows.state[side + LONGEST_IDLE] = ts - rows.state[side + QUIET_SINCE]
+        if rows.state[side + LONGEST_IDLE] < limit:
+            limit = rows.state[side + LONGEST_IDLE]
+    if duration > rows.state[conn + LONGEST_GAP]:
+        rows.state[conn + LONGEST_GAP] = duration
+    if rows.state[conn + LONGEST_GAP] < limit:
+        limit = rows.state[conn + LONGEST_GAP]
+    rows.state[conn + IDLE_LIMIT] = limit
+    rows.state[conn + LIMIT_CODE] = limit_code(limit)
+    if duration >= rows.gap_ns:
+        rows.state[conn + GAP_COUNT] += 1
+        gap = SeenGap(
+            rows.state[conn + IDLE_SINCE],
+            duration,
+            rows.state[client + GAP_PROBES],
+            rows.state[server + GAP_PROBES],
+            rows.state[conn + SILENCE],
+            rows.state[conn + IDLE_PACKET],
+            ended_by,
+            packet,
+        )
+        keep_gap(rows.gaps.setdefault((conn - rows.origin) // ROW, []), gap)
+    return 0

@@ -1,0 +1,28 @@
+from captool.tcp.layout cimport *
+
+cdef long long pair(long long high, long long low) noexcept
+
+
+cdef class Rows:
+    cdef long long[::1] state  # the full rows
+    cdef long long[::1] hot
+    cdef long long origin  # of the first row: rows begin at cache lines
+    cdef long long hot_origin
+    cdef long long slots
+    cdef list free
+    cdef dict holes
+    cdef dict gaps
+    cdef dict intervals
+    cdef object linger
+    cdef object assembly
+    cdef long long gap_ns
+    cdef long long duplicate_packets
+
+    cdef long long take_slot(self)
+    cdef int free_slot(self, long long slot)
+    cdef int grow(self, long long slots)
+    cdef int unpack(self, long long slot)
+    cdef int pack(self, long long slot)
+    cdef long long last_ns(self, long long conn)
+    cdef long long last_hot_ns(self, long long row)
+    cdef int note_letters(self, long long conn, long long direction, long long letters)

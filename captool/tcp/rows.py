@@ -1,0 +1,238 @@
+"""The rows of all open connections (layout.py says what is in them), and the lists that are kept beside them.
+
+A row is found by its slot, a side and what is listed for it by its place: 2 * slot + direction in which it sends. Everything
+that follows connections works on `Rows`. Invariant: outside of the taking in of one segment the hot row is current, and while it
+says `STEADY` the full row is not; whoever reads or writes the full row calls `unpack` before it and `pack` after a change.
+"""
+
+# ruff: noqa: D102, D103, F403, F405, FURB136
+# (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import array
+from collections import deque
+
+import cython
+
+if not cython.compiled:  # compiled, they come from rows.pxd
+    from captool.tcp.layout import *
+
+# Numbers above 31 bits would be Python objects to the compiler if they stood in the expressions.
+ONE = cython.declare(cython.longlong, 1)
+TWO32 = cython.declare(cython.longlong, 0x100000000)
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+HALF32 = cython.declare(cython.longlong, 0x80000000)
+
+# Of BITS: what must be set and what must not be where a segment goes as predicted.
+STEADY_BITS = cython.declare(cython.longlong, BASED | ACK_KNOWN)
+STEADY_MASK = cython.declare(cython.longlong, BASED | ACK_KNOWN | AWAITING | RESET | FINISHED | RESENDING | HOLED)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def pair(high: cython.longlong, low: cython.longlong) -> cython.longlong:
+    """Two 32-bit numbers as one signed number of 64 bits."""
+    return ((high ^ HALF32) - HALF32) * TWO32 + low
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def max_of(one: cython.longlong, other: cython.longlong) -> cython.longlong:
+    return one if one > other else other
+
+
+
+@cython.cclass
+class Rows:
+    """State of the open connections.
+
+    `holes` and `intervals` (of probes) are listed by place, `gaps` by slot. `linger` holds (until when, slot, connection) of those that
+    ended. `assembly` takes the payload of connections that are `WANTED`.
+    """
+
+    def __init__(self, gap_ns: int, assembly: object) -> None:
+        self.gap_ns = gap_ns
+        self.assembly = assembly
+        self.slots = 0
+        self.origin = 0
+        self.hot_origin = 0
+        self.state = array.array("q", [0])
+        self.hot = array.array("q", [0])
+        self.grow(256)
+        self.free = []
+        self.holes = {}
+        self.gaps = {}
+        self.intervals = {}
+        self.linger = deque()
+        self.duplicate_packets = 0
+
+    @cython.cfunc
+    def take_slot(self) -> cython.longlong:
+        """A slot whose rows are those of a connection of which nothing is known."""
+        slot: cython.longlong
+        conn: cython.longlong
+        hot: cython.longlong
+        side: cython.longlong
+        at: cython.longlong
+        if self.free:
+            slot = self.free.pop()
+        else:
+            slot = self.slots
+            self.slots += 1
+            if self.origin + self.slots * ROW > len(self.state) or self.hot_origin + self.slots * HOT_ROW > len(self.hot):
+                self.grow(2 * self.slots)
+        conn = self.origin + slot * ROW
+        for at in range(conn, conn + ROW):
+            self.state[at] = 0
+        self.state[conn + IDLE_SINCE] = -1
+        for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
+            self.state[side + ACKED] = -1
+            self.state[side + WINDOW] = 1
+            self.state[side + SYN_SEQ] = -1
+            self.state[side + FIN_OFFSET] = -1
+        hot = self.hot_origin + slot * HOT_ROW
+        for at in range(hot, hot + HOT_ROW):
+            self.hot[at] = 0
+        return slot
+
+    @cython.cfunc
+    def free_slot(self, slot: cython.longlong) -> cython.int:
+        self.state[self.origin + slot * ROW + ID] = -2
+        self.free.append(slot)
+        return 0
+
+    @cython.cfunc
+    def grow(self, slots: cython.longlong) -> cython.int:
+        at: cython.longlong
+        old: cython.longlong[::1] = self.state
+        old_origin: cython.longlong = self.origin
+        state = array.array("q", [0]) * (slots * ROW + 8)
+        # Rows begin at cache lines, as the layout assumes.
+        self.origin = (-state.buffer_info()[0] % 64) // 8
+        self.state = state
+        for at in range(len(old) - old_origin):
+            if at < slots * ROW:
+                self.state[self.origin + at] = old[old_origin + at]
+        old = self.hot
+        old_origin = self.hot_origin
+        hot = array.array("q", [0]) * (slots * HOT_ROW + 8)
+        self.hot_origin = (-hot.buffer_info()[0] % 64) // 8
+        self.hot = hot
+        for at in range(len(old) - old_origin):
+            if at < slots * HOT_ROW:
+                self.hot[self.hot_origin + at] = old[old_origin + at]
+        return 0
+
+    @cython.cfunc
+    def unpack(self, slot: cython.longlong) -> cython.int:
+        """Bring what the hot row knows better over to the full row."""
+        row: cython.longlong = self.hot_origin + slot * HOT_ROW
+        conn: cython.longlong = self.origin + slot * ROW
+        flags: cython.longlong = self.hot[row + PORTS_FLAGS] & MASK32
+        direction: cython.longlong
+        side: cython.longlong
+        times: cython.longlong
+        if not flags & STEADY:
+            return 0
+        for direction in range(2):
+            side = conn + SIDES + SIDE * direction
+            times = row + TIMES + 4 * direction
+            self.state[side + NEXT] = self.hot[row + NEXTS + 2 * direction]
+            self.state[side + ACKED] = self.hot[row + ACKEDS + 2 * direction]
+            self.state[side + PACKETS] = self.hot[row + PACKET_COUNTS] >> (32 - 32 * direction) & MASK32
+            self.state[side + LAST_NS] = self.hot[times]
+            self.state[side + LAST_PACKET] = self.hot[times + 1]
+            if flags & NEWEST_IS_LAST << direction:
+                self.state[side + NEWEST_NS] = self.hot[times]
+                self.state[side + NEWEST_PACKET] = self.hot[times + 1]
+            if not flags & FIRST_KNOWN << direction:
+                self.state[side + FIRST_PACKET] = 0
+        if flags & IDLE:
+            self.state[conn + IDLE_SINCE] = self.last_hot_ns(row)
+            self.state[conn + IDLE_PACKET] = max_of(self.hot[row + TIMES + 1], self.hot[row + TIMES + 5])
+        else:
+            self.state[conn + IDLE_SINCE] = -1
+        return 0
+
+    @cython.cfunc
+    def pack(self, slot: cython.longlong) -> cython.int:
+        """Bring the full row over to the hot row, and find out whether the next segment may do as predicted."""
+        row: cython.longlong = self.hot_origin + slot * HOT_ROW
+        conn: cython.longlong = self.origin + slot * ROW
+        client: cython.longlong = conn + SIDES
+        server: cython.longlong = conn + SIDES + SIDE
+        state: cython.longlong = self.state[conn + STATE]
+        flags: cython.longlong = self.hot[row + PORTS_FLAGS] & (HOT_IPV6 | SWAPPED)
+        direction: cython.longlong
+        side: cython.longlong
+        steady: cython.bint = state & OPENED != 0
+        for direction in range(2):
+            side = conn + SIDES + SIDE * direction
+            self.hot[row + NEXTS + 2 * direction] = self.state[side + NEXT]
+            self.hot[row + ACKEDS + 2 * direction] = self.state[side + ACKED]
+            self.hot[row + TIMES + 4 * direction] = self.state[side + LAST_NS]
+            self.hot[row + TIMES + 4 * direction + 1] = self.state[side + LAST_PACKET]
+            if (
+                self.state[side + BITS] & STEADY_MASK != STEADY_BITS
+                or self.state[side + WINDOW] == 0
+                or self.state[side + ACKED] > self.state[side + NEXT]
+            ):
+                steady = False
+            if self.state[side + FIRST_PACKET]:
+                flags |= FIRST_KNOWN << direction
+            if state >> (9 * direction) & LETTER_ACK:
+                flags |= ACK_EXPECTED << direction
+            if state >> (9 * direction) & LETTER_DATA and self.state[side + BITS] & DATA_SEEN and not state & WANTED:
+                flags |= DATA_EXPECTED << direction
+        if self.state[conn + IDLE_SINCE] >= 0:
+            flags |= IDLE
+            if state & STIRRED or self.state[conn + IDLE_PACKET] != max_of(
+                self.state[client + LAST_PACKET], self.state[server + LAST_PACKET]
+            ):
+                steady = False
+        if steady:
+            flags |= STEADY
+        self.hot[row + BASES] = pair(self.state[client + BASE], self.state[server + BASE])
+        self.hot[row + PACKET_COUNTS] = self.state[client + PACKETS] * TWO32 + self.state[server + PACKETS]
+        self.hot[row + PORTS_FLAGS] = pair(self.state[conn + PORTS], flags | self.state[conn + LIMIT_CODE] << LIMIT_SHIFT)
+        return 0
+
+    @cython.cfunc
+    @cython.inline
+    def last_ns(self, conn: cython.longlong) -> cython.longlong:
+        """Time of the connection's last packet."""
+        client: cython.longlong = conn + SIDES
+        server: cython.longlong = conn + SIDES + SIDE
+        if self.state[client + LAST_PACKET] > self.state[server + LAST_PACKET]:
+            return self.state[client + LAST_NS]
+        return self.state[server + LAST_NS]
+
+    @cython.cfunc
+    @cython.inline
+    def last_hot_ns(self, row: cython.longlong) -> cython.longlong:
+        if self.hot[row + TIMES + 1] > self.hot[row + TIMES + 5]:
+            return self.hot[row + TIMES]
+        return self.hot[row + TIMES + 4]
+
+    @cython.cfunc
+    def note_letters(self, conn: cython.longlong, direction: cython.longlong, letters: cython.longlong) -> cython.int:
+        """Append the history letters that are new, five bits each: 1 + number of the letter, + 9 for the server's."""
+        bit: cython.longlong
+        shift: cython.longlong
+        for bit in range(9 * direction, 9 * direction + 9):
+            if letters << (9 * direction) >> bit & 1 and not self.state[conn + STATE] >> bit & 1:
+                self.state[conn + STATE] |= ONE << bit
+                shift = 0
+                while self.state[conn + HISTORY] >> shift & 31:
+                    shift += 5
+                    if shift == 60:
+                        break
+                if shift < 60:
+                    self.state[conn + HISTORY] |= (bit + 1) << shift
+                else:
+                    shift = 0
+                    while self.state[conn + HISTORY_MORE] >> shift & 31:
+                        shift += 5
+                    self.state[conn + HISTORY_MORE] |= (bit + 1) << shift
+        return 0

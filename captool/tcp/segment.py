@@ -1,0 +1,173 @@
+"""Any segment -> what it changes in the rows of its connection.
+
+`segment` is the whole truth of what a segment means; prediction.py repeats it for those that do as expected. The same packet may be
+captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else.
+"""
+
+# ruff: noqa: D103, F403, F405, PLR0912, PLR0915, SIM102
+# (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import cython
+
+if not cython.compiled:  # compiled, they come from segment.pxd
+    from captool.tcp.idle import is_probe, probe, stir, stop_idling
+    from captool.tcp.layout import *
+    from captool.tcp.rows import Rows
+    from captool.tcp.sequence import acknowledge, irregular_data, new_data, seq_delta, synchronise
+    from captool.tcp.teardown import finish_side, note_closing, start_linger
+
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
+MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
+MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
+# The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short.
+DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def packet_identity(
+    seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
+) -> cython.longlong:
+    """31 bits that tell a sender's packets apart; never 0."""
+    mixed: cython.ulonglong = (cython.cast(cython.ulonglong, seq << 31 ^ ack) * MIX_A) & MASK64
+    mixed = ((mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark)) * MIX_B) & MASK64
+    return cython.cast(cython.longlong, mixed >> 33) | 1
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def same_packet(kept: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.bint:
+    return kept >> 32 == identity and (ticks - kept + DUPLICATE_TICKS) & MASK32 <= 2 * DUPLICATE_TICKS
+
+
+@cython.cfunc
+def segment(
+    rows: Rows,
+    place: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+    seq: cython.longlong,
+    ack: cython.longlong,
+    flags: cython.longlong,
+    window: cython.longlong,
+    mark: cython.longlong,
+    length: cython.longlong,
+    captured: cython.longlong,
+    start: cython.longlong,
+) -> cython.int:
+    """Take in any segment; the full row is to be unpacked before and packed after it."""
+    direction: cython.longlong = place & 1
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    sender: cython.longlong = conn + SIDES + SIDE * direction
+    receiver: cython.longlong = conn + SIDES + SIDE * (1 - direction)
+    offset: cython.longlong
+    letters: cython.longlong = 0
+    identity: cython.longlong = packet_identity(seq, ack, flags, length, mark)
+    ticks: cython.longlong = ts >> 10 & MASK32
+    previous: cython.longlong = ts
+    hot: cython.longlong = rows.hot_origin + (place >> 1) * HOT_ROW + TIMES + 4 * direction
+    doubled: cython.bint = False
+    at: cython.longlong
+
+    if mark >= 0 or flags & (SYN | RST):
+        for at in range(sender + RECENT, sender + RECENT + 4):
+            doubled = doubled or same_packet(rows.state[at], identity, ticks)
+        for at in range(hot + 2, hot + 4):
+            doubled = doubled or same_packet(rows.hot[at], identity, ticks)
+        if doubled:
+            rows.duplicate_packets += 1
+            return 0
+    rows.hot[hot + 2 + (rows.state[sender + PACKETS] & 1)] = identity << 32 | ticks
+    rows.state[sender + RECENT + (rows.state[sender + PACKETS] & 3)] = identity << 32 | ticks
+    rows.state[sender + PACKETS] += 1
+    if rows.state[conn + IDLE_SINCE] >= 0:
+        previous = rows.last_ns(conn)
+    rows.state[sender + LAST_NS] = ts
+    rows.state[sender + LAST_PACKET] = packet
+
+    if flags & SYN:
+        letters = LETTER_SYN_ACK if flags & ACK else LETTER_SYN
+        synchronise(rows, sender, seq)
+        seq += 1
+    elif not rows.state[sender + BITS] & BASED:
+        rows.state[sender + BITS] |= BASED
+        rows.state[sender + BASE] = seq
+        rows.state[sender + ACKED] = 0
+    offset = rows.state[sender + NEXT] + seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT])
+
+    if flags & RST:
+        rows.note_letters(conn, direction, LETTER_RST)
+        stop_idling(rows, conn, ts, previous, "rst", packet)
+        rows.state[sender + BITS] |= RESET
+        note_closing(rows, place)
+        start_linger(rows, place, ts)
+        return 0
+
+    if flags & ACK:
+        if not flags & SYN and not rows.state[conn + STATE] & OPENED:
+            rows.state[conn + STATE] |= OPENED
+        acknowledge(rows, place, sender, receiver, ack, flags, ts)
+
+    if window == 0 and not flags & SYN:
+        letters |= LETTER_WINDOW
+    rows.state[sender + WINDOW] = window
+
+    if length <= 1 and offset == rows.state[sender + ACKED] - 1 and is_probe(rows, sender, receiver, offset, length, flags):
+        letters |= LETTER_ACK
+        probe(rows, place, conn, sender, ts, previous)
+    elif length:
+        if rows.state[conn + IDLE_SINCE] >= 0:
+            stop_idling(rows, conn, ts, previous, "data", packet)
+        if captured < length:
+            rows.state[conn + SNAPPED] += 1
+        letters |= LETTER_DATA
+        if offset == rows.state[sender + NEXT] and rows.state[sender + BITS] & DATA_SEEN:
+            new_data(rows, sender, receiver, offset, length, ts, packet)
+        else:
+            offset = irregular_data(rows, place, sender, receiver, offset, length, ts, packet)
+        if rows.state[conn + STATE] & WANTED:
+            rows.assembly.segment(
+                rows.state[conn + ID],
+                direction,
+                offset,
+                length,
+                captured,
+                start,
+                packet,
+                ts,
+                rows.state[sender + BITS] & FROM_START != 0,
+                rows.state[sender + ACKED],
+            )
+    elif not flags & (SYN | FIN):
+        letters |= LETTER_ACK
+        if rows.state[conn + IDLE_SINCE] >= 0:
+            stir(rows, conn, ts, previous)
+        if rows.state[receiver + BITS] & AWAITING and offset >= rows.state[sender + NEXT]:
+            if rows.state[receiver + ACKED] >= rows.state[receiver + NEXT]:
+                rows.state[receiver + BITS] &= ~AWAITING
+                rows.state[receiver + ANSWERED] += 1
+
+    if flags & FIN:
+        letters |= LETTER_FIN
+        finish_side(rows, place, offset + length, ts, previous, packet)
+    if letters << (9 * direction) & ~rows.state[conn + STATE]:
+        rows.note_letters(conn, direction, letters)
+
+    # Idle: nothing unacknowledged in either direction; a side that was never heard cannot acknowledge.
+    if rows.state[receiver + ACKED] >= rows.state[receiver + NEXT] and (
+        rows.state[sender + ACKED] >= rows.state[sender + NEXT]
+        or (rows.state[receiver + PACKETS] == 0 and not rows.state[sender + BITS] & RESENDING)
+    ):
+        if rows.state[conn + IDLE_SINCE] < 0 and rows.state[conn + STATE] & OPENED:
+            if not (rows.state[sender + BITS] & rows.state[receiver + BITS] & FINISHED) and not (
+                rows.state[receiver + BITS] & RESET
+            ):
+                rows.state[conn + IDLE_SINCE] = ts
+                rows.state[conn + IDLE_PACKET] = packet
+    elif rows.state[conn + IDLE_SINCE] >= 0:
+        rows.state[conn + IDLE_SINCE] = -1
+        rows.state[conn + STATE] &= ~STIRRED
+    return 0

@@ -1,0 +1,13 @@
+from captool.tcp.idle cimport stir
+from captool.tcp.layout cimport *
+from captool.tcp.rows cimport Rows
+
+cdef long long seq_delta(long long later, long long earlier) noexcept
+cdef int synchronise(Rows rows, long long sender, long long seq)
+cdef int acknowledge(Rows rows, long long place, long long sender, long long receiver, long long ack, long long flags, long long ts)
+cdef long long irregular_data(
+    Rows rows, long long place, long long sender, long long receiver, long long offset, long long length, long long ts,
+    long long packet
+)
+cdef int new_data(Rows rows, long long sender, long long receiver, long long offset, long long length, long long ts, long long packet)
+cdef int begin_from_newest(Rows rows, long long side)

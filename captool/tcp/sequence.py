@@ -1,0 +1,199 @@
+"""What a side sent and its peer acknowledged: sequence numbers (RFC 9293 3.4) -> 64-bit stream offsets.
+
+Offset 0 is the first payload byte after the SYN, or the first byte seen where the capture starts mid-stream; then it moves when what
+is seen shows that more came before. Nothing compares raw sequence numbers but `seq_delta`. Invariant: `NEXT` - `ACKED` is unacknowledged,
+`HOLED` is set while `holes` lists something for the place.
+"""
+
+# ruff: noqa: D103, F403, F405, SIM102
+# (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import cython
+
+from captool.tcp.holes import add_hole, fill_holes
+
+if not cython.compiled:  # compiled, they come from sequence.pxd
+    from captool.tcp.idle import stir
+    from captool.tcp.layout import *
+    from captool.tcp.rows import Rows
+
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+HALF32 = cython.declare(cython.longlong, 0x80000000)
+# How far above the captured data an acknowledgement is believed: the capture may have missed that much.
+MAX_UNSEEN = cython.declare(cython.longlong, 1 << 30)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def seq_delta(later: cython.longlong, earlier: cython.longlong) -> cython.longlong:
+    """Signed distance of two sequence numbers, right across the 2**32 wrap."""
+    return ((later - earlier + HALF32) & MASK32) - HALF32
+
+
+@cython.cfunc
+def synchronise(rows: Rows, sender: cython.longlong, seq: cython.longlong) -> cython.int:
+    if rows.state[sender + SYN_SEQ] == seq:
+        return 0
+    rows.state[sender + SYN_SEQ] = seq
+    rows.state[sender + BITS] |= FROM_START
+    if not rows.state[sender + BITS] & BASED or rows.state[sender + BASE] != (seq + 1) & MASK32:
+        rows.state[sender + BITS] = (rows.state[sender + BITS] | BASED) & ~ACK_KNOWN
+        rows.state[sender + BASE] = (seq + 1) & MASK32
+        rows.state[sender + ACKED] = -1
+        rows.state[sender + NEXT] = 0
+    return 0
+
+
+@cython.cfunc
+def acknowledge(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    ack: cython.longlong,
+    flags: cython.longlong,
+    ts: cython.longlong,
+) -> cython.int:
+    """Take in `sender`'s acknowledgement of what `receiver` sent."""
+    offset: cython.longlong
+    bits: cython.longlong = rows.state[receiver + BITS]
+    if not bits & BASED:
+        rows.state[receiver + BASE] = ack
+        rows.state[receiver + ACKED] = 0
+        rows.state[receiver + BITS] = bits | BASED | ACK_KNOWN | (FROM_START if flags & SYN else 0)
+        return 0
+    offset = rows.state[receiver + ACKED] + seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + ACKED])
+    if offset > rows.state[receiver + ACKED] or not bits & ACK_KNOWN:
+        if offset > rows.state[receiver + NEXT] + MAX_UNSEEN:
+            return 0
+        rows.state[receiver + ACKED] = offset
+        if bits & (ACK_KNOWN | RESENDING) != ACK_KNOWN:
+            rows.state[receiver + BITS] = (bits | ACK_KNOWN) & ~RESENDING
+            rows.state[receiver + RESENT] = 0
+        rows.state[receiver + FIRST_PACKET] = 0
+        if offset > rows.state[receiver + NEXT] and not bits & (DATA_SEEN | FROM_START):
+            rebase_unseen(rows, place, sender, receiver, offset, ts)
+    if bits & HOLED:
+        conn: cython.longlong = rows.origin + (place >> 1) * ROW
+        if rows.state[conn + STATE] & WANTED:
+            rows.assembly.acknowledged(rows.state[conn + ID], 1 - (place & 1), rows.state[receiver + ACKED], ts)
+    return 0
+
+
+@cython.cfunc
+def rebase_unseen(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    offset: cython.longlong,
+    ts: cython.longlong,
+) -> cython.int:
+    """Mid-stream, only empty segments came from `receiver`, and now bytes above them are acknowledged."""
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    probes: cython.longlong = rows.state[receiver + PACKETS]
+    if offset == rows.state[receiver + NEXT] + 1 and probes and rows.state[sender + WINDOW]:
+        # They stood one below what is acknowledged: they were probes.
+        if not rows.state[receiver + BITS] & FINISHED:
+            rows.state[receiver + PROBES] += probes
+            rows.state[receiver + BITS] |= AWAITING
+            if rows.state[conn + IDLE_SINCE] >= 0:
+                stir(rows, conn, ts, ts)
+                rows.state[receiver + GAP_PROBES] += probes
+                rows.state[receiver + QUIET_SINCE] = rows.state[receiver + LAST_NS]
+    if not rows.state[receiver + BITS] & FINISHED:
+        rows.state[receiver + BASE] = (rows.state[receiver + BASE] + offset) & MASK32
+        rows.state[receiver + ACKED] = rows.state[receiver + NEXT] = 0
+    return 0
+
+
+@cython.cfunc
+def irregular_data(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    offset: cython.longlong,
+    length: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+) -> cython.longlong:
+    """Take in payload that is the first of its side, above a hole, or (partly) below what was sent; returns its offset."""
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    end: cython.longlong
+    forgotten: cython.longlong
+    if not rows.state[sender + BITS] & DATA_SEEN:
+        rows.state[sender + BITS] |= DATA_SEEN
+        if offset and not rows.state[sender + BITS] & FROM_START:  # mid-stream: offset 0 is the first byte seen
+            rows.state[sender + BASE] = (rows.state[sender + BASE] + offset) & MASK32
+            rows.state[sender + ACKED] -= offset
+            rows.state[sender + NEXT] = 0
+            offset = 0
+    end = offset + length
+    if offset >= rows.state[sender + NEXT]:
+        if offset > rows.state[sender + NEXT]:
+            rows.note_letters(conn, place & 1, LETTER_GAP)
+            rows.state[sender + BITS] |= HOLED
+            forgotten = add_hole(rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset)
+            rows.state[sender + FORGOTTEN] += forgotten
+        new_data(rows, sender, receiver, offset, length, ts, packet)
+        return offset
+    rows.note_letters(conn, place & 1, LETTER_AGAIN)
+    rows.state[sender + RETRANSMISSIONS] += 1
+    if end > rows.state[sender + ACKED]:
+        rows.state[sender + BITS] |= RESENDING
+        rows.state[sender + RESENT] += 1
+        if rows.state[sender + RESENT] == 1:
+            rows.state[sender + RESENT_FIRST] = packet
+        rows.state[sender + RESENT_NS] = ts
+        rows.state[sender + RESENT_PACKET] = packet
+    if rows.state[sender + BITS] & HOLED:
+        left = fill_holes(rows.holes[place], offset, end)
+        rows.holes[place] = left
+        if not left:
+            rows.state[sender + BITS] &= ~HOLED
+    if end > rows.state[sender + NEXT] and not rows.state[sender + BITS] & FINISHED:
+        rows.state[sender + NEXT] = end
+    return offset
+
+
+@cython.cfunc
+def new_data(
+    rows: Rows,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    offset: cython.longlong,
+    length: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+) -> cython.int:
+    """Take in payload at or above all that was sent."""
+    if rows.state[sender + ACKED] >= rows.state[sender + NEXT] or not rows.state[receiver + PACKETS]:
+        begin_flight(rows, sender)
+    elif not rows.state[sender + FIRST_PACKET]:
+        begin_from_newest(rows, sender)
+    rows.state[sender + NEWEST_OFFSET] = offset
+    rows.state[sender + NEWEST_NS] = ts
+    rows.state[sender + NEWEST_PACKET] = packet
+    rows.state[sender + NEXT] = offset + length
+    return 0
+
+
+@cython.cfunc
+@cython.inline
+def begin_flight(rows: Rows, sender: cython.longlong) -> cython.int:
+    """All that was sent is acknowledged (or nothing ever is): what follows is the first transmission to remember."""
+    rows.state[sender + FIRST_PACKET] = 0
+    if rows.state[sender + BITS] & RESENDING:
+        rows.state[sender + BITS] &= ~RESENDING
+        rows.state[sender + RESENT] = 0
+    return 0
+
+
+@cython.cfunc
+def begin_from_newest(rows: Rows, side: cython.longlong) -> cython.int:
+    """More new data while some is unacknowledged: what was the newest is the first of it, as far as is known."""
+    rows.state[side + FIRST_NS] = rows.state[side + NEWEST_NS]
+    rows.state[side + FIRST_PACKET] = rows.state[side + NEWEST_PACKET]
+    return 0

@@ -1,0 +1,240 @@
+"""Addresses and ports of a segment -> its connection's slot: an open-addressing hash table (Knuth 6.4, linear probing).
+
+An entry is hash << 32 | slot + 1, 0 where free. Invariants: at most half of the table is used; no free entry stands between an
+entry and the place that its hash names. Both directions of a connection have the same hash, of 31 bits; the order of its two ends in
+the rows is that of their hashes.
+"""
+
+# ruff: noqa: D102, D103, F403, F405, SIM102
+# (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import array
+
+import cython
+
+if not cython.compiled:  # compiled, they come from table.pxd
+    from captool.tcp.layout import *
+    from captool.tcp.rows import Rows, pair
+
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+HALF32 = cython.declare(cython.longlong, 0x80000000)
+TWO32 = cython.declare(cython.longlong, 0x100000000)
+MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
+MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
+MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def endpoint_hash(
+    high: cython.longlong, low: cython.longlong, port: cython.longlong, seed: cython.ulonglong
+) -> cython.ulonglong:
+    mixed: cython.ulonglong = cython.cast(cython.ulonglong, high) & MASK64
+    mixed = (mixed * MIX_B & MASK64) ^ (cython.cast(cython.ulonglong, low) & MASK64) ^ seed
+    mixed = ((mixed ^ cython.cast(cython.ulonglong, port << 40)) * MIX_A) & MASK64
+    return ((mixed ^ mixed >> 32) * MIX_B) & MASK64
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def row_addresses(first_low: cython.longlong, second_low: cython.longlong) -> cython.longlong:
+    """Two IPv4 addresses in one number. IPv6 addresses are only told apart by it, not always: those in the full row decide."""
+    return ((first_low & MASK32 ^ HALF32) - HALF32) * TWO32 + (second_low & MASK32)
+
+
+@cython.cclass
+class ConnectionTable:
+    """The open connections by their two ends. `seed` keeps captures from being built to fill one chain."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.entries = array.array("q", bytes(8 * 1024))
+        self.mask = 1023
+        self.used = 0
+        self.touched = 0
+
+    @cython.cfunc
+    def look_ahead(
+        self,
+        rows: Rows,
+        key: cython.longlong[::1],
+        source_high: cython.longlong[::1],
+        source_low: cython.longlong[::1],
+        destination_high: cython.longlong[::1],
+        destination_low: cython.longlong[::1],
+        ports: cython.uint[::1],
+        begin: cython.Py_ssize_t,
+        end: cython.Py_ssize_t,
+    ) -> cython.int:
+        """Hash the segments from `begin` to `end` into `key`, then touch their hot rows.
+
+        Each step for the whole batch: so the processor can fetch many rows at a time; waiting for one after the other took more than
+        half of the time.
+        """
+        row: cython.Py_ssize_t
+        entry: cython.longlong
+        touched: cython.longlong = 0
+        for row in range(begin, end):
+            key[row - begin] = self.hash_ends(
+                source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
+            )
+        for row in range(end - begin):
+            entry = self.entries[key[row] >> 1 & self.mask] & MASK32
+            if entry:
+                entry = rows.hot_origin + (entry - 1) * HOT_ROW
+                touched ^= rows.hot[entry] ^ rows.hot[entry + TIMES]
+        self.touched = touched  # kept, so that the compiler cannot leave the fetching out
+        return 0
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def hash_ends(
+        self,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
+    ) -> cython.longlong:
+        """31 bits of a hash that is the same for both directions, and below them whether the destination is the first end.
+
+        The order of the two ends in a row is that of their hashes, so finding branches on nothing that must be fetched.
+        """
+        source: cython.ulonglong = endpoint_hash(source_high, source_low, ports >> 16, self.seed)
+        destination: cython.ulonglong = endpoint_hash(destination_high, destination_low, ports & 0xFFFF, self.seed)
+        mixed: cython.ulonglong = (source + destination) & MASK64
+        mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
+        return cython.cast(cython.longlong, mixed >> 33) << 1 | (1 if source > destination else 0)
+
+    @cython.cfunc
+    def find(
+        self,
+        rows: Rows,
+        key: cython.longlong,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
+    ) -> cython.longlong:
+        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. `key` is of `hash_ends`."""
+        swapped: cython.longlong = key & 1
+        differ: cython.longlong = (source_low ^ destination_low) & -swapped
+        addresses: cython.longlong = row_addresses(source_low ^ differ, destination_low ^ differ)
+        at: cython.longlong
+        entry: cython.longlong
+        row: cython.longlong
+        conn: cython.longlong
+        key >>= 1
+        differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
+        ports ^= differ << 16 | differ
+        at = key & self.mask
+        while True:
+            entry = self.entries[at]
+            if entry == 0:
+                return -1
+            if entry >> 32 == key:
+                entry = (entry & MASK32) - 1
+                row = rows.hot_origin + entry * HOT_ROW
+                if rows.hot[row + ADDRESSES] == addresses and rows.hot[row + PORTS_FLAGS] >> 32 & MASK32 == ports:
+                    if not (rows.hot[row + PORTS_FLAGS] & HOT_IPV6 | source_high | destination_high | (source_low >> 32 ^ 0xFFFF)):
+                        break
+                    conn = rows.origin + entry * ROW
+                    differ = (source_low ^ destination_low) & -swapped
+                    if rows.state[conn + FIRST_LOW] == source_low ^ differ:
+                        if rows.state[conn + SECOND_LOW] == destination_low ^ differ:
+                            differ = (source_high ^ destination_high) & -swapped
+                            if rows.state[conn + FIRST_HIGH] == source_high ^ differ:
+                                if rows.state[conn + SECOND_HIGH] == destination_high ^ differ:
+                                    break
+            at = (at + 1) & self.mask
+        return entry << 1 | (swapped ^ (1 if rows.hot[row + PORTS_FLAGS] & SWAPPED else 0))
+
+    @cython.cfunc
+    def insert(
+        self,
+        rows: Rows,
+        slot: cython.longlong,
+        key: cython.longlong,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
+        from_client: cython.bint,
+    ) -> cython.int:
+        """Note the ends of a new connection in its rows, and where it is; `find` has failed with the same arguments."""
+        swapped: cython.bint = key & 1 != 0
+        conn: cython.longlong = rows.origin + slot * ROW
+        hot: cython.longlong = rows.hot_origin + slot * HOT_ROW
+        hot_flags: cython.longlong = 0
+        at: cython.longlong
+        key >>= 1
+        if swapped:
+            rows.state[conn + PORTS] = (ports & 0xFFFF) << 16 | ports >> 16
+            rows.state[conn + FIRST_LOW] = destination_low
+            rows.state[conn + FIRST_HIGH] = destination_high
+            rows.state[conn + SECOND_LOW] = source_low
+            rows.state[conn + SECOND_HIGH] = source_high
+        else:
+            rows.state[conn + PORTS] = ports
+            rows.state[conn + FIRST_LOW] = source_low
+            rows.state[conn + FIRST_HIGH] = source_high
+            rows.state[conn + SECOND_LOW] = destination_low
+            rows.state[conn + SECOND_HIGH] = destination_high
+        rows.state[conn + HASH] = key
+        if swapped == from_client:
+            rows.state[conn + STATE] |= CLIENT_SECOND
+            hot_flags |= SWAPPED
+        if source_high or destination_high or source_low >> 32 != 0xFFFF or destination_low >> 32 != 0xFFFF:
+            hot_flags |= HOT_IPV6  # whatever is not ::ffff:a.b.c.d on both sides
+        rows.hot[hot + ADDRESSES] = row_addresses(rows.state[conn + FIRST_LOW], rows.state[conn + SECOND_LOW])
+        rows.hot[hot + PORTS_FLAGS] = pair(rows.state[conn + PORTS], hot_flags)
+        self.used += 1
+        if 2 * self.used > self.mask:
+            self.grow()
+        at = key & self.mask
+        while self.entries[at]:
+            at = (at + 1) & self.mask
+        self.entries[at] = key << 32 | (slot + 1)
+        return 0
+
+    @cython.cfunc
+    def remove(self, rows: Rows, slot: cython.longlong) -> cython.int:
+        at: cython.longlong = rows.state[rows.origin + slot * ROW + HASH] & self.mask
+        hole: cython.longlong
+        home: cython.longlong
+        while (self.entries[at] & MASK32) - 1 != slot:
+            at = (at + 1) & self.mask
+        # Linear probing without tombstones: later entries of the chain move up into the hole (Knuth 6.4, algorithm R).
+        hole = at
+        while True:
+            at = (at + 1) & self.mask
+            if self.entries[at] == 0:
+                break
+            home = self.entries[at] >> 32 & self.mask
+            if (at - home) & self.mask >= (at - hole) & self.mask:
+                self.entries[hole] = self.entries[at]
+                hole = at
+        self.entries[hole] = 0
+        self.used -= 1
+        return 0
+
+    @cython.cfunc
+    def grow(self) -> cython.int:
+        size: cython.longlong = 2 * (self.mask + 1)
+        old: cython.longlong[::1] = self.entries
+        row: cython.longlong
+        at: cython.longlong
+        self.entries = array.array("q", bytes(8 * size))
+        self.mask = size - 1
+        for row in range(len(old)):
+            if old[row]:
+                at = old[row] >> 32 & self.mask
+                while self.entries[at]:
+                    at = (at + 1) & self.mask
+                self.entries[at] = old[row]
+        return 0

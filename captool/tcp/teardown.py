@@ -1,0 +1,111 @@
+"""How a connection ends and gives way to the next on its ports: FIN, RST, lingering, a new SYN (RFC 9293 3.5 and 3.6).
+
+A connection that ended lingers for late packets; `ended_lingering` tells those for which none is awaited any more.
+"""
+
+# ruff: noqa: D103, F403, F405
+# (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import cython
+
+from captool.tcp.holes import add_hole
+
+if not cython.compiled:  # compiled, they come from teardown.pxd
+    from captool.tcp.idle import stop_idling
+    from captool.tcp.layout import *
+    from captool.tcp.rows import Rows
+
+LINGER_NS = cython.declare(cython.longlong, 120_000_000_000)  # twice the 60 s that Linux keeps TIME_WAIT
+MAX_LINGERING = cython.declare(cython.longlong, 8192)
+
+
+@cython.cfunc
+def starts_anew(rows: Rows, place: cython.longlong, seq: cython.longlong, flags: cython.longlong) -> cython.bint:
+    """Whether a SYN opens another connection on the same ports, not this one again."""
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
+    receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
+    opened: cython.bint
+    rows.unpack(place >> 1)
+    opened = rows.state[conn + STATE] & OPENED != 0
+    if rows.state[sender + SYN_SEQ] == seq:
+        return False
+    if rows.state[sender + PACKETS] == 0:
+        if flags & ACK:
+            return False
+        # Both sides at once (RFC 9293 3.5, simultaneous open), unless the other side had gone on long ago.
+        return rows.state[receiver + SYN_SEQ] < 0 or opened
+    return opened or not flags & ACK
+
+
+@cython.cfunc
+def finish_side(
+    rows: Rows,
+    place: cython.longlong,
+    offset: cython.longlong,
+    ts: cython.longlong,
+    previous: cython.longlong,
+    packet: cython.longlong,
+) -> cython.int:
+    """Take in a FIN that stands at `offset`."""
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
+    receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
+    stop_idling(rows, conn, ts, previous, "fin", packet)
+    if rows.state[sender + BITS] & FINISHED:
+        return 0
+    rows.state[sender + BITS] |= FINISHED
+    rows.state[sender + FIN_OFFSET] = offset
+    if offset >= rows.state[sender + NEXT]:
+        if offset > rows.state[sender + NEXT] and rows.state[sender + BITS] & (DATA_SEEN | FROM_START):
+            rows.state[sender + BITS] |= HOLED
+            rows.state[sender + FORGOTTEN] += add_hole(
+                rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset
+            )
+        rows.state[sender + NEXT] = offset + 1
+    note_closing(rows, place)
+    if rows.state[receiver + BITS] & FINISHED:
+        start_linger(rows, place, ts)
+    return 0
+
+
+@cython.cfunc
+def note_closing(rows: Rows, place: cython.longlong) -> cython.int:
+    """The first FIN or RST tells who closed."""
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    if not rows.state[conn + STATE] & (CLOSED_BY_CLIENT | CLOSED_BY_SERVER):
+        rows.state[conn + STATE] |= CLOSED_BY_SERVER if place & 1 else CLOSED_BY_CLIENT
+    return 0
+
+
+@cython.cfunc
+def start_linger(rows: Rows, place: cython.longlong, ts: cython.longlong) -> cython.int:
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    if not rows.state[conn + STATE] & LINGERING:
+        rows.state[conn + STATE] |= LINGERING
+        rows.linger.append((ts + LINGER_NS, place >> 1, rows.state[conn + ID]))
+    return 0
+
+
+@cython.cfunc
+def ended_lingering(rows: Rows, now: cython.longlong) -> cython.longlong:
+    """Slot of a connection that ended and of which nothing was heard since; -1 if there is none."""
+    slot: cython.longlong
+    number: cython.longlong
+    until: cython.longlong
+    conn: cython.longlong
+    while rows.linger:
+        until, slot, number = rows.linger[0]
+        conn = rows.origin + slot * ROW
+        rows.unpack(slot)
+        if rows.state[conn + ID] == number and len(rows.linger) <= MAX_LINGERING:
+            if now < until:
+                break
+            if rows.last_ns(conn) + LINGER_NS > now:  # late packets still come
+                rows.linger.popleft()
+                rows.linger.append((rows.last_ns(conn) + LINGER_NS, slot, number))
+                continue
+        rows.linger.popleft()
+        if rows.state[conn + ID] == number:
+            return slot
+    return -1

@@ -1,0 +1,7 @@
+from captool.tcp.idle cimport stop_idling
+from captool.tcp.layout cimport *
+from captool.tcp.prediction cimport predicted
+from captool.tcp.rows cimport Rows
+from captool.tcp.segment cimport segment
+from captool.tcp.table cimport ConnectionTable
+from captool.tcp.teardown cimport ended_lingering, starts_anew
