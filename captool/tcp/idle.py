@@ -1,8 +1,8 @@
 """Idle times of a connection: the keepalive probes in them, and the gaps that they turn out to be.
 
-Idle is a connection whose data is all acknowledged, in both directions; it ends with data, a FIN or a RST. Probes are told by RFC 9293
-3.8.4: at the peer's acknowledgement - 1, that byte acknowledged, the peer's window open. An idle time that
-changes no maximum and in which nothing crossed is over without a look at more than `IDLE_SINCE` and `IDLE_LIMIT`.
+A connection is idle while all its data is acknowledged in both directions; data, a FIN or a RST ends it. A probe (RFC 9293 3.8.4) stands
+one below what the peer acknowledged, while the peer's window is open. An idle time that changes no maximum and in which nothing
+crossed is over without a look at more than `IDLE_SINCE` and `IDLE_LIMIT`.
 """
 
 # ruff: noqa: D103, F403, F405, PLR1730

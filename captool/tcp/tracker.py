@@ -130,13 +130,7 @@ class Tracker:
                     continue
                 ts = ts_ns[frame[row]]
                 place = table.find(
-                    rows,
-                    key[row - begin],
-                    source_high[row],
-                    source_low[row],
-                    destination_high[row],
-                    destination_low[row],
-                    ports[row],
+                    rows, key[row - begin], source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
                 )
                 if place >= 0:
                     if predicted(
