@@ -1,9 +1,7 @@
 """tshark as second opinion on every fixture: streams, keepalive probes, retransmissions and decrypted bytes.
 
-Where it is wrong, the difference stands here by name:
-
-- PROBES_UNSEEN: a probe is recognised by the sequence number behind the highest one that tshark has seen; where the connection's earlier
-  packets are not in the capture it takes probes for duplicate ACKs (packet-tcp.c, TCP_A_KEEP_ALIVE).
+It agrees on all of them. Where it is wrong on other captures (a probe that comes before anything that it has seen of the connection, a
+retransmitted last byte, a window probe) the differences stand with their reasons in tests/capture/test_corpus.py.
 """
 
 import subprocess

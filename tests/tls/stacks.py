@@ -1,7 +1,9 @@
 """Real TLS sessions made in memory by OpenSSL (Python's ssl), recorded as the bytes that crossed in each direction."""
 
+import atexit
 import contextlib
 import datetime
+import shutil
 import ssl
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -66,6 +68,7 @@ def identity(kind: str = "rsa", organization: str = "root.runner-1", bits: int =
         .sign(key, hashes.SHA256())
     )
     folder = Path(tempfile.mkdtemp(prefix="captool-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # identities are cached for the whole run
     key_file, certificate_file = folder / "key.pem", folder / "cert.pem"
     key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     key_file.write_bytes(key_pem)
