@@ -33,11 +33,11 @@ def test_a_crowd_is_counted():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_sockets_of_this_machine_and_their_owner(family, address):
+def test_sockets_of_this_machine_and_their_owner(family, address, without):
     try:
         listener = socket.create_server((address, 0), family=family)
     except OSError:
-        pytest.skip("no IPv6 here")
+        without("no IPv6 here")
     with listener, socket.create_connection(listener.getsockname()[:2]) as client:
         port = listener.getsockname()[1]
         sockets = live_sockets((port,))
@@ -48,11 +48,11 @@ def test_sockets_of_this_machine_and_their_owner(family, address):
 
 
 @pytest.mark.slow
-def test_sockets_of_an_ipv4_connection_on_an_ipv6_listener_have_its_addresses():
+def test_sockets_of_an_ipv4_connection_on_an_ipv6_listener_have_its_addresses(without):
     try:
         listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     except OSError:
-        pytest.skip("no IPv6 here")
+        without("no IPv6 here")
     with listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
         port = listener.getsockname()[1]
         (connection,) = open_connections(live_sockets((port,)), {}, (port,))
