@@ -69,12 +69,6 @@ def load_catalogue(extra: Path | None = None, *, state: State | None = "establis
     return tuple(sorted(chosen, key=lambda entry: (entry.seconds, entry.id)))
 
 
-def tripped_by(catalogue: tuple[IdleTimeout, ...], gap_ns: int) -> tuple[IdleTimeout, ...]:
-    """The entries whose timeout a gap of so many nanoseconds reaches, the nearest (longest) first, of equals the best documented."""
-    reached = [entry for entry in catalogue if entry.timeout_ns <= gap_ns]
-    return tuple(sorted(reached, key=lambda entry: (-entry.seconds, not entry.primary, entry.id)))
-
-
 def by_id(catalogue: tuple[IdleTimeout, ...], wanted: str) -> IdleTimeout:
     """The entry with this id; raises `UsageError` that names the ones spelled like it, or all of them."""
     by_name = {entry.id: entry for entry in catalogue}
