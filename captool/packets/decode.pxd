@@ -1,0 +1,1 @@
+from captool.packets.link cimport after_link_header
