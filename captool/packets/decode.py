@@ -34,7 +34,8 @@ class Segments:
     `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as ::ffff:a.b.c.d), `ports` is
     source << 16 | destination. `payload_length` is what the IP header says, `payload_captured` what of it is in
     `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
-    2**32 + TSval where that is 0 or absent, -1 where there is neither. Padding of the link layer is never payload.
+    2**32 + TSval where that is 0 or absent, -1 where there is neither. `hops` is the IPv4 TTL or the IPv6 hop limit. Padding of
+    the link layer is never payload.
     """
 
     def __init__(self, rows: int) -> None:
@@ -50,6 +51,7 @@ class Segments:
         self.flags = array.array("H", bytes(2 * rows))
         self.window = array.array("H", bytes(2 * rows))
         self.mark = array.array("q", bytes(8 * rows))
+        self.hops = array.array("B", bytes(rows))
         self.payload_offset = array.array("i", bytes(4 * rows))
         self.payload_length = array.array("i", bytes(4 * rows))
         self.payload_captured = array.array("i", bytes(4 * rows))
@@ -155,6 +157,7 @@ class Decoder:
         flags: cython.ushort[::1] = segments.flags
         window: cython.ushort[::1] = segments.window
         mark: cython.longlong[::1] = segments.mark
+        hops: cython.uchar[::1] = segments.hops
         payload_offset: cython.int[::1] = segments.payload_offset
         payload_length: cython.int[::1] = segments.payload_length
         payload_captured: cython.int[::1] = segments.payload_captured
@@ -233,6 +236,7 @@ class Decoder:
                 identity = u16(data, at + 4)
                 if identity == 0:
                     identity = NONE
+                hops[out] = data[at + 8]
                 source_high[out] = 0
                 source_low[out] = MAPPED_IPV4 | u32(data, at + 12)
                 destination_high[out] = 0
@@ -293,6 +297,7 @@ class Decoder:
                         other += 1
                     continue
                 identity = NONE
+                hops[out] = data[at + 7]
                 source_high[out] = word(data, at + 8)
                 source_low[out] = word(data, at + 16)
                 destination_high[out] = word(data, at + 24)

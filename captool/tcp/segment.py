@@ -54,6 +54,7 @@ def segment(
     flags: cython.longlong,
     window: cython.longlong,
     mark: cython.longlong,
+    hops: cython.longlong,
     length: cython.longlong,
     captured: cython.longlong,
     start: cython.longlong,

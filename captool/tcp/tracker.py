@@ -109,6 +109,7 @@ class Tracker:
         flags: cython.ushort[::1] = segments.flags
         window: cython.ushort[::1] = segments.window
         mark: cython.longlong[::1] = segments.mark
+        hops: cython.uchar[::1] = segments.hops
         payload_offset: cython.int[::1] = segments.payload_offset
         payload_length: cython.int[::1] = segments.payload_length
         payload_captured: cython.int[::1] = segments.payload_captured
@@ -172,6 +173,7 @@ class Tracker:
                     flags[row],
                     window[row],
                     mark[row],
+                    hops[row],
                     payload_length[row],
                     payload_captured[row],
                     payload_offset[row],

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from captool.capture.reader import CaptureReader
+from captool.packets.decode import Decoder
 from tests.builders import ACK, PSH, Packet, Talk, analyze, ethernet, ip, pcap, stream, tcp
 
 SEGMENT = ip(tcp(flags=ACK | PSH, payload=b"hello"))
@@ -182,3 +184,10 @@ def test_the_numbers_of_packets_count_every_frame(path: Path) -> None:
     packets = [Packet(ethernet(ip(b"ping", protocol=1)), talk.packets[0].ts_ns), *talk.packets]
     _, (seen,), (piece,) = analyze(path, packets)
     assert (5, [5]) == (seen.last_packet.packet, piece.mark_packets)
+
+
+@pytest.mark.parametrize(("packet", "at"), [(SEGMENT, 8), (SEGMENT6, 7)])
+def test_hops_are_the_time_to_live_or_the_hop_limit(path: Path, packet: bytes, at: int) -> None:
+    path.write_bytes(pcap([Packet(ethernet(packet[:at] + b"\xfd" + packet[at + 1 :]))]))
+    with CaptureReader([path]) as reader:
+        assert [253] == [Decoder().decode(frames).hops[0] for frames in reader.chunks()]
