@@ -14,7 +14,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# boundscheck stays on: captures are hostile input. Overflow is masked explicitly in the code, as plain Python needs it.
+# boundscheck stays on: captures are hostile input. The few functions that every packet goes through switch it off and check once for each
+# header or frame instead of once for each byte, which took half of their time. Overflow is masked explicitly in the code, as plain Python needs it.
 DIRECTIVES = {"language_level": 3, "boundscheck": True, "wraparound": False, "initializedcheck": False, "cdivision": True}
 LAYOUT = "captool/tcp/layout.py"  # the compiled modules cimport its numbers; the declarations are made here, so that they stand once
 

@@ -20,16 +20,18 @@ OTHER_BLOCK = -2  # a pcapng block that is no packet stands at the position, who
 LAST_NS = (1 << 62) - 1
 
 
+@cython.cclass
 class Frames:
     """The packets of one chunk: columns over `buffer`, valid until the next chunk is asked for.
 
     Row i, 0 <= i < `count`, is packet number `first_packet + i`: its bytes are
     `buffer[offset[i] : offset[i] + captured[i]]`, `original[i]` is its length on the wire, `link_type[i]` a LINKTYPE number,
     `ts_ns[i]` nanoseconds since 1970. The bytes from `spare` to the buffer's end belong to the decoder (reassembled datagrams).
+    `data` is the buffer as the compiled modules see it.
     """
 
     def __init__(self, buffer: bytearray, spare: int, rows: int) -> None:
-        self.buffer = buffer
+        self.use(buffer)
         self.spare = spare
         self.count = 0
         self.first_packet = 1
@@ -39,6 +41,13 @@ class Frames:
         self.captured = array.array("i", bytes(4 * rows))
         self.original = array.array("I", bytes(4 * rows))
         self.link_type = array.array("i", bytes(4 * rows))
+
+    @cython.ccall
+    def use(self, buffer: object) -> object:
+        """Take another buffer (a bytearray); the columns refer to it from now on."""
+        self.buffer = buffer
+        self.data = buffer
+        return None
 
 
 class Interfaces:
@@ -61,23 +70,25 @@ class Interfaces:
 
 @cython.cfunc
 @cython.inline
-@cython.exceptval(-1)
+@cython.boundscheck(False)  # the walkers check once a header
+@cython.exceptval(check=False)
 def u32(data: cython.uchar[::1], at: cython.Py_ssize_t, big_endian: cython.bint) -> cython.longlong:
     if big_endian:
         return (
-            cython.cast(cython.longlong, data[at]) << 24
-            | cython.cast(cython.longlong, data[at + 1]) << 16
-            | cython.cast(cython.longlong, data[at + 2]) << 8
-            | data[at + 3]
+            cython.cast(cython.uint, data[at]) << 24
+            | cython.cast(cython.uint, data[at + 1]) << 16
+            | cython.cast(cython.uint, data[at + 2]) << 8
+            | cython.cast(cython.uint, data[at + 3])
         )
     return (
-        cython.cast(cython.longlong, data[at + 3]) << 24
-        | cython.cast(cython.longlong, data[at + 2]) << 16
-        | cython.cast(cython.longlong, data[at + 1]) << 8
-        | data[at]
+        cython.cast(cython.uint, data[at + 3]) << 24
+        | cython.cast(cython.uint, data[at + 2]) << 16
+        | cython.cast(cython.uint, data[at + 1]) << 8
+        | cython.cast(cython.uint, data[at])
     )
 
 
+@cython.boundscheck(False)
 def walk_pcap(
     frames: Frames,
     start: cython.Py_ssize_t,
@@ -94,7 +105,7 @@ def walk_pcap(
     Returns the position after the last whole record, and `COLUMNS_FULL`, `CORRUPT` (a record at that position claims
     more than `max_captured` bytes) or the size of the record that is not whole (the header's size if that is cut).
     """
-    data: cython.uchar[::1] = frames.buffer
+    data: cython.uchar[::1] = frames.data
     ts_ns: cython.longlong[::1] = frames.ts_ns
     offset: cython.int[::1] = frames.offset
     captured: cython.int[::1] = frames.captured
@@ -105,6 +116,8 @@ def walk_pcap(
     at: cython.Py_ssize_t = start
     length: cython.longlong
     needed: cython.longlong = COLUMNS_FULL
+    if start < 0 or end > len(data):
+        raise IndexError("outside of the buffer")
     while row < rows:
         if end - at < header_length:
             needed = header_length
@@ -130,6 +143,7 @@ def walk_pcap(
     return at, needed
 
 
+@cython.boundscheck(False)
 def walk_pcapng(
     frames: Frames,
     start: cython.Py_ssize_t,
@@ -144,7 +158,7 @@ def walk_pcapng(
     interface, or is a packet above `max_block` bytes), `OTHER_BLOCK` (a block of another type stands there; only its
     first 12 bytes are sure to be in the buffer), or the size of the packet block that is not whole.
     """
-    data: cython.uchar[::1] = frames.buffer
+    data: cython.uchar[::1] = frames.data
     ts_ns: cython.longlong[::1] = frames.ts_ns
     offset: cython.int[::1] = frames.offset
     captured: cython.int[::1] = frames.captured
@@ -161,6 +175,8 @@ def walk_pcapng(
     interface: cython.longlong
     last_ns: cython.longlong = frames.last_ts_ns
     needed: cython.longlong = COLUMNS_FULL
+    if start < 0 or end > len(data):
+        raise IndexError("outside of the buffer")
     if not count:  # memoryviews of empty arrays are not wanted below; without an interface no packet block is valid
         if end - at < 12:
             return at, 12

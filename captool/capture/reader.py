@@ -335,7 +335,7 @@ def grow(frames: Frames, needed: int) -> None:
     """Make room for a record larger than the buffer; the walkers bound `needed`."""
     larger = bytearray(needed + SPARE)
     larger[: len(frames.buffer)] = frames.buffer
-    frames.buffer = larger
+    frames.use(larger)
     frames.spare = needed
 
 

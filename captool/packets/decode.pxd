@@ -1,1 +1,3 @@
+from captool.capture.frames cimport Frames
 from captool.packets.link cimport after_link_header
+from captool.packets.segments cimport Segments

@@ -8,15 +8,14 @@ else, or as undecodable (an IP or TCP header that is cut or contradicts itself).
 # ruff: noqa: D103, FURB136, PLR0912, PLR0915, PLR1714, PLR1730, SIM109
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
-import array
-
 import cython
 
-from captool.capture.frames import Frames
 from captool.packets.fragments import Fragments
 
-if not cython.compiled:  # compiled, it comes from decode.pxd
+if not cython.compiled:  # compiled, they come from decode.pxd
+    from captool.capture.frames import Frames
     from captool.packets.link import after_link_header
+    from captool.packets.segments import Segments
 
 ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
 ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
@@ -28,51 +27,24 @@ MAX_SEGMENT = cython.declare(cython.longlong, 1 << 24)  # offload makes segments
 NONE = cython.declare(cython.longlong, -1)
 
 
-class Segments:
-    """The TCP segments of one chunk: columns, row i for 0 <= i < `count`.
-
-    `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as ::ffff:a.b.c.d), `ports` is
-    source << 16 | destination. `payload_length` is what the IP header says, `payload_captured` what of it is in
-    `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
-    2**32 + TSval where that is 0 or absent, -1 where there is neither. `hops` is the IPv4 TTL or the IPv6 hop limit. Padding of
-    the link layer is never payload.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self.count = 0
-        self.frame = array.array("i", bytes(4 * rows))
-        self.source_high = array.array("q", bytes(8 * rows))
-        self.source_low = array.array("q", bytes(8 * rows))
-        self.destination_high = array.array("q", bytes(8 * rows))
-        self.destination_low = array.array("q", bytes(8 * rows))
-        self.ports = array.array("I", bytes(4 * rows))
-        self.seq = array.array("I", bytes(4 * rows))
-        self.ack = array.array("I", bytes(4 * rows))
-        self.flags = array.array("H", bytes(2 * rows))
-        self.window = array.array("H", bytes(2 * rows))
-        self.mark = array.array("q", bytes(8 * rows))
-        self.hops = array.array("B", bytes(rows))
-        self.payload_offset = array.array("i", bytes(4 * rows))
-        self.payload_length = array.array("i", bytes(4 * rows))
-        self.payload_captured = array.array("i", bytes(4 * rows))
-
-
 @cython.cfunc
 @cython.inline
-@cython.exceptval(-1)
+@cython.boundscheck(False)  # `decode` checks once a packet
+@cython.exceptval(check=False)
 def u16(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
     return cython.cast(cython.longlong, data[at]) << 8 | data[at + 1]
 
 
 @cython.cfunc
 @cython.inline
-@cython.exceptval(-1)
+@cython.boundscheck(False)
+@cython.exceptval(check=False)
 def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
     return (
-        cython.cast(cython.longlong, data[at]) << 24
-        | cython.cast(cython.longlong, data[at + 1]) << 16
-        | cython.cast(cython.longlong, data[at + 2]) << 8
-        | data[at + 3]
+        cython.cast(cython.uint, data[at]) << 24
+        | cython.cast(cython.uint, data[at + 1]) << 16
+        | cython.cast(cython.uint, data[at + 2]) << 8
+        | cython.cast(cython.uint, data[at + 3])
     )
 
 
@@ -116,8 +88,8 @@ class Decoder:
     bytes = cython.declare(cython.longlong, visibility="readonly")
     start_ns = cython.declare(cython.longlong, visibility="readonly")
     end_ns = cython.declare(cython.longlong, visibility="readonly")
-    segments = cython.declare(object, visibility="readonly")
-    fragments = cython.declare(object, visibility="readonly")
+    fragments: object
+    segments: Segments
 
     def __init__(self) -> None:
         self.tcp_packets = 0
@@ -134,36 +106,19 @@ class Decoder:
         """Sentences about packets that could not be used."""
         return self.fragments.notes()
 
+    @cython.boundscheck(False)
     def decode(self, frames: Frames) -> Segments:
         """The TCP segments of `frames`, in the same order; valid until the next call."""
-        if len(self.segments.frame) < len(frames.ts_ns):
-            self.segments = Segments(len(frames.ts_ns))
+        segments: Segments = self.segments
+        if segments.rows < len(frames.ts_ns):
+            segments = self.segments = Segments(len(frames.ts_ns))
         self.fragments.begin_chunk(frames)
-        segments = self.segments
-        data: cython.uchar[::1] = frames.buffer
+        data: cython.uchar[::1] = frames.data
         ts_ns: cython.longlong[::1] = frames.ts_ns
-        offset: cython.int[::1] = frames.offset
-        captured: cython.int[::1] = frames.captured
-        original: cython.uint[::1] = frames.original
-        link_type: cython.int[::1] = frames.link_type
-        frame: cython.int[::1] = segments.frame
-        source_high: cython.longlong[::1] = segments.source_high
-        source_low: cython.longlong[::1] = segments.source_low
-        destination_high: cython.longlong[::1] = segments.destination_high
-        destination_low: cython.longlong[::1] = segments.destination_low
-        ports: cython.uint[::1] = segments.ports
-        seq: cython.uint[::1] = segments.seq
-        ack: cython.uint[::1] = segments.ack
-        flags: cython.ushort[::1] = segments.flags
-        window: cython.ushort[::1] = segments.window
-        mark: cython.longlong[::1] = segments.mark
-        hops: cython.uchar[::1] = segments.hops
-        payload_offset: cython.int[::1] = segments.payload_offset
-        payload_length: cython.int[::1] = segments.payload_length
-        payload_captured: cython.int[::1] = segments.payload_captured
         row: cython.Py_ssize_t
         out: cython.Py_ssize_t = 0
         count: cython.Py_ssize_t = frames.count
+        limit: cython.Py_ssize_t = len(data)
         at: cython.Py_ssize_t
         end: cython.Py_ssize_t
         wire_end: cython.longlong
@@ -183,10 +138,12 @@ class Decoder:
         if count and last < first:
             first = last = ts_ns[0]
         for row in range(count):
-            at = offset[row]
-            end = at + captured[row]
-            wire_end = at + cython.cast(cython.longlong, original[row])
-            size += original[row]
+            at = frames.offset[row]
+            end = at + frames.captured[row]
+            if at < 0 or end < at or end > limit:
+                raise IndexError("a frame lies outside of the chunk")
+            wire_end = at + cython.cast(cython.longlong, frames.original[row])
+            size += frames.original[row]
             if wire_end > end:
                 snapped += 1
             if ts_ns[row] < first:
@@ -195,12 +152,12 @@ class Decoder:
                 last = ts_ns[row]
 
             kind = 0
-            if link_type[row] == 1 and end - at >= 34:
+            if frames.link_type[row] == 1 and end - at >= 34:
                 kind = u16(data, at + 12)
             if kind == ETHERTYPE_IPV4 or kind == ETHERTYPE_IPV6:
                 at += 14
             else:
-                found = after_link_header(data, link_type[row], at, end)
+                found = after_link_header(data, frames.link_type[row], at, end)
                 if found < 0:
                     undecodable += 1
                     continue
@@ -233,14 +190,14 @@ class Decoder:
                 elif protocol != 6:
                     other += 1
                     continue
+                segments.hops[out] = data[at + 8]
                 identity = u16(data, at + 4)
                 if identity == 0:
                     identity = NONE
-                hops[out] = data[at + 8]
-                source_high[out] = 0
-                source_low[out] = MAPPED_IPV4 | u32(data, at + 12)
-                destination_high[out] = 0
-                destination_low[out] = MAPPED_IPV4 | u32(data, at + 16)
+                segments.source_high[out] = 0
+                segments.source_low[out] = MAPPED_IPV4 | u32(data, at + 12)
+                segments.destination_high[out] = 0
+                segments.destination_low[out] = MAPPED_IPV4 | u32(data, at + 16)
                 wire_end = at + length
                 at += header
             elif kind == ETHERTYPE_IPV6:
@@ -296,12 +253,12 @@ class Decoder:
                     else:
                         other += 1
                     continue
+                segments.hops[out] = data[at + 7]
                 identity = NONE
-                hops[out] = data[at + 7]
-                source_high[out] = word(data, at + 8)
-                source_low[out] = word(data, at + 16)
-                destination_high[out] = word(data, at + 24)
-                destination_low[out] = word(data, at + 32)
+                segments.source_high[out] = word(data, at + 8)
+                segments.source_low[out] = word(data, at + 16)
+                segments.destination_high[out] = word(data, at + 24)
+                segments.destination_low[out] = word(data, at + 32)
                 wire_end = at + length
                 at += header
             else:
@@ -317,19 +274,19 @@ class Decoder:
             if header < 20 or header > wire_end - at:
                 undecodable += 1
                 continue
-            ports[out] = cython.cast(cython.uint, u32(data, at))
-            seq[out] = cython.cast(cython.uint, u32(data, at + 4))
-            ack[out] = cython.cast(cython.uint, u32(data, at + 8))
-            flags[out] = data[at + 13]
-            window[out] = cython.cast(cython.ushort, u16(data, at + 14))
+            segments.ports[out] = cython.cast(cython.uint, u32(data, at))
+            segments.seq[out] = cython.cast(cython.uint, u32(data, at + 4))
+            segments.ack[out] = cython.cast(cython.uint, u32(data, at + 8))
+            segments.flags[out] = data[at + 13]
+            segments.window[out] = cython.cast(cython.ushort, u16(data, at + 14))
             if identity < 0 and header > 20:
                 identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
-            mark[out] = identity
+            segments.mark[out] = identity
             at += header
-            payload_offset[out] = cython.cast(cython.int, at)
-            payload_length[out] = cython.cast(cython.int, wire_end - at)
-            payload_captured[out] = cython.cast(cython.int, end - at) if end > at else 0
-            frame[out] = cython.cast(cython.int, row)
+            segments.payload_offset[out] = cython.cast(cython.int, at)
+            segments.payload_length[out] = cython.cast(cython.int, wire_end - at)
+            segments.payload_captured[out] = cython.cast(cython.int, end - at) if end > at else 0
+            segments.frame[out] = cython.cast(cython.int, row)
             out += 1
         self.start_ns = first
         self.end_ns = last
@@ -339,4 +296,5 @@ class Decoder:
         self.snapped_packets += snapped
         self.bytes += size
         segments.count = out
+        segments.latest_ns = last
         return segments

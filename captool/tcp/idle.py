@@ -86,11 +86,13 @@ def probe(
 @cython.cfunc
 def stir(rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong) -> cython.int:
     """A packet without data in an idle time; the packet before it was seen at `previous`."""
+    direction: cython.longlong
     side: cython.longlong
     if not rows.state[conn + STATE] & STIRRED:
         rows.state[conn + STATE] |= STIRRED
         rows.state[conn + SILENCE] = 0
-        for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
+        for direction in range(2):
+            side = conn + SIDES + SIDE * direction
             rows.state[side + GAP_PROBES] = 0
             rows.state[side + QUIET_SINCE] = rows.state[conn + IDLE_SINCE]
     if ts - previous > rows.state[conn + SILENCE]:
@@ -118,6 +120,7 @@ def end_gap(
 ) -> cython.int:
     client: cython.longlong = conn + SIDES
     server: cython.longlong = conn + SIDES + SIDE
+    direction: cython.longlong
     side: cython.longlong
     limit: cython.longlong = rows.gap_ns - 1
     duration: cython.longlong
@@ -125,7 +128,8 @@ def end_gap(
     duration = ts - rows.state[conn + IDLE_SINCE]
     if duration < 0:
         duration = 0
-    for side in range(client, server + 1, SIDE):
+    for direction in range(2):
+        side = conn + SIDES + SIDE * direction
         if ts - rows.state[side + QUIET_SINCE] > rows.state[side + LONGEST_IDLE]:
             rows.state[side + LONGEST_IDLE] = ts - rows.state[side + QUIET_SINCE]
         if rows.state[side + LONGEST_IDLE] < limit:

@@ -1,10 +1,12 @@
+from captool.capture.frames cimport Frames
+from captool.packets.segments cimport Segments
 from captool.tcp.idle cimport idle_limit
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows
 from captool.tcp.segment cimport packet_identity
 from captool.tcp.sequence cimport begin_from_newest
+from captool.tcp.table cimport ConnectionTable, row_addresses
 
-cdef bint predicted(
-    Rows rows, long long place, long long ts, long long packet, long long seq, long long ack, long long flags, long long window,
-    long long mark, long long length, long long captured
-)
+cdef Py_ssize_t predicted(
+    Rows rows, ConnectionTable table, Frames frames, Segments segments, Py_ssize_t begin, Py_ssize_t end
+) except? -1

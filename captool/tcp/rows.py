@@ -73,6 +73,7 @@ class Rows:
         slot: cython.longlong
         conn: cython.longlong
         hot: cython.longlong
+        direction: cython.longlong
         side: cython.longlong
         at: cython.longlong
         if self.free:
@@ -86,7 +87,8 @@ class Rows:
         for at in range(conn, conn + ROW):
             self.state[at] = 0
         self.state[conn + IDLE_SINCE] = -1
-        for side in range(conn + SIDES, conn + SIDES + 2 * SIDE, SIDE):
+        for direction in range(2):
+            side = conn + SIDES + SIDE * direction
             self.state[side + ACKED] = -1
             self.state[side + WINDOW] = 1
             self.state[side + SYN_SEQ] = -1

@@ -1,5 +1,8 @@
+from captool.packets.segments cimport Segments
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows, pair
+
+cdef long long row_addresses(long long first_low, long long second_low) noexcept
 
 
 cdef class ConnectionTable:
@@ -9,16 +12,17 @@ cdef class ConnectionTable:
     cdef long long touched
     cdef unsigned long long seed
 
-    cdef int look_ahead(
-        self, Rows rows, long long[::1] key, long long[::1] source_high, long long[::1] source_low, long long[::1] destination_high,
-        long long[::1] destination_low, unsigned int[::1] ports, Py_ssize_t begin, Py_ssize_t end
-    )
+    cdef int look_ahead(self, Rows rows, Segments segments, Py_ssize_t begin, Py_ssize_t end)
     cdef long long hash_ends(
         self, long long source_high, long long source_low, long long destination_high, long long destination_low, long long ports
     ) noexcept
     cdef long long find(
         self, Rows rows, long long key, long long source_high, long long source_low, long long destination_high,
         long long destination_low, long long ports
+    )
+    cdef bint same_ends(
+        self, Rows rows, long long slot, long long swapped, long long source_high, long long source_low, long long destination_high,
+        long long destination_low
     )
     cdef int insert(
         self, Rows rows, long long slot, long long key, long long source_high, long long source_low, long long destination_high,

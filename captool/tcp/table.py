@@ -13,6 +13,7 @@ import array
 import cython
 
 if not cython.compiled:  # compiled, they come from table.pxd
+    from captool.packets.segments import Segments
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows, pair
 
@@ -56,19 +57,9 @@ class ConnectionTable:
         self.touched = 0
 
     @cython.cfunc
-    def look_ahead(
-        self,
-        rows: Rows,
-        key: cython.longlong[::1],
-        source_high: cython.longlong[::1],
-        source_low: cython.longlong[::1],
-        destination_high: cython.longlong[::1],
-        destination_low: cython.longlong[::1],
-        ports: cython.uint[::1],
-        begin: cython.Py_ssize_t,
-        end: cython.Py_ssize_t,
-    ) -> cython.int:
-        """Hash the segments from `begin` to `end` into `key`, then touch their hot rows.
+    @cython.boundscheck(False)
+    def look_ahead(self, rows: Rows, segments: Segments, begin: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
+        """Hash the segments from `begin` to `end` into their `key`, then touch their hot rows.
 
         Each step for the whole batch: so the processor can fetch many rows at a time; waiting for one after the other took more than
         half of the time.
@@ -77,11 +68,15 @@ class ConnectionTable:
         entry: cython.longlong
         touched: cython.longlong = 0
         for row in range(begin, end):
-            key[row - begin] = self.hash_ends(
-                source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
+            segments.key[row] = self.hash_ends(
+                segments.source_high[row],
+                segments.source_low[row],
+                segments.destination_high[row],
+                segments.destination_low[row],
+                segments.ports[row],
             )
-        for row in range(end - begin):
-            entry = self.entries[key[row] >> 1 & self.mask] & MASK32
+        for row in range(begin, end):
+            entry = self.entries[segments.key[row] >> 1 & self.mask] & MASK32
             if entry:
                 entry = rows.hot_origin + (entry - 1) * HOT_ROW
                 touched ^= rows.hot[entry] ^ rows.hot[entry + TIMES]
@@ -127,7 +122,6 @@ class ConnectionTable:
         at: cython.longlong
         entry: cython.longlong
         row: cython.longlong
-        conn: cython.longlong
         key >>= 1
         differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
         ports ^= differ << 16 | differ
@@ -142,16 +136,32 @@ class ConnectionTable:
                 if rows.hot[row + ADDRESSES] == addresses and rows.hot[row + PORTS_FLAGS] >> 32 & MASK32 == ports:
                     if not (rows.hot[row + PORTS_FLAGS] & HOT_IPV6 | source_high | destination_high | (source_low >> 32 ^ 0xFFFF)):
                         break
-                    conn = rows.origin + entry * ROW
-                    differ = (source_low ^ destination_low) & -swapped
-                    if rows.state[conn + FIRST_LOW] == source_low ^ differ:
-                        if rows.state[conn + SECOND_LOW] == destination_low ^ differ:
-                            differ = (source_high ^ destination_high) & -swapped
-                            if rows.state[conn + FIRST_HIGH] == source_high ^ differ:
-                                if rows.state[conn + SECOND_HIGH] == destination_high ^ differ:
-                                    break
+                    if self.same_ends(rows, entry, swapped, source_high, source_low, destination_high, destination_low):
+                        break
             at = (at + 1) & self.mask
         return entry << 1 | (swapped ^ (1 if rows.hot[row + PORTS_FLAGS] & SWAPPED else 0))
+
+    @cython.cfunc
+    def same_ends(
+        self,
+        rows: Rows,
+        slot: cython.longlong,
+        swapped: cython.longlong,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+    ) -> cython.bint:
+        """Whether the connection has these whole addresses; the hot row knows half of an IPv6 address."""
+        conn: cython.longlong = rows.origin + slot * ROW
+        high: cython.longlong = (source_high ^ destination_high) & -swapped
+        low: cython.longlong = (source_low ^ destination_low) & -swapped
+        return (
+            rows.state[conn + FIRST_LOW] == source_low ^ low
+            and rows.state[conn + SECOND_LOW] == destination_low ^ low
+            and rows.state[conn + FIRST_HIGH] == source_high ^ high
+            and rows.state[conn + SECOND_HIGH] == destination_high ^ high
+        )
 
     @cython.cfunc
     def insert(

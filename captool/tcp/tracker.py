@@ -11,17 +11,15 @@ takes from the other compiled ones stands in its .pxd file. An idle connection i
 # ruff: noqa: F403, F405, FURB136, PLR0915, PLR1730
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
-import array
-
 import cython
 
-from captool.capture.frames import Frames
-from captool.packets.decode import Segments
 from captool.tcp.closing import describe
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.reassembly import Reassembly
 
 if not cython.compiled:  # compiled, they come from tracker.pxd
+    from captool.capture.frames import Frames
+    from captool.packets.segments import Segments
     from captool.tcp.idle import stop_idling
     from captool.tcp.layout import *
     from captool.tcp.prediction import predicted
@@ -56,7 +54,6 @@ class Tracker:
     by_id: dict
     now: cython.longlong
     closed: list
-    batch_keys: object
 
     def __init__(
         self,
@@ -86,7 +83,6 @@ class Tracker:
         self.connections = 0
         self.now = 0
         self.closed = []
-        self.batch_keys = array.array("q", bytes(8 * BATCH))
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""
@@ -96,99 +92,77 @@ class Tracker:
         """Take in one chunk; its stream pieces and closed connections can be taken afterwards."""
         rows: Rows = self.rows
         table: ConnectionTable = self.table
-        key: cython.longlong[::1] = self.batch_keys
-        ts_ns: cython.longlong[::1] = frames.ts_ns
-        frame: cython.int[::1] = segments.frame
-        source_high: cython.longlong[::1] = segments.source_high
-        source_low: cython.longlong[::1] = segments.source_low
-        destination_high: cython.longlong[::1] = segments.destination_high
-        destination_low: cython.longlong[::1] = segments.destination_low
-        ports: cython.uint[::1] = segments.ports
-        seq: cython.uint[::1] = segments.seq
-        ack: cython.uint[::1] = segments.ack
-        flags: cython.ushort[::1] = segments.flags
-        window: cython.ushort[::1] = segments.window
-        mark: cython.longlong[::1] = segments.mark
-        hops: cython.uchar[::1] = segments.hops
-        payload_offset: cython.int[::1] = segments.payload_offset
-        payload_length: cython.int[::1] = segments.payload_length
-        payload_captured: cython.int[::1] = segments.payload_captured
-        first_packet: cython.longlong = frames.first_packet
-        row: cython.Py_ssize_t
-        begin: cython.Py_ssize_t = 0
-        end: cython.Py_ssize_t
+        row: cython.Py_ssize_t = 0
+        ahead: cython.Py_ssize_t = 0
         count: cython.Py_ssize_t = segments.count
-        frame_count: cython.Py_ssize_t = frames.count
-        place: cython.longlong
         slot: cython.longlong
-        ts: cython.longlong
         rows.assembly.begin_chunk(frames.buffer)
-        while begin < count:
-            end = begin + BATCH if begin + BATCH < count else count
-            table.look_ahead(rows, key, source_high, source_low, destination_high, destination_low, ports, begin, end)
-            for row in range(begin, end):
-                if self.filtered and not self.only[ports[row] >> 16] and not self.only[ports[row] & 0xFFFF]:
-                    continue
-                ts = ts_ns[frame[row]]
-                place = table.find(
-                    rows, key[row - begin], source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
-                )
-                if place >= 0:
-                    if predicted(
-                        rows,
-                        place,
-                        ts,
-                        first_packet + frame[row],
-                        seq[row],
-                        ack[row],
-                        flags[row],
-                        window[row],
-                        mark[row],
-                        payload_length[row],
-                        payload_captured[row],
-                    ):
-                        continue
-                    if flags[row] & SYN and starts_anew(rows, place, seq[row], flags[row]):
-                        self.close(place >> 1)
-                        place = -1
-                if place < 0:
-                    place = self.open(
-                        key[row - begin],
-                        source_high[row],
-                        source_low[row],
-                        destination_high[row],
-                        destination_low[row],
-                        ports[row],
-                        flags[row],
-                        ts,
-                    )
-                rows.unpack(place >> 1)
-                segment(
-                    rows,
-                    place,
-                    ts,
-                    first_packet + frame[row],
-                    seq[row],
-                    ack[row],
-                    flags[row],
-                    window[row],
-                    mark[row],
-                    hops[row],
-                    payload_length[row],
-                    payload_captured[row],
-                    payload_offset[row],
-                )
-                rows.pack(place >> 1)
-            begin = end
-        for row in range(frame_count):
-            if ts_ns[row] > self.now:
-                self.now = ts_ns[row]
+        while row < count:
+            if row == ahead:
+                ahead = row + BATCH if row + BATCH < count else count
+                table.look_ahead(rows, segments, row, ahead)
+            row = predicted(rows, table, frames, segments, row, ahead)
+            if row < ahead:
+                self.take_in(frames, segments, row)
+                row += 1
+        if segments.latest_ns > self.now:
+            self.now = segments.latest_ns
         self.duplicate_packets = rows.duplicate_packets
         rows.assembly.end_chunk()
         slot = ended_lingering(rows, self.now)
         while slot >= 0:
             self.close(slot)
             slot = ended_lingering(rows, self.now)
+
+    @cython.cfunc
+    def take_in(self, frames: Frames, segments: Segments, row: cython.Py_ssize_t) -> cython.int:
+        """Take in a segment that was not predicted."""
+        rows: Rows = self.rows
+        ts: cython.longlong = frames.ts_ns[segments.frame[row]]
+        ports: cython.longlong = segments.ports[row]
+        place: cython.longlong
+        if self.filtered and not self.only[ports >> 16] and not self.only[ports & 0xFFFF]:
+            return 0
+        place = self.table.find(
+            rows,
+            segments.key[row],
+            segments.source_high[row],
+            segments.source_low[row],
+            segments.destination_high[row],
+            segments.destination_low[row],
+            ports,
+        )
+        if place >= 0 and segments.flags[row] & SYN and starts_anew(rows, place, segments.seq[row], segments.flags[row]):
+            self.close(place >> 1)
+            place = -1
+        if place < 0:
+            place = self.open(
+                segments.key[row],
+                segments.source_high[row],
+                segments.source_low[row],
+                segments.destination_high[row],
+                segments.destination_low[row],
+                ports,
+                segments.flags[row],
+                ts,
+            )
+        rows.unpack(place >> 1)
+        segment(
+            rows,
+            place,
+            ts,
+            frames.first_packet + segments.frame[row],
+            segments.seq[row],
+            segments.ack[row],
+            segments.flags[row],
+            segments.window[row],
+            segments.mark[row],
+            segments.payload_length[row],
+            segments.payload_captured[row],
+            segments.payload_offset[row],
+        )
+        rows.pack(place >> 1)
+        return 0
 
     @cython.cfunc
     def open(

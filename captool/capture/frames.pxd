@@ -1,0 +1,14 @@
+cdef class Frames:
+    cdef readonly object buffer
+    cdef readonly unsigned char[::1] data
+    cdef public Py_ssize_t spare
+    cdef public Py_ssize_t count
+    cdef public long long first_packet
+    cdef public long long last_ts_ns
+    cdef readonly long long[::1] ts_ns
+    cdef readonly int[::1] offset
+    cdef readonly int[::1] captured
+    cdef readonly unsigned int[::1] original
+    cdef readonly int[::1] link_type
+
+    cpdef use(self, object buffer)

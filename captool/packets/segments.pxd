@@ -1,0 +1,20 @@
+cdef class Segments:
+    cdef readonly Py_ssize_t rows
+    cdef public Py_ssize_t count
+    cdef public long long latest_ns
+    cdef readonly int[::1] frame
+    cdef readonly long long[::1] source_high
+    cdef readonly long long[::1] source_low
+    cdef readonly long long[::1] destination_high
+    cdef readonly long long[::1] destination_low
+    cdef readonly unsigned int[::1] ports
+    cdef readonly unsigned int[::1] seq
+    cdef readonly unsigned int[::1] ack
+    cdef readonly unsigned short[::1] flags
+    cdef readonly unsigned short[::1] window
+    cdef readonly unsigned char[::1] hops
+    cdef readonly long long[::1] mark
+    cdef readonly int[::1] payload_offset
+    cdef readonly int[::1] payload_length
+    cdef readonly int[::1] payload_captured
+    cdef long long[::1] key

@@ -1,0 +1,38 @@
+"""The TCP segments of one chunk of packets, as columns. Compiled by Cython (pure-Python mode) and runs unchanged without it."""
+
+import array
+
+import cython
+
+
+@cython.cclass
+class Segments:
+    """The TCP segments of one chunk: columns, row i for 0 <= i < `count`.
+
+    `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as
+    ::ffff:a.b.c.d), `ports` is source << 16 | destination. `payload_length` is what the IP header says, `payload_captured` what
+    of it is in `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
+    2**32 + TSval where that is 0 or absent, -1 where there is neither; `hops` is the TTL or hop limit. Padding of the link layer is never payload.
+    `key` is room for the tracker: a hash of the two ends. `latest_ns` is the latest time of all packets so far, TCP or not.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.count = 0
+        self.latest_ns = 0
+        self.frame = array.array("i", bytes(4 * rows))
+        self.source_high = array.array("q", bytes(8 * rows))
+        self.source_low = array.array("q", bytes(8 * rows))
+        self.destination_high = array.array("q", bytes(8 * rows))
+        self.destination_low = array.array("q", bytes(8 * rows))
+        self.ports = array.array("I", bytes(4 * rows))
+        self.seq = array.array("I", bytes(4 * rows))
+        self.ack = array.array("I", bytes(4 * rows))
+        self.flags = array.array("H", bytes(2 * rows))
+        self.window = array.array("H", bytes(2 * rows))
+        self.hops = bytearray(rows)
+        self.mark = array.array("q", bytes(8 * rows))
+        self.payload_offset = array.array("i", bytes(4 * rows))
+        self.payload_length = array.array("i", bytes(4 * rows))
+        self.payload_captured = array.array("i", bytes(4 * rows))
+        self.key = array.array("q", bytes(8 * rows))
