@@ -11,4 +11,4 @@ cdef class Frames:
     cdef readonly unsigned int[::1] original
     cdef readonly int[::1] link_type
 
-    cpdef use(self, object buffer)
+    cpdef object use(self, bytearray buffer)

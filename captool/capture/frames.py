@@ -43,7 +43,7 @@ class Frames:
         self.link_type = array.array("i", bytes(4 * rows))
 
     @cython.ccall
-    def use(self, buffer: object) -> object:
+    def use(self, buffer: bytearray) -> object:
         """Take another buffer (a bytearray); the columns refer to it from now on."""
         self.buffer = buffer
         self.data = buffer

@@ -4,7 +4,7 @@ Twin of segment.py: whatever `predicted` does must be what `segment` would have 
 any more: copies are told by the full rows' longer memory of packets.
 """
 
-# ruff: noqa: F403, F405, PLR0911, PLR0912, PLR0915
+# ruff: noqa: F403, F405, PLR0911, PLR0912, PLR0915, SIM102
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import cython
