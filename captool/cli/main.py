@@ -12,6 +12,7 @@ from captool.errors import CaptoolError
 
 COMMANDS = {
     "analyze": "captool.cli.analyze",
+    "doctor": "captool.cli.doctor",
     "follow": "captool.cli.follow",
     "harvest": "captool.cli.harvest",
     "keys": "captool.cli.keys",
@@ -61,6 +62,7 @@ def cli() -> None:
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
     captool follow trace.pcap --keys keys       what the containers printed
     captool keys keys --trace trace.pcap        which key opens which connection
+    captool doctor                              which live connections will be cut, without a capture
     """  # noqa: D301
 
 

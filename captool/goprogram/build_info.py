@@ -21,13 +21,14 @@ _PRINTABLE: Final = re.compile(r"[ -~]+")
 class GoBuild:
     """How a Go program was built. `version` as Go writes it (go1.24.3, perhaps with experiments: "go1.21.1 X:boringcrypto").
 
-    `package` is the import path of its main package and `settings` the build settings (-ldflags, CGO_ENABLED, GOARCH, ...) where they
-    are recorded.
+    `package` is the import path of its main package, `settings` the build settings (-ldflags, CGO_ENABLED, GOARCH, ...) and
+    `module_version` the version of its main module ("v1.2.3", or "(devel)" in a working copy), where they are recorded.
     """
 
     version: str
     package: str | None
     settings: dict[str, str]
+    module_version: str | None = None
 
     @property
     def release(self) -> tuple[int, int] | None:
@@ -111,15 +112,20 @@ def _string_at(elf: ElfFile, address: int, most: int) -> bytes:
     return b"" if offset is None else bytes(elf.data[offset : offset + length])
 
 
-def _settings(modules: bytes) -> tuple[str | None, dict[str, str]]:
-    """The main package and the settings, of lines such as "path", tab, "github.com/docker/cli" and "build", tab, "GOARCH=amd64"."""
-    package = None
+def _settings(modules: bytes) -> tuple[str | None, dict[str, str], str | None]:
+    """Main package, settings and main module's version.
+
+    They stand on lines such as "path", tab, "github.com/docker/cli" or "build", tab, "GOARCH=amd64" or "mod", tab, a path, tab, "v1.2.3".
+    """
+    package = version = None
     settings: dict[str, str] = {}
     for line in modules[SENTINEL:-SENTINEL].decode("utf-8", "replace").splitlines():
         kind, _, rest = line.partition("\t")
         if kind == "path":
             package = rest
+        elif kind == "mod":
+            version = (*rest.split("\t"), "")[1] or None
         elif kind == "build" and len(settings) < 256:
             key, _, value = rest.partition("=")
             settings[key] = value
-    return package, settings
+    return package, settings, version
