@@ -8,7 +8,7 @@ from captool.doctor.keepalive import SocketKeepalive
 from captool.doctor.path import OnPath, Path
 from captool.units import seconds
 
-Verdict = Literal["kept-alive", "probes-too-slow", "will-be-cut", "cut-unless-peer-probes", "not-observable"]
+Verdict = Literal["kept-alive", "probes-too-slow", "will-be-cut", "may-be-cut", "no-timeout-known", "not-observable"]
 
 NAMED: Final = 3
 # A timer of the kernel fires late by up to an eighth of its time (kernel/time/timer.c: granularity of the wheel's levels).
@@ -17,7 +17,10 @@ LATE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`cut_after_ns` is the silence after which the first middlebox forgets it, None where none on the path does."""
+    """`cut_after_ns` is the silence after which the first middlebox forgets it, None where none on the path does.
+
+    It is `may-be-cut` where that depends on what cannot be seen from here: the other end's probes, or whether that middlebox is there.
+    """
 
     verdict: Verdict
     sentence: str
@@ -62,10 +65,10 @@ def _with_unknown_period(at_least_ns: int, path: Path) -> Outlook:
 def _without_probes(silent_ns: int | None, path: Path, *, peer_known: bool) -> Outlook:
     ends = "neither end sends keepalive probes" if peer_known else "this socket sends no keepalive probe"
     unless = "" if peer_known else ", unless the other end sends probes, which cannot be seen from here"
-    verdict: Verdict = "will-be-cut" if peer_known else "cut-unless-peer-probes"
     if not path.middleboxes:
-        return Outlook(verdict, f"{ends}{unless}", None)
+        return Outlook("no-timeout-known", f"{ends}, and no middlebox is known on its path ({path.why})", None)
     first = path.middleboxes[0].entry.timeout_ns
+    verdict: Verdict = "will-be-cut" if peer_known and path.middleboxes[0].certain else "may-be-cut"
     so_far = ""
     if silent_ns is not None:
         left = first - silent_ns

@@ -22,10 +22,11 @@ class OnPath:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The middleboxes, the shortest timeout first, and why these."""
+    """The middleboxes, the shortest timeout first, and why these; `named` if the user said so."""
 
     middleboxes: tuple[OnPath, ...]
     why: str
+    named: bool = False
 
 
 def path_of(network: str | None, idle_timeout_ns: int | None, cloud: Cloud) -> Path:
@@ -48,7 +49,7 @@ def path_of(network: str | None, idle_timeout_ns: int | None, cloud: Cloud) -> P
     if network is not None:
         chosen.append(OnPath(by_id(catalogue, network), certain=True))
     if chosen:
-        return Path(_sorted(chosen), "named in the call")
+        return Path(_sorted(chosen), "named in the call", named=True)
     if cloud.rule is not None and (cloud.rule.always or cloud.rule.possible):
         chosen += [OnPath(by_id(catalogue, name), certain=True) for name in cloud.rule.always]
         chosen += [OnPath(by_id(catalogue, name), certain=False) for name in cloud.rule.possible]
@@ -60,6 +61,11 @@ def path_of(network: str | None, idle_timeout_ns: int | None, cloud: Cloud) -> P
     )
 
 
+def within_this_machine(path: Path) -> Path:
+    """The path of a connection between two sockets of this machine: no middlebox but those that the user named."""
+    return path if path.named else Path((), "the connection does not leave this machine")
+
+
 def with_conntrack(path: Path, conntrack: Conntrack | None) -> Path:
     """The path of a socket of this network namespace, whose own connection tracking is on it (if its rules use it)."""
     established = None if conntrack is None else conntrack.timeouts_ns.get("established")
@@ -67,7 +73,7 @@ def with_conntrack(path: Path, conntrack: Conntrack | None) -> Path:
         return path
     known = by_id(load_catalogue(), "linux-conntrack")
     here = replace(known, id="conntrack-here", name="this machine's own conntrack", seconds=established / SECOND_NS)
-    return Path(_sorted([*path.middleboxes, OnPath(here, certain=False)]), path.why)
+    return Path(_sorted([*path.middleboxes, OnPath(here, certain=False)]), path.why, path.named)
 
 
 def _sorted(middleboxes: list[OnPath]) -> tuple[OnPath, ...]:

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from captool.doctor.keepalive import PROBING_STATES, SocketKeepalive, keepalive_
 from captool.doctor.kernel import Conntrack
 from captool.doctor.outlook import Outlook, outlook
 from captool.doctor.path import Path as NetworkPath
-from captool.doctor.path import with_conntrack
+from captool.doctor.path import with_conntrack, within_this_machine
 from captool.doctor.socket_options import socket_options
 from captool.session_keys.live_sockets import LISTEN, Holder, LiveSocket, holders, live_sockets
 from captool.session_keys.targets import program_of
@@ -40,8 +41,8 @@ class Owner:
 class SocketReport:
     """A socket with what was found out. `keepalive` and `outlook` are None for states in which nothing is kept alive (listening, closing).
 
-    `other_end` is the owner of the other end if that is a socket of this machine, `other_keepalive` what that end does;
-    `silent_ns` the time since the last data or acknowledgement; `elsewhere` is set for a socket of another network namespace than ours.
+    `other` is the other end if that is a socket of this machine too; `silent_ns` the time since the last data or acknowledgement;
+    `elsewhere` is set for a socket of another network namespace than ours.
     """
 
     socket: LiveSocket
@@ -50,8 +51,7 @@ class SocketReport:
     elsewhere: bool
     silent_ns: int | None
     keepalive: SocketKeepalive | None
-    other_end: Owner | None
-    other_keepalive: SocketKeepalive | None
+    other: LiveSocket | None
     outlook: Outlook | None
 
 
@@ -61,15 +61,16 @@ def look_at_sockets(ports: Collection[int], path: NetworkPath, conntrack: Conntr
     held = holders(sockets)
     owned = {inode: _owner(holder) for inode, holder in held.items()}
     keepalives = {each: _keepalive(each, held.get(each.inode)) for each in sockets if each.state in PROBING_STATES}
-    ends = {(each.local, each.remote): each for each in sockets}
+    ends = {(each.local, each.remote, _place(each)): each for each in sockets}
     here = _namespace()
-    local_path = with_conntrack(path, conntrack)
     reports = []
     for each in sockets:
         keepalive = keepalives.get(each)
-        other = ends.get((each.remote, each.local))
-        other_keepalive = None if other is None else keepalives.get(other)
+        other = ends.get((each.remote, each.local, _place(each)))
         silent = _silent_ns(each)
+        its_path = path if other is None and not _loopback(each.remote[0]) else within_this_machine(path)
+        if each.namespace == here:
+            its_path = with_conntrack(its_path, conntrack)
         reports.append(
             SocketReport(
                 socket=each,
@@ -78,11 +79,10 @@ def look_at_sockets(ports: Collection[int], path: NetworkPath, conntrack: Conntr
                 elsewhere=each.namespace != here,
                 silent_ns=silent,
                 keepalive=keepalive,
-                other_end=None if other is None else owned.get(other.inode),
-                other_keepalive=other_keepalive,
+                other=other,
                 outlook=None
                 if keepalive is None
-                else outlook(keepalive, other_keepalive, silent, path if each.namespace != here else local_path),
+                else outlook(keepalive, None if other is None else keepalives.get(other), silent, its_path),
             )
         )
     return tuple(sorted(reports, key=lambda one: (one.socket.state == LISTEN, one.keepalive is None, one.socket.local, one.socket.remote)))
@@ -119,12 +119,18 @@ def _silent_ns(each: LiveSocket) -> int | None:
     return min(known) if known else None
 
 
+def _place(each: LiveSocket) -> int:
+    """What tells equal loopback addresses of several network namespaces apart."""
+    return each.namespace if _loopback(each.local[0]) else 0
+
+
+def _loopback(address: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(address).is_loopback
+    return False
+
+
 def _namespace() -> int:
     with suppress(OSError):
         return os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
     return 0
-
-
-def programs_by_process(reports: Collection[SocketReport]) -> Mapping[int, str]:
-    """The programs that own a socket, by process."""
-    return {each.owner.process: each.owner.program for each in reports if each.owner is not None}

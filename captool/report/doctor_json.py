@@ -13,7 +13,7 @@ from captool.doctor.programs import ProgramReport
 from captool.doctor.server import ServerReport
 from captool.doctor.sockets import Owner, SocketReport
 from captool.report.printable import iso
-from captool.session_keys.live_sockets import NO_TIMER, RETRANSMIT_TIMER, SOCKET_TIMER, TIME_WAIT_TIMER, WINDOW_PROBE_TIMER
+from captool.session_keys.live_sockets import NO_TIMER, RETRANSMIT_TIMER, SOCKET_TIMER, TIME_WAIT_TIMER, WINDOW_PROBE_TIMER, LiveSocket
 from captool.units import SECOND_NS
 
 SCHEMA = "captool.doctor/1"
@@ -35,12 +35,13 @@ def render_json(diagnosis: Diagnosis) -> str:
 def document(diagnosis: Diagnosis) -> Json:
     """The report as JSON values. Times are RFC 3339 in UTC, durations seconds."""
     questions, kernel = diagnosis.questions, diagnosis.kernel
+    numbers = {each.socket: number for number, each in enumerate(diagnosis.sockets)}
     return {
         "schema": SCHEMA,
         "captool_version": __version__,
         "time": iso(diagnosis.now_ns),
         "settings": {"ports": list(questions.ports), "network": questions.network, "idle_timeout_s": _s(questions.idle_timeout_ns)},
-        "sockets": [_socket(each) for each in diagnosis.sockets],
+        "sockets": [_socket(each, numbers) for each in diagnosis.sockets],
         "path": {"why": diagnosis.path.why, "middleboxes": [_middlebox(one) for one in diagnosis.path.middleboxes]},
         "cloud": {"name": diagnosis.cloud.rule.name if diagnosis.cloud.rule else None, "dmi": diagnosis.cloud.dmi},
         "kernel": {
@@ -74,9 +75,10 @@ def _end(end: tuple[str, int]) -> Json:
     return {"ip": end[0], "port": end[1]}
 
 
-def _socket(each: SocketReport) -> Json:
+def _socket(each: SocketReport, numbers: dict[LiveSocket, int]) -> Json:
     condition, outlook = each.socket.condition, each.outlook
     return {
+        "id": numbers[each.socket],
         "local": _end(each.socket.local),
         "remote": _end(each.socket.remote),
         "state": each.state,
@@ -100,9 +102,7 @@ def _socket(each: SocketReport) -> Json:
             "peer_window_bytes": condition.peer_window,
         },
         "keepalive": _keepalive(each.keepalive),
-        "other_end": None
-        if each.other_end is None and each.other_keepalive is None
-        else {"owner": _owner(each.other_end), "keepalive": _keepalive(each.other_keepalive)},
+        "other_end": None if each.other is None else numbers.get(each.other),
         "outlook": None
         if outlook is None
         else {"verdict": outlook.verdict, "message": outlook.sentence, "cut_after_s": _s(outlook.cut_after_ns)},

@@ -12,7 +12,7 @@ from captool.doctor.programs import ProgramReport
 from captool.doctor.server import ServerReport
 from captool.doctor.sockets import Owner, SocketReport
 from captool.report.printable import printable, utc
-from captool.session_keys.live_sockets import LISTEN, RETRANSMIT_TIMER, SOCKET_TIMER, WINDOW_PROBE_TIMER
+from captool.session_keys.live_sockets import LISTEN, RETRANSMIT_TIMER, SOCKET_TIMER, WINDOW_PROBE_TIMER, LiveSocket
 from captool.units import counted, seconds, size
 
 WIDTH = 110
@@ -22,8 +22,9 @@ NEEDS = {
     "kept-alive": "are kept alive by probes",
     "probes-too-slow": "send probes too rarely",
     "will-be-cut": "will be cut when they are idle",
-    "cut-unless-peer-probes": "send no probe from here",
-    "not-observable": "cannot be judged",
+    "may-be-cut": "may be cut when they are idle",
+    "no-timeout-known": "without probes and without a known middlebox",
+    "not-observable": "cannot be judged now",
 }
 Lines = Iterator[str]
 
@@ -56,33 +57,49 @@ def _row(label: str, text: str, deeper: int = 2) -> str:
 
 def _sockets(diagnosis: Diagnosis) -> Lines:
     ports = ", ".join(map(str, diagnosis.questions.ports))
-    connections = [each for each in diagnosis.sockets if each.socket.state != LISTEN]
+    connections = _one_end_each(diagnosis)
     listeners = [each for each in diagnosis.sockets if each.socket.state == LISTEN]
     if not diagnosis.sockets:
         yield f"No TCP socket with port {ports} (at either end) is to be seen."
         return
     verdicts = [each.outlook.verdict for each in connections if each.outlook is not None]
     counts = [f"{verdicts.count(verdict)} {words}" for verdict, words in NEEDS.items() if verdict in verdicts]
-    yield f"Sockets with port {ports}: {counted(len(verdicts), 'open end')}{': ' if counts else ''}{', '.join(counts)}"
+    yield f"Sockets with port {ports}: {counted(len(verdicts), 'open connection')}{': ' if counts else ''}{', '.join(counts)}"
+    reports = {each.socket: each for each in diagnosis.sockets}
     for each in connections[:MAX_SHOWN]:
-        yield from _socket(each)
+        yield from _socket(each, None if each.other is None else reports.get(each.other))
     if len(connections) > MAX_SHOWN:
         yield f"  and {len(connections) - MAX_SHOWN} more (--format json has them all)"
     for each in listeners[:MAX_SHOWN]:
         yield f"  {end_of(each.socket.local)}  listening  {owner_words(each.owner, elsewhere=each.elsewhere)}"
 
 
-def _socket(each: SocketReport) -> Lines:
+def _one_end_each(diagnosis: Diagnosis) -> list[SocketReport]:
+    """The connections; of one whose both ends are sockets of this machine the client's end alone, or the first."""
+    kept: dict[LiveSocket, SocketReport] = {}
+    for each in diagnosis.sockets:
+        if each.socket.state == LISTEN:
+            continue
+        if each.other not in kept:
+            kept[each.socket] = each
+        elif each.socket.remote[1] in diagnosis.questions.ports:
+            del kept[each.other]
+            kept[each.socket] = each
+    return list(kept.values())
+
+
+def _socket(each: SocketReport, other: SocketReport | None) -> Lines:
     head = f"  {end_of(each.socket.local)} ↔ {end_of(each.socket.remote)}  {each.state}"
     yield f"{head}  {owner_words(each.owner, elsewhere=each.elsewhere)}"
     if each.keepalive is None or each.outlook is None:
         return
     yield _row("verdict", each.outlook.sentence, 4)
     yield _row("keepalive", keepalive_words(each.keepalive), 4)
-    if each.other_keepalive is not None:
-        yield _row("other end", f"{owner_words(each.other_end)}: {keepalive_words(each.other_keepalive)}", 4)
     if state := condition_words(each):
         yield _row("state", state, 4)
+    if other is not None and other.keepalive is not None:
+        words = f"{owner_words(other.owner, elsewhere=other.elsewhere)}: {keepalive_words(other.keepalive)}; {condition_words(other)}"
+        yield _row("other end", words, 4)
 
 
 def owner_words(owner: Owner | None, *, elsewhere: bool = False) -> str:
