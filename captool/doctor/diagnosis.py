@@ -66,8 +66,11 @@ def examine(questions: Questions, now_ns: int, *, sysctl: Path = SYSCTL, dmi: Pa
 
 def _missing(sockets: Sequence[SocketReport], tracing: Tracing) -> list[str]:
     told = []
-    if not tracing.root:
-        told.append("not root: other network namespaces, and the programs and socket options of other users, are not seen; use sudo")
+    if not tracing.privileged:
+        told.append(
+            "without root's capabilities (CAP_SYS_ADMIN, CAP_SYS_PTRACE) other network namespaces, and the programs and socket options of "
+            "other users, are not to be seen; use sudo"
+        )
     if not tracing.all_processes:
         told.append("a container or process namespace: processes outside of it, and their sockets, are not seen; run captool on the host")
     if len(sockets) >= MAX_SOCKETS:

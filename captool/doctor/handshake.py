@@ -28,7 +28,8 @@ Outcome = Literal["completed", "refused", "closed", "timed-out", "not-tls", "unr
 
 CONNECT_S: Final = 5.0
 ATTEMPT_S: Final = 10.0
-MAX_HANDSHAKE: Final = 1 << 18
+PING_S: Final = 3.0
+MAX_BYTES: Final = 1 << 18
 MAX_ANSWER: Final = 1 << 14
 PING: Final = b"GET /_ping HTTP/1.1\r\nHost: docker\r\nUser-Agent: captool\r\nConnection: close\r\n\r\n"
 # Registry "TLS Supported Groups" of IANA, those that servers choose
@@ -234,6 +235,7 @@ class _Session:
     def ping(self) -> tuple[str | None, str | None]:
         """The `Server` header of the answer to GET /_ping, or why there is none."""
         answer = b""
+        self._deadline = min(self._deadline, time.monotonic() + PING_S)
         try:
             self._until(lambda: self._tls.write(PING))
             with suppress(EOFError, ssl.SSLZeroReturnError, TimeoutError):
@@ -275,8 +277,10 @@ class _Session:
     def _receive(self) -> None:
         self._connection.settimeout(self._left())
         data = self._connection.recv(1 << 14)
-        if not data or self._server.total > MAX_HANDSHAKE:
+        if not data:
             raise EOFError("the server closed the connection")
+        if self._server.total > MAX_BYTES:
+            raise OSError(f"the server sent more than {MAX_BYTES} bytes")
         self._server.feed(data)
         self._incoming.write(data)
 

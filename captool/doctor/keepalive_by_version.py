@@ -39,7 +39,8 @@ class Span:
     rules: dict[Kind, Rule]
 
     def holds(self, version: Version) -> bool:
-        """Whether the version is one of these."""
+        """Whether the version is one of these; what it leaves out is 0."""
+        version = (*version, 0, 0)[:3]
         return self.since <= version and (self.before is None or version < self.before)
 
 

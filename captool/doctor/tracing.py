@@ -1,6 +1,6 @@
-"""Whether session keys can be taken on this machine: privileges, tracefs with uprobe events, kernel lockdown."""
+"""What this process may see, and whether session keys can be taken here: capabilities, tracefs with uprobe events, kernel lockdown."""
 
-import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,9 @@ from typing import Final
 from captool.session_keys.live_sockets import knows_all_processes
 from captool.session_keys.tracefs import TracingError, tracefs
 
+STATUS: Final = Path("/proc/self/status")
+# capabilities(7): to look into other users' processes and containers, and to enter network namespaces
+_CAP_SYS_PTRACE, _CAP_SYS_ADMIN = 19, 21
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")  # kernel_lockdown(7)
 
 
@@ -16,12 +19,12 @@ LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")  # kernel_lockdown(7)
 class Tracing:
     """`ready` if uprobe events can be set, else `obstacle` says why not. `lockdown` is the kernel's mode, None where it has none.
 
-    `all_processes` is false in a process namespace of its own: the kernel's events name processes by other numbers there.
+    `privileged` says whether processes of others and their network namespaces may be looked into. `all_processes` is false in a process namespace of its own: the kernel's events name processes by other numbers there.
     """
 
     ready: bool
     obstacle: str | None
-    root: bool
+    privileged: bool
     lockdown: str | None
     all_processes: bool
 
@@ -38,4 +41,13 @@ def look_at_tracing() -> Tracing:
     with suppress(OSError):
         chosen = LOCKDOWN.read_text(encoding="ascii", errors="replace")
         lockdown = chosen.partition("[")[2].partition("]")[0] or None
-    return Tracing(obstacle is None, obstacle, os.geteuid() == 0, lockdown, knows_all_processes())
+    return Tracing(obstacle is None, obstacle, may_look_into_others(), lockdown, knows_all_processes())
+
+
+def may_look_into_others() -> bool:
+    """Whether this process has the capabilities for it: root has, unless in a container."""
+    with suppress(OSError):
+        match = re.search(r"^CapEff:\s*([0-9a-f]+)$", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+        wanted = 1 << _CAP_SYS_PTRACE | 1 << _CAP_SYS_ADMIN
+        return match is not None and int(match[1], 16) & wanted == wanted
+    return False
