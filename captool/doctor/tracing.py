@@ -19,7 +19,8 @@ LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")  # kernel_lockdown(7)
 class Tracing:
     """`ready` if uprobe events can be set, else `obstacle` says why not. `lockdown` is the kernel's mode, None where it has none.
 
-    `privileged` says whether processes of others and their network namespaces may be looked into. `all_processes` is false in a process namespace of its own: the kernel's events name processes by other numbers there.
+    `privileged` says whether processes of others and their network namespaces may be looked into. `all_processes` is false in a process
+    namespace of its own: the kernel's events name processes by other numbers there.
     """
 
     ready: bool

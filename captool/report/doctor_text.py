@@ -16,7 +16,7 @@ from captool.session_keys.live_sockets import LISTEN, RETRANSMIT_TIMER, SOCKET_T
 from captool.units import counted, seconds, size
 
 WIDTH = 110
-LABEL = 11
+LABEL = 12
 MAX_SHOWN = 50  # sockets; all of them are in the JSON report
 NEEDS = {
     "kept-alive": "are kept alive by probes",
@@ -47,7 +47,8 @@ def end_of(end: tuple[str, int]) -> str:
 def _wrapped(text: str) -> list[str]:
     """Printable lines; what is too long goes on below its own beginning."""
     safe = printable(text)
-    indent = " " * (LABEL + 4 if safe.startswith("    ") else LABEL + 2 if safe.startswith("  ") else 0)
+    leading = len(safe) - len(safe.lstrip())
+    indent = " " * (leading if leading > LABEL else LABEL + leading if leading else 0)
     return textwrap.wrap(safe, WIDTH, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True) or [safe]
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +134,9 @@ def test_owners_of_sockets_are_looked_at_and_we_are_not(nothing_installed):
         found = look_at_programs((other.pid, os.getpid()), {"PATH": "", "HOME": ""})
         assert [(other.pid,)] == [each.processes for each in found if os.getpid() in each.processes or other.pid in each.processes]
         other.stdin.close()
+
+
+def test_page_has_every_source_of_the_table():
+    page = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+    sources = {rule.source for product in products().values() for span in product.spans for rule in span.rules.values()}
+    assert set() == {source for source in sources if source not in page}

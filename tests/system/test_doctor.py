@@ -112,7 +112,10 @@ def test_figures_are_those_of_ss(lab):
 
 
 def as_seconds(text):
-    """ss writes `14sec`, `1min59sec`, `700ms`, and leaves seconds out from ten minutes on."""
+    """ss writes `14sec`, `1min59sec`, `700ms`, and `4.664ms` for four seconds and 664 ms; from ten minutes on it leaves seconds out."""
+    if "." in text:
+        minutes, _, rest = text.rpartition("min")
+        return 60 * int(minutes or 0) + float(rest.removesuffix("ms"))
     units = {"min": 60, "sec": 1, "ms": 0.001}
     total, number = 0, ""
     while text:
