@@ -30,6 +30,9 @@ class Outlook:
 def outlook(here: SocketKeepalive, there: SocketKeepalive | None, silent_ns: int | None, path: Path) -> Outlook:
     """`there` is the other end, where it is a socket of this machine too; `silent_ns` how long nothing has crossed by now."""
     ends = [here] if there is None else [here, there]
+    blind = [one for one in path.middleboxes if one.certain and one.entry.probe_resets is False]
+    if blind and any(end.status == "present" for end in ends):
+        return Outlook("will-be-cut", f"{_cut(blind)}: it ignores the probes that are sent", blind[0].entry.timeout_ns)
     if periods := [end.period_ns for end in ends if end.period_ns is not None]:
         return _with_probes(min(periods), path)
     if any(end.status == "present" for end in ends):
@@ -48,7 +51,7 @@ def _with_probes(period_ns: int, path: Path) -> Outlook:
         first = min(one.entry.timeout_ns for one in over)
         return Outlook("probes-too-slow", f"{_cut(over)}: a probe comes only every {seconds(period_ns)}", first)
     if blind:
-        return Outlook("kept-alive", f"{survives}; {_names(blind)} ignore probes, should one be on the path", blind[0].entry.timeout_ns)
+        return Outlook("kept-alive", f"{survives}; not for one that ignores probes, as {_names(blind)} would", blind[0].entry.timeout_ns)
     return Outlook("kept-alive", survives, None)
 
 
@@ -64,11 +67,12 @@ def _with_unknown_period(at_least_ns: int, path: Path) -> Outlook:
 
 def _without_probes(silent_ns: int | None, path: Path, *, peer_known: bool) -> Outlook:
     ends = "neither end sends keepalive probes" if peer_known else "this socket sends no keepalive probe"
-    unless = "" if peer_known else ", unless the other end sends probes, which cannot be seen from here"
+    counts = not path.middleboxes or path.middleboxes[0].entry.probe_resets is not False
+    unless = ", unless the other end sends probes, which cannot be seen from here" if counts and not peer_known else ""
     if not path.middleboxes:
         return Outlook("no-timeout-known", f"{ends}, and no middlebox is known on its path ({path.why})", None)
     first = path.middleboxes[0].entry.timeout_ns
-    verdict: Verdict = "will-be-cut" if peer_known and path.middleboxes[0].certain else "may-be-cut"
+    verdict: Verdict = "may-be-cut" if unless or not path.middleboxes[0].certain else "will-be-cut"
     so_far = ""
     if silent_ns is not None:
         left = first - silent_ns

@@ -96,10 +96,18 @@ def test_period_is_the_longer_of_the_two_times_and_timers_are_late_by_an_eighth(
     assert verdict == outlook(keepalive(options(idle, interval)), None, 0, path_of("gcp-vpc", None, nowhere)).verdict
 
 
-def test_load_balancers_that_ignore_probes_are_named(nowhere):
-    seen = outlook(keepalive(options()), None, 0, path_of("aws-alb", None, nowhere))
+@pytest.mark.parametrize("end", [keepalive(options()), keepalive(timer=SOCKET_TIMER, timer_ns=SECOND), keepalive(options(on=False))])
+def test_load_balancer_that_ignores_probes_cuts_whoever_probes(nowhere, end):
+    seen = outlook(end, None, 0, path_of("aws-alb", None, nowhere))
+    assert ("will-be-cut", 60 * SECOND) == (seen.verdict, seen.cut_after_ns)
+    assert "AWS Application Load Balancer will cut it" in seen.sentence
+    assert "unless" not in seen.sentence
+
+
+def test_load_balancers_that_may_be_on_the_path_and_ignore_probes_are_named(tmp_path):
+    seen = outlook(keepalive(options()), None, 0, path_of(None, None, cloud(tmp_path, sys_vendor="DigitalOcean")))
     assert ("kept-alive", 60 * SECOND) == (seen.verdict, seen.cut_after_ns)
-    assert "AWS Application Load Balancer ignore" in seen.sentence
+    assert "not for one that ignores probes, as DigitalOcean load balancer (HTTP) would" in seen.sentence
 
 
 def test_timer_alone_never_proves_that_probes_are_often_enough(nowhere):
