@@ -16,12 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from captool.errors import DecodeError
-from captool.tls.alerts import alert_words
+from captool.doctor.server_messages import ServerMessages
 from captool.tls.cipher_suites import cipher_suite
-from captool.tls.handshake import HandshakeType, MessageBuffer
-from captool.tls.hello import ServerHello, parse_server_hello, version_name
-from captool.tls.records import HEADER_LENGTH, VERSION_MAJOR, ContentType
+from captool.tls.hello import version_name
 
 T = TypeVar("T")
 Outcome = Literal["completed", "refused", "closed", "timed-out", "not-tls", "unreachable", "not-tried"]
@@ -38,7 +35,6 @@ GROUPS: Final = {
     0x0100: "ffdhe2048", 0x0101: "ffdhe3072", 0x0102: "ffdhe4096",
     0x11EB: "SecP256r1MLKEM768", 0x11EC: "X25519MLKEM768", 0x11ED: "SecP384r1MLKEM1024",
 }  # fmt: skip
-NAMED_CURVE: Final = 3  # RFC 8422 section 5.4
 _SERVER: Final = re.compile(rb"^Server:[ \t]*([^\r\n]{1,200})", re.MULTILINE | re.IGNORECASE)
 
 
@@ -92,65 +88,6 @@ class Attempt:
     rejected: str | None = None
 
 
-class _ServerBytes:
-    """What the server says in the clear: its ServerHello and, up to TLS 1.2, the messages after it. Damage ends the reading."""
-
-    def __init__(self) -> None:
-        self._pending = bytearray()
-        self._messages = MessageBuffer()
-        self._over = False
-        self.total = 0
-        self.first = b""
-        self.hello: ServerHello | None = None
-        self.alert: str | None = None
-        self.group: int | None = None
-        self.request = False
-        self.done = False
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes as they came."""
-        self.total += len(data)
-        if len(self.first) < HEADER_LENGTH:
-            self.first += data[:HEADER_LENGTH]
-        if self._over:
-            return
-        self._pending += data
-        try:
-            while len(self._pending) >= HEADER_LENGTH:
-                end = HEADER_LENGTH + int.from_bytes(self._pending[3:5])
-                if self._pending[1] != VERSION_MAJOR:
-                    self._over = True
-                    return
-                if len(self._pending) < end:
-                    return
-                self._record(self._pending[0], bytes(self._pending[HEADER_LENGTH:end]))
-                del self._pending[:end]
-        except DecodeError:
-            self._over = True
-
-    def _record(self, kind: int, content: bytes) -> None:
-        if kind == ContentType.ALERT and (words := alert_words(content)):
-            self.alert = words[1]
-        elif kind == ContentType.HANDSHAKE:
-            for number, message in self._messages.messages(content):
-                self._message(number, message[4:])
-        elif kind in {ContentType.CHANGE_CIPHER_SPEC, ContentType.APPLICATION_DATA} and self.hello is not None:
-            self._over = True  # from here on it is encrypted
-
-    def _message(self, number: int, body: bytes) -> None:
-        if number == HandshakeType.SERVER_HELLO:
-            hello = parse_server_hello(body)
-            if not hello.is_hello_retry_request:
-                self.hello = hello
-                self.group = hello.key_share_group
-        elif number == HandshakeType.SERVER_KEY_EXCHANGE and body[:1] == bytes((NAMED_CURVE,)):
-            self.group = int.from_bytes(body[1:3])
-        elif number == HandshakeType.CERTIFICATE_REQUEST:
-            self.request = True
-        elif number == HandshakeType.SERVER_HELLO_DONE:
-            self.done = True
-
-
 def handshake(
     host: str, port: int, offer: Offer, identity: ClientIdentity | None = None, *, ping: bool = False, attempt_s: float = ATTEMPT_S
 ) -> Attempt:
@@ -164,7 +101,7 @@ def handshake(
     if isinstance(connection, str):
         return Attempt(offer.name, "unreachable", connection)
     with connection:
-        server = _ServerBytes()
+        server = ServerMessages()
         session = _Session(connection, context, host, server, deadline)
         outcome, detail = session.shake_hands()
         program = rejected = None
@@ -177,7 +114,7 @@ def _told(
     offer: Offer,
     outcome: Outcome,
     detail: str | None,
-    server: _ServerBytes,
+    server: ServerMessages,
     certificate: bytes | None,
     program: str | None,
     rejected: str | None,
@@ -207,7 +144,7 @@ def _told(
 class _Session:
     """TLS over a socket, by way of memory."""
 
-    def __init__(self, connection: socket.socket, context: ssl.SSLContext, host: str, server: _ServerBytes, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext, host: str, server: ServerMessages, deadline: float) -> None:
         self._connection, self._server, self._deadline = connection, server, deadline
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         name = host if re.search(r"[a-zA-Z]", host) and ":" not in host else None  # no server name for addresses (RFC 6066 section 3)

@@ -13,6 +13,7 @@ import pytest
 
 from captool.cli.doctor import HostPort
 from docker_machine import machine
+from json_schema import closed_to_new_fields
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/doctor.schema.json").read_text())
 SETPRIV = shutil.which("setpriv") or "setpriv"
@@ -34,14 +35,6 @@ def connection():
             yield server.getsockname()[1]
 
 
-def closed(schema):
-    """The schema refusing fields that it does not describe, so that a new field cannot be forgotten in it."""
-    if isinstance(schema, dict):
-        inner = {key: closed(value) for key, value in schema.items()}
-        return {**inner, "additionalProperties": False} if "properties" in inner else inner
-    return [closed(one) for one in schema] if isinstance(schema, list) else schema
-
-
 def test_connection_without_probes_is_told_to_be_cut(captool, connection):
     run = captool("doctor", "--port", connection, "--network", "gcp-vpc")
     assert (0, "") == (run.code, run.err)
@@ -61,7 +54,7 @@ def test_json_is_what_the_schema_says(captool, connection, tmp_path):
     )
     assert (0, True) == (run.code, run.out.isascii())
     values = json.loads(run.out)
-    jsonschema.validate(values, closed(SCHEMA))
+    jsonschema.validate(values, closed_to_new_fields(SCHEMA))
     assert ([connection], 90.0) == (values["settings"]["ports"], values["settings"]["idle_timeout_s"])
     verdicts = [one["outlook"] and (one["outlook"]["verdict"], one["outlook"]["cut_after_s"]) for one in values["sockets"]]
     assert [("will-be-cut", 90.0), ("will-be-cut", 90.0), None] == verdicts

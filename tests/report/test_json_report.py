@@ -10,18 +10,11 @@ import pytest
 from captool.findings.finding import CODES
 from captool.report.json_report import render, report
 from captool.tls.summary import Reason
+from json_schema import closed_to_new_fields
 from tables import analysis, attach, connection, dropped_tcp, lost_output, tcp, tls
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/analysis.schema.json").read_text())
 DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_output()),))
-
-
-def closed_to_new_fields(schema):
-    """The schema refusing fields that it does not describe, so that a new field cannot be forgotten in the documentation."""
-    if isinstance(schema, dict):
-        inner = {key: closed_to_new_fields(value) for key, value in schema.items()}
-        return {**inner, "additionalProperties": False} if "properties" in inner else inner
-    return [closed_to_new_fields(one) for one in schema] if isinstance(schema, list) else schema
 
 
 @pytest.mark.parametrize(
