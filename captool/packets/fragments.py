@@ -1,7 +1,8 @@
 """IP fragments of TCP segments, put together within a bound (RFC 791 3.2, RFC 8200 4.5).
 
 TCP avoids fragments (path MTU discovery), so this is plain Python: it runs for the few packets that are fragments.
-Overlapping fragments: the first bytes stay (RFC 5722 forbids the overlap in IPv6; real stacks differ in IPv4).
+Overlapping fragments: the first bytes stay (RFC 5722 forbids the overlap in IPv6; real stacks differ in IPv4). However many there are, a
+datagram costs no more than its length, and a fragment no more than a look at the datagram's holes.
 """
 
 from typing import Final
@@ -10,29 +11,43 @@ from captool.capture.frames import Frames
 
 MAX_DATAGRAMS: Final = 256  # under way at one time; Linux allows 4 MiB of them
 MAX_DATAGRAM: Final = 65535
+MAX_HOLES: Final = 64  # in one datagram; a sender that splits it in order leaves one
 
 
 class Datagram:
-    """The fragments of one datagram that were seen so far: first byte's place -> bytes."""
+    """The fragments of one datagram that were seen so far.
+
+    `payload` is as long as the furthest of them reaches, `holes` are the ranges of it that are still missing, in order (RFC 815); `parts`
+    counts the fragments.
+    """
 
     def __init__(self) -> None:
-        self.parts: dict[int, bytes] = {}
+        self.parts = 0
+        self.payload = bytearray()
+        self.holes = [(0, MAX_DATAGRAM)]
         self.header = b""
         self.length: int | None = None
 
     def add(self, place: int, part: bytes, *, last: bool) -> bytes | None:
         """The whole payload once no byte is missing."""
-        self.parts.setdefault(place, part)
+        self.parts += 1
+        end = place + len(part)
+        if end > len(self.payload):
+            self.payload.extend(bytes(end - len(self.payload)))
+        left = []
+        for begin, stop in self.holes:
+            first, behind = max(begin, place), min(stop, end)
+            if first >= behind:
+                left.append((begin, stop))
+                continue
+            self.payload[first:behind] = part[first - place : behind - place]
+            left += [hole for hole in ((begin, first), (behind, stop)) if hole[0] < hole[1]]
         if last and self.length is None:
-            self.length = place + len(part)
-        if self.length is None:
-            return None
-        whole = bytearray()
-        for start in sorted(self.parts):
-            if start > len(whole):
-                return None
-            whole += self.parts[start][len(whole) - start :]
-        return bytes(whole[: self.length]) if len(whole) >= self.length else None
+            self.length = end
+        if self.length is not None:
+            left = [(begin, min(stop, self.length)) for begin, stop in left if begin < self.length]
+        self.holes = left
+        return bytes(self.payload[: self.length]) if not left and self.length is not None else None
 
 
 class Fragments:
@@ -53,7 +68,7 @@ class Fragments:
 
     def notes(self) -> list[str]:
         """A sentence about fragments that never became whole."""
-        lost = self.lost + sum(len(datagram.parts) for datagram in self._datagrams.values())
+        lost = self.lost + sum(datagram.parts for datagram in self._datagrams.values())
         if not lost:
             return []
         return [f"{lost} of {self.seen} IP fragments of TCP segments could not be put together; they count as other packets"]
@@ -89,17 +104,19 @@ class Fragments:
         if datagram is None:
             if len(self._datagrams) >= MAX_DATAGRAMS:
                 oldest = next(iter(self._datagrams))
-                self.lost += len(self._datagrams.pop(oldest).parts)
+                self.lost += self._datagrams.pop(oldest).parts
             datagram = self._datagrams[key] = Datagram()
         if place == 0:
             datagram.header = header
         whole = datagram.add(place, part, last=not more)
         if whole is None:
+            if len(datagram.holes) > MAX_HOLES:
+                self.lost += self._datagrams.pop(key).parts
             return -1
         del self._datagrams[key]
         payload = datagram.header + whole
         if self._spare + len(payload) > len(self._buffer):
-            self.lost += len(datagram.parts)
+            self.lost += datagram.parts
             return -1
         at = self._spare
         self._buffer[at : at + len(payload)] = payload

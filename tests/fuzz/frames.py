@@ -6,7 +6,7 @@ from builders import ACK, FIN, RST, SYN, ethernet, ip, tcp
 from captool.capture import linktype
 from captool.capture.frames import Frames
 from captool.packets.decode import Decoder
-from captool.packets.fragments import MAX_DATAGRAMS
+from captool.packets.fragments import MAX_DATAGRAM, MAX_DATAGRAMS, MAX_HOLES
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
 from fuzz.script import Script
@@ -58,10 +58,9 @@ def packets(data: bytes) -> object:
                  segments.window[row], segments.mark[row], length, bytes(frames.buffer[start : start + captured]))
             )  # fmt: skip
     assert len(rows) == decoder.tcp_packets + decoder.other_packets + decoder.undecodable_packets
-    waiting = decoder.fragments._datagrams  # noqa: SLF001
+    waiting = decoder.fragments._datagrams
     assert len(waiting) <= MAX_DATAGRAMS
-    held = sum(len(part) for datagram in waiting.values() for part in datagram.parts.values())
-    assert held <= len(data)
+    assert all(len(datagram.payload) <= MAX_DATAGRAM and len(datagram.holes) <= MAX_HOLES for datagram in waiting.values())
     counts = decoder.tcp_packets, decoder.other_packets, decoder.undecodable_packets, decoder.snapped_packets, decoder.bytes
     return counts, decoder.notes(), answers
 
@@ -97,7 +96,7 @@ def tcp_segments(data: bytes) -> object:
         rows.clear()
 
     while script and number < 4096:
-        who, how, place, acked, size, wait = STEP.unpack(script.bytes(6).ljust(6, b"\0"))
+        who, how, place, acked, size, wait = STEP.unpack(script.take(6).ljust(6, b"\0"))
         connection, side = who & 1, who >> 1 & 1
         flags = [ACK, ACK, ACK, SYN, SYN | ACK, FIN | ACK, RST, RST | ACK, FIN, 0, ACK, ACK, ACK, SYN | FIN, ACK, 0xFF][how & 15]
         far = 1 << (how >> 4)  # how far one step of `place` and `acked` goes
