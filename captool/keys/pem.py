@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from captool.errors import DecodeError
 from captool.keys.material import KeyKind, PrivateKey
 
-PEM_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----(.{0,262144}?)-----END \1-----", re.DOTALL)
+BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----")
 PRIVATE_KEY_LABELS: Final = frozenset({"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"})
 PFX_VERSION: Final = b"\x02\x01\x03"
 CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
@@ -52,9 +52,15 @@ class PemBlock:
 
 
 def pem_blocks(data: bytes) -> Iterator[PemBlock]:
-    """The blocks of a PEM file, text around them ignored."""
-    for match in PEM_BLOCK.finditer(data):
-        yield PemBlock(match[1].decode(), match[0])
+    """The blocks of a PEM file, text around them ignored. A block whose end is not the next boundary is none (half written)."""
+    begin = None
+    for boundary in BOUNDARY.finditer(data):
+        if boundary[1] == b"BEGIN":
+            begin = boundary
+        elif begin is not None:
+            if begin[2] == boundary[2]:
+                yield PemBlock(begin[2].decode(), data[begin.start() : boundary.end()])
+            begin = None
 
 
 def private_key(block: PemBlock, origin: str, machine: str | None = None, password: bytes | None = None) -> PrivateKey | None:

@@ -22,6 +22,7 @@ from captool.keys.pem import (
     pem_certificate_identity,
     private_key,
 )
+from tests.growth import PROPORTIONATE, growth
 from tests.tls.stacks import identity
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -97,3 +98,18 @@ def test_garbage_raises_decode_error_only(data):
 
 def test_truncated_key_has_no_block():
     assert not list(pem_blocks(pem(RSA_KEY)[:-40]))
+
+
+def test_a_half_written_block_does_not_swallow_the_whole_one_behind_it():
+    whole = pem(RSA_KEY)
+    for before in (whole[:-40], b"-----BEGIN CERTIFICATE-----\n", b"-----END PRIVATE KEY-----\n"):
+        assert [whole.strip()] == [block.text for block in pem_blocks(before + whole)]
+
+
+@pytest.mark.parametrize("text", [b"-----BEGIN A-----", b"-----BEGIN A-----x-----END B-----", b"-----BEGIN ", b"-----"])
+def test_blocks_that_never_end_take_time_in_proportion(text):
+    def search(count):
+        data = text * count
+        return lambda: list(pem_blocks(data))
+
+    assert growth(search, 5000) < PROPORTIONATE
