@@ -21,7 +21,7 @@ _ARRAY: Final = rb"=\{([0-9a-fx,]+)\}"
 SECRET: Final = re.compile(
     _HEAD + rb"(k\d+): \(0x[0-9a-f]+\)(?: ll=(\d+) l" + _ARRAY + rb")? rl=(\d+) r" + _ARRAY + rb" sl=(\d+) s" + _ARRAY + rb"\s*$"
 )
-SOCKET: Final = re.compile(_HEAD + rb"inet_sock_set_state: .*?\bsport=(\d+) dport=(\d+) .*\bnewstate=(\w+)\s*$")
+SOCKET: Final = re.compile(_HEAD + rb"inet_sock_set_state: (?:\w+=\S+ ){0,8}?sport=(\d+) dport=(\d+) (?:\w+=\S+ ){0,8}?newstate=(\w+)\s*$")
 LOST: Final = re.compile(rb"^CPU:\d+ \[LOST (\d+) EVENTS\]")
 LABEL: Final = re.compile(rb"[A-Z][A-Z0-9_]{2,31}")
 

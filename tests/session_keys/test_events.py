@@ -5,6 +5,7 @@ import random
 import pytest
 
 from captool.session_keys.events import MAX_LINE, EventLines, EventsLost, SecretSeen, SocketSeen, parse_event
+from tests.growth import PROPORTIONATE, growth
 
 RANDOM = bytes(range(1, 33))
 SECRET = bytes(range(100, 148))
@@ -121,3 +122,20 @@ def test_changed_lines_give_an_event_or_nothing():
         for each in lines.lines(bytes(data)):
             seen = parse_event(each)
             assert not isinstance(seen, SecretSeen) or (len(seen.client_random) == 32 and len(seen.secret) in {32, 48})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"-1 [1] . 1.000000: inet_sock_set_state: sport=1 dport=1 ",
+        b"-1 [1] . 1.000000: inet_sock_set_state: a=b sport=1 dport=1 newstate=X ",
+        b"-1 ( 1) [1] . 1.000000: k0: (0x1) ll=1 l={0x1} rl=1 r={0x1",
+        b"-1 ( ",
+    ],
+)
+def test_a_line_that_imitates_events_takes_time_in_proportion(text):
+    def read(count):
+        data = (text * count)[:count]
+        return lambda: [parse_event(data) for _ in range(20)]
+
+    assert growth(read, MAX_LINE // 4) < PROPORTIONATE
