@@ -19,7 +19,6 @@ def main() -> None:
     def once(data: bytes) -> None:
         target(data)
 
-    atheris.enabled_hooks.add("RegEx")
     atheris.Setup(sys.argv, once)
     atheris.Fuzz()
 

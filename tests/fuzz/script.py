@@ -15,19 +15,19 @@ class Script:
         return self.number(1)
 
     def number(self, length: int) -> int:
-        return int.from_bytes(self.bytes(length).ljust(length, b"\0"))
+        return int.from_bytes(self.take(length).ljust(length, b"\0"))
 
-    def bytes(self, length: int) -> bytes:
+    def take(self, length: int) -> bytes:
         taken = self.data[self.at : self.at + length]
         self.at += length
         return taken
 
     def vector(self, length_bytes: int) -> bytes:
         """Bytes after their length."""
-        return self.bytes(self.number(length_bytes))
+        return self.take(self.number(length_bytes))
 
     def rest(self) -> bytes:
-        return self.bytes(len(self.data))
+        return self.take(len(self.data))
 
 
 def steps(*said: tuple[int, bytes]) -> bytes:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import zstandard
 
-from tests.builders import ACK, FIN, Packet, Talk, block, enhanced, ethernet, interface, ip, option, pcap, pcapng, section, tcp
 from captool.capture import linktype
+from tests.builders import ACK, FIN, Packet, Talk, block, enhanced, ethernet, interface, ip, option, pcap, pcapng, section, tcp
 from tests.fuzz.script import steps
 from tests.fuzz.small_program import small_program
 from tests.tls.stacks import CLIENT
