@@ -21,6 +21,7 @@ from captool.errors import CaptureError
 CHUNK: Final = 1 << 19  # together with the rows of some thousand connections it fits a second-level cache
 SPARE: Final = 1 << 18
 ROWS: Final = 16384
+LINK_TYPES_NAMED: Final = 8  # in an error message; a hostile file has thousands
 
 SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
 GZIP: Final = b"\x1f\x8b"
@@ -133,7 +134,9 @@ class CaptureReader:
             yield from self._file_chunks(path, frames)
         decoded = [number for number in self._link_types if number in linktype.DECODED]
         if self.packets and not decoded:
-            names = ", ".join(linktype.name(number) for number in sorted(self._link_types))
+            numbers = sorted(self._link_types)
+            names = ", ".join(linktype.name(number) for number in numbers[:LINK_TYPES_NAMED])
+            names += f" and {len(numbers) - LINK_TYPES_NAMED} more" if len(numbers) > LINK_TYPES_NAMED else ""
             raise CaptureError(
                 f"{self.paths[0]}: all packets have the link type {names}, which captool does not decode; "
                 "record on an Ethernet, cooked (-i any), loopback or tunnel interface"
