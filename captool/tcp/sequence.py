@@ -35,6 +35,8 @@ def seq_delta(later: cython.longlong, earlier: cython.longlong) -> cython.longlo
 def synchronise(rows: Rows, sender: cython.longlong, seq: cython.longlong) -> cython.int:
     if rows.state[sender + SYN_SEQ] == seq:
         return 0
+    if rows.state[sender + BITS] & DATA_SEEN and rows.state[sender + BASE] != (seq + 1) & MASK32:
+        return 0  # a stray SYN that begins nothing anew cannot move a stream that has bytes already
     rows.state[sender + SYN_SEQ] = seq
     rows.state[sender + BITS] |= FROM_START
     if not rows.state[sender + BITS] & BASED or rows.state[sender + BASE] != (seq + 1) & MASK32:

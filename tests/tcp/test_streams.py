@@ -146,3 +146,10 @@ def test_a_reset_with_a_reason_in_it_adds_nothing_to_the_stream(path: Path) -> N
     talk = Talk().opened().client(b"abc").server(b"No tcp, reset", flags=4)
     _, (seen,), found = analyze(path, talk.packets)
     assert (b"", 0, "rst") == (stream(found, 1), seen.payload_bytes.to_client, seen.close)
+
+
+def test_a_second_syn_ack_with_another_number_does_not_glue_two_streams_together(tmp_path: Path) -> None:
+    talk = Talk().server(flags=SYN | ACK).server(b"first", flags=PSH)
+    talk.server(flags=SYN | ACK, seq=9000).server(b"second", flags=PSH, seq=9001)
+    _, _, pieces = analyze(tmp_path / "trace", talk.packets)
+    assert [(0, 0, b"first"), (4000, 3995, b"second")] == [(piece.offset, piece.missing_before, piece.data) for piece in pieces]
