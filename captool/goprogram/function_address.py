@@ -2,10 +2,11 @@
 
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Literal
 
 from captool.goprogram.elf import ElfFile, ProgramError, occurrences
-from captool.goprogram.pclntab import INSTRUCTION_SIZES, entries_of, find_table, text_start
+from captool.goprogram.pclntab import INSTRUCTION_SIZES, MAX_NAMES, entries_of, find_table, text_start
 
 Source = Literal["symbol table", "pclntab"]
 STT_FUNC: Final = 2
@@ -53,7 +54,7 @@ def _in_symbol_table(elf: ElfFile, name: str) -> list[int]:
     # Elf64_Sym: name, info, other, section, value, size; Elf32_Sym: name, value, size, info, other, section
     symbol = struct.Struct(elf.order + ("IBBHQQ" if elf.word_bytes == 8 else "IIIBBH"))
     found: list[int] = []
-    for at in occurrences(elf.data, name.encode() + b"\0", strings.offset, strings.offset + strings.size):
+    for at in islice(occurrences(elf.data, name.encode() + b"\0", strings.offset, strings.offset + strings.size), MAX_NAMES):
         pattern = struct.pack(elf.order + "I", at - strings.offset)
         for position in occurrences(elf.data, pattern, table.offset, table.offset + table.size):
             if (position - table.offset) % symbol.size or position + symbol.size > table.offset + table.size or len(found) >= MAX_SYMBOLS:

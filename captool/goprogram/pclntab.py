@@ -19,7 +19,8 @@ INSTRUCTION_SIZES: Final = {"amd64": 1, "386": 1, "arm64": 4, "arm": 4, "ppc64":
 SECTIONS: Final = (".gopclntab", ".data.rel.ro.gopclntab")
 MAX_FUNCTIONS: Final = 1 << 24
 MAX_CANDIDATES: Final = 256  # places that look like the beginning of a table, pointers that look like the one to it
-MAX_NAMES: Final = 4096
+MAX_NAMES: Final = 64  # places where one name stands: alone, and as the end of others
+MAX_RECORDS: Final = 4096  # places that look like the record of a function of one name
 # words of runtime.moduledata since Go 1.16: pcHeader, six slices of three words (the last is ftab), findfunctab, minpc, maxpc, text, etext
 _FTAB, _MINPC, _MAXPC, _TEXT, _ETEXT = 16, 20, 21, 22, 23
 
@@ -61,12 +62,14 @@ def entries_of(elf: ElfFile, table: FunctionTable, name: str) -> list[int]:
     word = elf.word_bytes if table.absolute else 4
     pair = struct.Struct(elf.order + ("QQ" if word == 8 else "II"))
     found = []
+    looked_at = 0
     for name_offset in _name_offsets(elf, table, name):
         # a record begins with the function's entry, then the name's offset
         pattern = struct.pack(elf.order + "I", name_offset)
-        for number, position in enumerate(occurrences(elf.data, pattern, table.records, table.end)):
-            if number >= MAX_NAMES:
-                break
+        for position in occurrences(elf.data, pattern, table.records, table.end):
+            looked_at += 1
+            if looked_at > MAX_RECORDS:
+                return found
             record = position - word - table.records
             if record > 0 and (entry := _entry(elf, table, record, pair)) is not None:
                 found.append(entry)
