@@ -5,10 +5,12 @@ import warnings
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.utils import CryptographyDeprecationWarning
+
+from captool.keys.pem import PARSE_FAULTS
 
 _NS = 1_000_000_000
 
@@ -33,7 +35,7 @@ class CertificateFacts:
         """Whether the other certificate's key signed this one."""
         try:
             self.certificate.verify_directly_issued_by(authority.certificate)
-        except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        except (InvalidSignature, *PARSE_FAULTS):
             return False
         return True
 
@@ -66,7 +68,7 @@ def read_certificate(data: bytes) -> CertificateFacts:
             ip=ip,
             certificate=certificate,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except PARSE_FAULTS as error:
         raise PemError(f"no usable certificate (half written?): {_first_line(error)}") from None
 
 
@@ -78,7 +80,7 @@ def read_private_key(data: bytes) -> PrivateKeyFacts:
         raise PemError("the private key is encrypted; remove its passphrase with: openssl rsa -in FILE -out OTHER")
     try:
         key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except PARSE_FAULTS as error:
         raise PemError(f"no usable private key (half written?): {_first_line(error)}") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise PemError(f"a key of type {type(key).__name__}, which no docker-machine makes")
@@ -90,7 +92,7 @@ def read_private_key(data: bytes) -> PrivateKeyFacts:
 def _alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, ...], str | None]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *PARSE_FAULTS):
         return (), None
     addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
     return (*addresses, *names.get_values_for_type(x509.DNSName)), addresses[0] if addresses else None
