@@ -12,7 +12,7 @@ from tests.fuzz.targets import CORPUS, TARGETS
 
 TESTS = Path(__file__).parent.parent
 MAX_CORPUS_BYTES = 300_000
-SECONDS = 3
+SECONDS = 2
 
 
 def python(module, *arguments, checkout, place, **options):
@@ -57,7 +57,7 @@ def test_nothing_escapes_hangs_or_grows(target, tmp_path, without):
     found, failures, inputs = (tmp_path / name for name in ("found", "failures", "inputs"))
     for directory in (found, failures, inputs):
         directory.mkdir()
-    bounds = ["-seed=20261124", "-runs=3000", f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={failures}/"]
+    bounds = ["-seed=20261124", "-runs=2000", f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={failures}/"]
     run = python("fuzz.run", target, found, CORPUS / target, *bounds, checkout=True, place=inputs, timeout=120)
     assert 0 == run.returncode, run.stderr[-4000:]
     assert "Done " in run.stderr
