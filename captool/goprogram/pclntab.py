@@ -61,7 +61,7 @@ def entries_of(elf: ElfFile, table: FunctionTable, name: str) -> list[int]:
     """The entry of every function of exactly this name: an address, or an offset from runtime.text where the table is not absolute."""
     word = elf.word_bytes if table.absolute else 4
     pair = struct.Struct(elf.order + ("QQ" if word == 8 else "II"))
-    found = []
+    found: list[int] = []
     looked_at = 0
     for name_offset in _name_offsets(elf, table, name):
         # a record begins with the function's entry, then the name's offset
