@@ -7,21 +7,22 @@ connections that somebody still wants to read.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from captool.capture.reader import CaptureReader
-from captool.conversation import Conversation
 from captool.direction import Direction
-from captool.dockerapi.exchange import DockerExchange
 from captool.findings.key_use import machine_of
 from captool.findings.tables import Connection
 from captool.keys.keylog import add_secrets, parse_key_log
-from captool.keys.load import load_keys
 from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
+from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
-from captool.tls.summary import TlsSummary
+
+if TYPE_CHECKING:  # the layers above TCP are imported when the first connection speaks TLS or HTTP
+    from captool.dockerapi.exchange import DockerExchange
+    from captool.tls.summary import TlsSummary
 
 DOCKER_PORTS: Final = (2375, 2376)
 
@@ -41,11 +42,25 @@ class PieceReader(Protocol):
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now."""
         ...
 
-    def finish(self, tcp: TcpConnection, /) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
+    def finish(self, tcp: TcpConnection, /) -> "tuple[TlsSummary | None, tuple[DockerExchange, ...]]":
         """What the connection said, once TCP is done with it."""
         ...
 
 
+class Unread:
+    """Reads nothing: of a connection that speaks neither TLS nor HTTP."""
+
+    wants_more = False
+
+    def feed(self, piece: StreamPiece, acknowledged: int | None, /) -> None:
+        """Pass the piece over."""
+
+    def finish(self, _tcp: TcpConnection, /) -> tuple[None, tuple[()]]:
+        """Nothing was said that could be told."""
+        return None, ()
+
+
+UNREAD: Final = Unread()
 OpenConversation = Callable[[StreamPiece], PieceReader]
 
 
@@ -64,7 +79,7 @@ def read_connections(
     default only sums up). `progress(done, total)` is called with bytes of the capture. Raises CaptureError.
     """
     conversations: dict[int, PieceReader] = {}
-    open_conversation = open_conversation or (lambda piece: Conversation(ring, piece))
+    open_conversation = open_conversation or summing_up(ring)
     for frames in capture.chunks():
         tracker.add(frames, decoder.decode(frames))
         for origin, text in capture.take_secrets():
@@ -76,12 +91,29 @@ def read_connections(
     yield list(_read(tracker, conversations, ring, open_conversation))
 
 
+def summing_up(ring: KeyRing) -> OpenConversation:
+    """Conversations that keep nothing but what the report tells."""
+
+    def opened(piece: StreamPiece) -> PieceReader:
+        if protocol_of(piece) is None:
+            return UNREAD
+        from captool.conversation import Conversation
+
+        return Conversation(ring, piece)
+
+    return opened
+
+
 def key_ring(keys: Paths | KeyRing, password: bytes | None = None) -> KeyRing:
     """The key material; a caller's own ring is copied, because secrets inside the capture are added to it."""
     if isinstance(keys, KeyRing):
         return replace(keys, session_secrets=dict(keys.session_secrets), premaster_secrets=dict(keys.premaster_secrets))
     named = as_paths(keys)
-    return load_keys(named, password=password) if named else KeyRing()
+    if not named:
+        return KeyRing()
+    from captool.keys.load import load_keys
+
+    return load_keys(named, password=password)
 
 
 def as_paths(paths: Paths) -> list[Path]:

@@ -6,8 +6,9 @@ from captool.direction import Direction, Moment
 from captool.dockerapi.conversation import DockerConversation, OutputSink
 from captool.dockerapi.exchange import DockerExchange
 from captool.keys.material import KeyRing
+from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
-from captool.tls.conversation import TlsConversation, starts_like_tls
+from captool.tls.conversation import TlsConversation
 from captool.tls.summary import Plaintext, TlsSummary
 
 PlaintextSink = Callable[[Direction, bytes, Moment], None]
@@ -16,8 +17,7 @@ PlaintextSink = Callable[[Direction, bytes, Moment], None]
 class Conversation:
     """Joins the layers for one connection; feed it the connection's pieces in the order in which the tracker gives them.
 
-    The first piece decides: TLS records, or plain HTTP as on port 2375, or neither, which nobody reads any further. A capture
-    that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
+    The first piece decides what is spoken (protocol.py). What is neither TLS nor HTTP is read only if `plaintext` is wanted.
 
     `output` is called with everything that containers printed, `plaintext` with all application bytes, as they become readable.
     """
@@ -25,12 +25,9 @@ class Conversation:
     def __init__(
         self, ring: KeyRing, first: StreamPiece, *, output: OutputSink | None = None, plaintext: PlaintextSink | None = None
     ) -> None:
-        text = first.data[:1].isalpha()
-        tls = starts_like_tls(first.data) or not (first.from_start or text)
-        request = text and first.direction == Direction.TO_SERVER
-        wanted = tls or request or not first.from_start or plaintext is not None
-        self._tls = TlsConversation(ring) if tls else None
-        self._docker = DockerConversation(output) if wanted else None
+        protocol = protocol_of(first)
+        self._tls = TlsConversation(ring) if protocol == "tls" else None
+        self._docker = DockerConversation(output) if protocol or plaintext else None
         self._plaintext = plaintext
 
     def feed(self, piece: StreamPiece, acknowledged: int | None) -> None:

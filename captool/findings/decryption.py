@@ -1,12 +1,14 @@
 """Why a connection could not be read, and what would have made it readable."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from captool.direction import Direction
 from captool.findings.finding import Finding
 from captool.findings.tables import Connection, Tables
-from captool.tls.summary import Alert, Reason
+
+if TYPE_CHECKING:
+    from captool.tls.summary import Alert, Reason
 
 SESSION_KEYS: Final = (
     "take the session keys while recording, at the client or at the server: `captool record --session-keys auto` reads them from "
@@ -19,7 +21,7 @@ RSA_ONLY: Final = (
     "a rebuilt runner, a TLS-terminating proxy; the stock docker CLI, dockerd and GitLab Runner cannot be configured to)"
 )
 
-REMEDIES: Final[dict[Reason, str]] = {
+REMEDIES: Final["dict[Reason, str]"] = {
     "no-secret": "Give the server's private key or a key log with --keys.",
     "forward-secrecy": f"Two ways out: {SESSION_KEYS}; or {RSA_ONLY}.",
     "no-matching-key": "Give the key that belonged to this certificate when the capture was made: keys change with "
@@ -34,7 +36,7 @@ REMEDIES: Final[dict[Reason, str]] = {
     "not-tls": "Nothing to decrypt.",
 }
 
-CODES: Final[dict[Reason, str]] = {
+CODES: Final["dict[Reason, str]"] = {
     "forward-secrecy": "forward-secrecy",
     "no-matching-key": "no-matching-key",
     "no-matching-session-key": "no-matching-key",
@@ -85,7 +87,7 @@ def tls_alert(tables: Tables) -> Iterator[Finding]:
                 )
 
 
-def _after_the_end(connection: Connection, alert: Alert) -> bool:
+def _after_the_end(connection: Connection, alert: "Alert") -> bool:
     """Whether the alert only answers a peer that closed without close_notify.
 
     OpenSSL 3 calls such an end an error (SSL_R_UNEXPECTED_EOF_WHILE_READING) and sends decode_error to whoever has gone already.

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from captool.keys.material import KeyRing
 from captool.tcp.connection import TcpConnection
-from captool.tls.summary import TlsSummary
+
+if TYPE_CHECKING:
+    from captool.tls.summary import TlsSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class KeyUse:
     connections: tuple[int, ...]
 
 
-def key_uses(ring: KeyRing, sessions: Iterable[tuple[int, TlsSummary]]) -> tuple[KeyUse, ...]:
+def key_uses(ring: KeyRing, sessions: Iterable[tuple[int, "TlsSummary"]]) -> tuple[KeyUse, ...]:
     """One entry for each private key and each key log of `ring`; `sessions` are connection numbers with their TLS session."""
     known = list(sessions)
     uses = [
@@ -46,7 +49,7 @@ def key_log_file(origin: str) -> str:
     return file if line.isdigit() else origin
 
 
-def machine_of(tcp: TcpConnection, tls: TlsSummary | None, ring: KeyRing) -> str | None:
+def machine_of(tcp: TcpConnection, tls: "TlsSummary | None", ring: KeyRing) -> str | None:
     """The docker-machine name behind a connection: by the certificate's public key, by its subject, by the server's address.
 
     docker-machine names the server certificate's organization `USER.MACHINE` (libmachine/provision/utils.go). An address

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from captool.direction import Direction
-from captool.dockerapi.exchange import DockerExchange, LostOutput
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Unanswered
 from captool.units import SECOND_NS, counted, seconds, size
+
+if TYPE_CHECKING:
+    from captool.dockerapi.exchange import DockerExchange, LostOutput
 
 API_VERSION: Final = re.compile(r"^/v\d+\.\d+/")
 LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
@@ -109,7 +111,7 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
                 )
 
 
-def request(exchange: DockerExchange) -> str:
+def request(exchange: "DockerExchange") -> str:
     """`POST /containers/327f82b7b055/attach`: method and path, without API version and query, ids as docker shortens them."""
     path = exchange.http.target.partition("?")[0]
     return f"{exchange.http.method} {shortened(API_VERSION.sub('/', path, count=1))}"
@@ -148,6 +150,6 @@ def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _streams(lost: LostOutput) -> str:
+def _streams(lost: "LostOutput") -> str:
     parts = [("stdout", lost.stdout_bytes), ("stderr", lost.stderr_bytes)]
     return ", ".join(f"{name} {count:,}" for name, count in parts if count)

@@ -1,12 +1,15 @@
 """What the findings are made from: every stage's result for each connection, and what the user said about the network."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from captool.capture.summary import CaptureSummary
-from captool.dockerapi.exchange import DockerExchange
 from captool.middlebox.catalogue import IdleTimeout
 from captool.tcp.connection import TcpConnection
-from captool.tls.summary import TlsSummary
+
+if TYPE_CHECKING:  # a capture without TLS and HTTP is told without these layers
+    from captool.dockerapi.exchange import DockerExchange
+    from captool.tls.summary import TlsSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Connection:
 
     tcp: TcpConnection
     machine: str | None
-    tls: TlsSummary | None
-    exchanges: tuple[DockerExchange, ...]
+    tls: "TlsSummary | None"
+    exchanges: "tuple[DockerExchange, ...]"
 
     @property
     def id(self) -> int:

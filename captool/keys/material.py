@@ -1,9 +1,10 @@
 """Key material in memory. Secrets know where they came from and never show their bytes."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+if TYPE_CHECKING:  # cryptography takes a while to import, and a capture without keys does not need it
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 KeyKind = Literal["rsa-private-key", "ec-private-key"]
 
@@ -20,7 +21,7 @@ class PrivateKey:
     origin: str
     machine: str | None
     spki_sha256: str
-    rsa: RSAPrivateKey | None = field(repr=False, compare=False)
+    rsa: "RSAPrivateKey | None" = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

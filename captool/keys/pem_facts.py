@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.utils import CryptographyDeprecationWarning
 
-from captool.keys.pem import PARSE_FAULTS
+from captool.keys.pem import PARSE_FAULTS, numbers_agree
 
 _NS = 1_000_000_000
 
@@ -79,11 +79,13 @@ def read_private_key(data: bytes) -> PrivateKeyFacts:
     if b"ENCRYPTED" in data:
         raise PemError("the private key is encrypted; remove its passphrase with: openssl rsa -in FILE -out OTHER")
     try:
-        key = load_pem_private_key(data, password=None)
+        key = load_pem_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
     except PARSE_FAULTS as error:
         raise PemError(f"no usable private key (half written?): {_first_line(error)}") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise PemError(f"a key of type {type(key).__name__}, which no docker-machine makes")
+    if isinstance(key, rsa.RSAPrivateKey) and not numbers_agree(key):
+        raise PemError("no usable private key (damaged?): its numbers contradict each other")
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     kind = "rsa-private-key" if isinstance(key, rsa.RSAPrivateKey) else "ec-private-key"
     return PrivateKeyFacts(hashlib.sha256(spki).hexdigest(), kind, key.key_size)

@@ -1,0 +1,20 @@
+"""Which protocol a stream speaks, told by its first bytes; what speaks none of them needs none of the layers above TCP."""
+
+from typing import Literal
+
+from captool.direction import Direction
+from captool.tcp.connection import StreamPiece
+from captool.tls.records import starts_like_tls
+
+Protocol = Literal["tls", "http"]
+
+
+def protocol_of(first: StreamPiece) -> Protocol | None:
+    """TLS records, or plain HTTP as on port 2375, or None: neither, which nobody reads any further.
+
+    A capture that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
+    """
+    text = first.data[:1].isalpha()
+    if starts_like_tls(first.data) or not (first.from_start or text):
+        return "tls"
+    return "http" if (text and first.direction == Direction.TO_SERVER) or not first.from_start else None
