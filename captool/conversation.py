@@ -1,15 +1,18 @@
 """What is said on one connection: stream pieces from TCP on their way through TLS, HTTP and the Docker API."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from captool.direction import Direction, Moment
-from captool.dockerapi.conversation import DockerConversation, OutputSink
-from captool.dockerapi.exchange import DockerExchange
 from captool.keys.material import KeyRing
 from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tls.conversation import TlsConversation
 from captool.tls.summary import Plaintext, TlsSummary
+
+if TYPE_CHECKING:  # these are imported when there is plaintext: most captures are never decrypted
+    from captool.dockerapi.conversation import DockerConversation, OutputSink
+    from captool.dockerapi.exchange import DockerExchange
 
 PlaintextSink = Callable[[Direction, bytes, Moment], None]
 
@@ -23,20 +26,24 @@ class Conversation:
     """
 
     def __init__(
-        self, ring: KeyRing, first: StreamPiece, *, output: OutputSink | None = None, plaintext: PlaintextSink | None = None
+        self, ring: KeyRing, first: StreamPiece, *, output: "OutputSink | None" = None, plaintext: PlaintextSink | None = None
     ) -> None:
         protocol = protocol_of(first)
         self._tls = TlsConversation(ring) if protocol == "tls" else None
-        self._docker = DockerConversation(output) if protocol or plaintext else None
+        self._read = protocol is not None or plaintext is not None
+        self._docker: DockerConversation | None = None
+        self._output = output
         self._plaintext = plaintext
 
     def feed(self, piece: StreamPiece, acknowledged: int | None) -> None:
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now, None where it was not heard."""
-        docker = self._docker
-        if docker is None:
+        if not self._read:
             return
         if self._tls is not None:
             released = self._tls.feed(piece)
+            if not released:
+                return
+            docker = self._docker_conversation()
             if len(released) > 2 and self._plaintext is None and docker.joins(Direction(piece.direction)):
                 released = joined(released, acknowledged)
             for plain in released:
@@ -45,6 +52,7 @@ class Conversation:
                     self._plaintext(direction, plain.data, moment)
                 docker.feed(direction, plain.data, moment, plain.stream_end, acknowledged)
             return
+        docker = self._docker_conversation()
         if piece.missing_before:
             docker.lose(Direction(piece.direction))
         for data, end, moment in by_segment(piece):
@@ -57,15 +65,22 @@ class Conversation:
         """False once no further byte can change what is known."""
         if self._tls is not None:
             return self._tls.wants_more
-        return self._plaintext is not None or (self._docker is not None and self._docker.wants_more)
+        return self._plaintext is not None or (self._read and (self._docker is None or self._docker.wants_more))
 
-    def finish(self, tcp: TcpConnection) -> tuple[TlsSummary | None, tuple[DockerExchange, ...]]:
+    def finish(self, tcp: TcpConnection) -> "tuple[TlsSummary | None, tuple[DockerExchange, ...]]":
         """What the connection said, once TCP is done with it."""
-        if self._docker is None:
-            return None, ()
-        acknowledged = tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
-        exchanges = self._docker.finish(tcp.last_packet, acknowledged, closed=tcp.close in ("fin", "rst"))
+        exchanges: tuple[DockerExchange, ...] = ()
+        if self._docker is not None:
+            acknowledged = tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
+            exchanges = self._docker.finish(tcp.last_packet, acknowledged, closed=tcp.close in ("fin", "rst"))
         return (self._tls.summary() if self._tls else None), exchanges
+
+    def _docker_conversation(self) -> "DockerConversation":
+        if self._docker is None:
+            from captool.dockerapi.conversation import DockerConversation
+
+            self._docker = DockerConversation(self._output)
+        return self._docker
 
 
 def joined(released: list[Plaintext], acknowledged: int | None) -> list[Plaintext]:

@@ -5,7 +5,6 @@ Data in `idle_timeouts.toml`, in which each entry names its source; a user's own
 
 import tomllib
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -74,6 +73,8 @@ def by_id(catalogue: tuple[IdleTimeout, ...], wanted: str) -> IdleTimeout:
     by_name = {entry.id: entry for entry in catalogue}
     if wanted in by_name:
         return by_name[wanted]
+    from difflib import get_close_matches
+
     close = get_close_matches(wanted.lower(), by_name, n=3, cutoff=0.5) or [name for name in by_name if wanted and wanted.lower() in name]
     known = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(by_name))}"
     raise UsageError(f"no middlebox {wanted!r} in the catalogue of idle timeouts: {known} (docs/middleboxes.md lists them all)")
@@ -95,6 +96,8 @@ def _entries(origin: str, text: str, known: dict[str, IdleTimeout]) -> dict[str,
 def _entry(where: str, name: str, table: dict[str, Any], known: IdleTimeout | None) -> IdleTimeout:
     unknown = sorted(set(table) - set(FIELDS))
     if unknown:
+        from difflib import get_close_matches
+
         close = get_close_matches(unknown[0], FIELDS, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"fields are {', '.join(FIELDS)}"
         raise UsageError(f"{where}: unknown field `{unknown[0]}`; {hint}")
