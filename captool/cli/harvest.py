@@ -65,14 +65,14 @@ def harvest(directories: tuple[Path, ...], output: Path, targets: tuple[str, ...
 
 
 def default_sources() -> tuple[Path, ...]:
-    """docker-machine's own storage. Raises UsageError where there is none."""
-    from captool.keys.machine_store import default_storage
+    """Every store of TLS material that this machine has. Raises UsageError where there is none."""
+    from captool.keys.stores import default_stores
 
-    storage = default_storage(os.environ)
-    if storage is None or not storage.is_dir():
-        missing = f" ({storage} does not exist)" if storage else ""
-        raise UsageError(f"no docker-machine storage here{missing}; name a directory: captool harvest DIR -o KEYS")
-    return (storage,)
+    if stores := default_stores(os.environ):
+        return stores
+    raise UsageError(
+        "no docker-machine storage, ~/.docker, DOCKER_CERT_PATH, /etc/docker or /certs here; name a directory: captool harvest DIR -o KEYS"
+    )
 
 
 def take_until_stopped(words: tuple[str, ...], output: Path) -> None:

@@ -1,41 +1,14 @@
-"""Keys that outlive their machine: docker-machine directories copied into a bundle, every generation kept.
+"""Keys that outlive their machine: whatever TLS material there is, copied into a bundle (see bundle.py)."""
 
-    KEYS/manifest.json                     index of everything below, schema captool.keys/1
-    KEYS/machines/NAME/GENERATION/         ca.pem cert.pem key.pem server.pem server-key.pem, config.json (harmless fields only)
-    KEYS/machines/NAME/GENERATION/manifest.json        schema captool.machine/1
-
-A generation is written beside its place and renamed, so it is there whole or not at all, and it is never changed afterwards:
-regenerated keys become the next one. Directories are 0700, files 0600.
-"""
-
-import fcntl
-import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from captool.errors import UsageError
-from captool.keys.machine_store import CONFIG, GENERATION_MANIFEST, KEYS, StoredMachine, find_machines, read_machine
-from captool.keys.material import Machine
-
-INDEX_SCHEMA: Final = "captool.keys/1"
-MACHINE_SCHEMA: Final = "captool.machine/1"
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One generation of a machine's keys in the bundle; `new` says whether this harvest wrote it."""
-
-    machine: Machine
-    number: int
-    path: Path
-    source: Path
-    new: bool
+from captool.keys.bundle import Generation, keep, locked, remove_empty, write_index
+from captool.keys.machine_store import read_machine
+from captool.keys.place import Place, StoredMachine, read_place
+from captool.keys.stores import all_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,164 +20,44 @@ class HarvestReport:
     problems: tuple[str, ...]
 
 
-def harvest(sources: Sequence[Path], destination: Path, now_ns: int) -> HarvestReport:
-    """Copy the keys of every machine in `sources` into the bundle `destination`, which is made if need be.
+def harvest(sources: Sequence[Path], destination: Path, now_ns: int, extra: Sequence[Place] = ()) -> HarvestReport:
+    """Copy the keys of every place in `sources` (stores of any kind), and of `extra`, into the bundle `destination`, made if need be.
 
     Raises KeyMaterialError when a source is missing or unreadable, UsageError when the destination cannot be written.
     The destination is not made when no source holds a usable key.
     """
-    directories = {directory.resolve(): directory for source in sources for directory in find_machines(source)}
-    machines = [read_machine(directory) for directory in directories.values()]
-    problems = [problem for machine in machines for problem in machine.problems]
+    places = [*all_places(list(sources)), *extra]
+    machines = [read_machine(place.directory) if place.store == "docker-machine" else read_place(place) for place in places]
+    problems = [problem for machine in machines for problem in machine.problems] + other_authorities(machines)
     usable = [machine for machine in machines if machine.pem_files]
     if not usable:
         return HarvestReport(destination, (), tuple(problems))
-    if inside := [machine.directory for machine in usable if machine.directory.resolve().is_relative_to(destination.resolve())]:
-        raise UsageError(f"{destination}: holds {inside[0]}, which is to be copied; choose another directory with -o")
+    refuse_inside(usable, destination)
     generations: list[Generation] = []
     try:
-        with _locked(destination):
-            generations += [_keep(machine, destination, now_ns) for machine in usable]
-            _write_index(destination, now_ns)
+        with locked(destination):
+            generations += [keep(machine, destination, now_ns) for machine in usable]
+            write_index(destination, now_ns)
     except OSError as error:
-        _remove_empty(destination)
+        remove_empty(destination)
         raise UsageError(f"{destination}: cannot keep the keys there: {(error.strerror or str(error)).lower()}") from None
     return HarvestReport(destination, tuple(generations), tuple(problems))
 
 
-def iso(ts_ns: int) -> str:
-    """RFC 3339 time in UTC, for manifests."""
-    whole, fraction = divmod(ts_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+def refuse_inside(machines: Sequence[StoredMachine], destination: Path) -> None:
+    """Raises UsageError for a bundle that is what is to be copied."""
+    if inside := [machine.directory for machine in machines if machine.directory.resolve().is_relative_to(destination.resolve())]:
+        raise UsageError(f"{destination}: holds {inside[0]}, which is to be copied; choose another directory with -o")
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all, replacing what is there."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        _write_new(unfinished, content)
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _locked(destination: Path) -> Iterator[None]:
-    """The bundle, made if need be, for this process alone: two harvests at once must not choose the same number."""
-    destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_empty(destination: Path) -> None:
-    """Directories that were made for generations that then could not be written."""
-    for folder in [*destination.glob("machines/*"), destination / "machines", destination]:
-        with suppress(OSError):
-            folder.rmdir()
-
-
-def _keep(machine: StoredMachine, destination: Path, now_ns: int) -> Generation:
-    """The generation that holds these keys: an earlier one where nothing is new, else the next number."""
-    home = destination / "machines" / machine.machine.name
-    for folder in (home.parent, home):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    files = _files(machine)
-    numbers = sorted(int(entry.name) for entry in home.iterdir() if entry.name.isdecimal())
-    for number in numbers:
-        if _holds(home / str(number), files):
-            return Generation(machine.machine, number, home / str(number), machine.directory, new=False)
-    number = (numbers[-1] if numbers else 0) + 1
-    target = home / str(number)
-    unfinished = home / f".{number}.{os.getpid()}.part"
-    try:
-        unfinished.mkdir(mode=0o700)
-        for name, content in files.items():
-            _write_new(unfinished / name, content)
-        _write_new(unfinished / GENERATION_MANIFEST, _json(_describe(machine, number, now_ns)))
-        unfinished.rename(target)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return Generation(machine.machine, number, target, machine.directory, new=True)
-
-
-def _files(machine: StoredMachine) -> dict[str, bytes]:
-    files = dict(machine.pem_files)
-    if machine.config is not None:
-        files[CONFIG] = _json(machine.config)
-    return files
-
-
-def _holds(generation: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether an earlier generation has all of this already; a machine that is being removed shows fewer files than before."""
-    try:
-        return all((generation / name).read_bytes() == content for name, content in files.items())
-    except OSError:
-        return False
-
-
-def _describe(machine: StoredMachine, number: int, now_ns: int) -> dict[str, object]:
-    files: list[dict[str, object]] = []
-    for name in machine.pem_files:
-        if name in machine.certificates:
-            certificate = machine.certificates[name]
-            files.append(
-                {
-                    "file": name,
-                    "kind": "certificate",
-                    "spki_sha256": certificate.spki_sha256,
-                    "subject": certificate.subject,
-                    "names": list(certificate.names),
-                    "not_before": iso(certificate.not_before_ns),
-                    "not_after": iso(certificate.not_after_ns),
-                }
-            )
-        else:
-            key, partner = machine.private_keys[name], machine.certificates.get(KEYS[name])
-            belongs = None if partner is None else partner.spki_sha256 == key.spki_sha256
-            files.append(
-                {"file": name, "kind": key.kind, "bits": key.bits, "spki_sha256": key.spki_sha256, "belongs_to_certificate": belongs}
-            )
-    return {
-        "schema": MACHINE_SCHEMA,
-        "machine": machine.machine.name,
-        "generation": number,
-        "driver": machine.machine.driver,
-        "ip": machine.machine.ip,
-        "server_spki_sha256": machine.machine.server_spki_sha256,
-        "source": str(machine.directory.resolve()),
-        "harvested": iso(now_ns),
-        "files": files,
-        "problems": list(machine.problems),
-    }
-
-
-def _write_index(destination: Path, now_ns: int) -> None:
-    """The index is made of the generations' own manifests, so it can be lost and comes back whole."""
-    entries = []
-    for path in destination.glob(f"machines/*/*/{GENERATION_MANIFEST}"):
-        if path.parent.name.isdecimal():
-            try:
-                entry = json.loads(path.read_bytes())
-            except (OSError, ValueError, RecursionError):
-                continue  # its keys are there all the same
-            if isinstance(entry, dict):
-                entries.append(entry | {"path": path.parent.relative_to(destination).as_posix()})
-    entries.sort(key=lambda entry: (str(entry.get("machine")), int(str(entry["path"]).rpartition("/")[2])))
-    write_private(destination / "manifest.json", _json({"schema": INDEX_SCHEMA, "updated": iso(now_ns), "machines": entries}))
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _json(document: object) -> bytes:
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+def other_authorities(machines: Sequence[StoredMachine]) -> list[str]:
+    """Machines whose CA is not the one of their storage: it was made anew since, or by two `docker-machine create` at once."""
+    stores = {one.directory.resolve().parent: one for one in machines if one.store == "docker-machine-certs"}
+    found = []
+    for machine in machines:
+        store = stores.get(machine.directory.resolve().parent.parent) if machine.store == "docker-machine" else None
+        mine = machine.certificates.get("ca.pem")
+        theirs = store.certificates.get("ca.pem") if store else None
+        if store and mine and theirs and mine.spki_sha256 != theirs.spki_sha256:
+            found.append(f"{machine.directory / 'ca.pem'}: is another CA than {store.directory / 'ca.pem'}; their certificates do not fit")
+    return found

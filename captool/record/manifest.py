@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from captool.keys.harvest import iso, write_private
+from captool.keys.bundle import iso, write_private
 from captool.record.recorder import Plan, Recording
 from captool.record.tcpdump import SNAP_LENGTH, Versions
 from captool.session_keys.summary import SessionKeysSummary

@@ -4,7 +4,8 @@ import os
 import pytest
 
 from captool.errors import KeyMaterialError
-from captool.keys.machine_store import default_storage, find_machines, read_machine, reduced_config
+from captool.keys.machine_config import reduced_config
+from captool.keys.machine_store import default_storage, find_machines, read_machine
 from docker_machine import machine
 
 

@@ -1,0 +1,178 @@
+"""A place where TLS material lies, whatever made it, and what is usable there.
+
+A place may be half written, or in the middle of its removal: whatever cannot be used is a sentence in `problems`,
+and the rest is returned. Of a config.json only harmless fields ever leave `read_place`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from captool.keys.key_file import read_key_file, read_named_file
+from captool.keys.machine_config import addresses, configured_path, driver_name, reduced_config, server_name
+from captool.keys.material import Machine
+from captool.keys.pem_facts import CertificateFacts, PemError, PrivateKeyFacts, read_certificate, read_private_key
+
+CERTIFICATES: Final = ("ca.pem", "cert.pem", "server.pem")
+KEYS: Final = {"key.pem": "cert.pem", "server-key.pem": "server.pem"}  # a key and the certificate it belongs to
+MACHINE_FILES: Final = (*CERTIFICATES, *KEYS)
+CONFIG: Final = "config.json"
+
+StoreKind = Literal["docker-machine", "docker-machine-certs", "docker-context", "docker-client", "dockerd", "dind", "bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files of one machine, context or daemon are: `files` by the names that docker-machine gives them.
+
+    Links are followed within `root` only. `named_by` is the configuration that named files outside of it, `endpoints` are the
+    addresses that a context or a daemon.json says.
+    """
+
+    store: StoreKind
+    name: str
+    directory: Path
+    root: Path
+    files: Mapping[str, Path]
+    endpoints: tuple[str, ...] = ()
+    named_by: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMachine:
+    """What a place holds. `pem_files` are the usable files by name, `config` is the harmless part of config.json.
+
+    `names` are all addresses and host names that the machine is known by.
+    """
+
+    machine: Machine
+    directory: Path
+    pem_files: Mapping[str, bytes] = field(repr=False)
+    certificates: Mapping[str, CertificateFacts]
+    private_keys: Mapping[str, PrivateKeyFacts]
+    config: Mapping[str, object] | None
+    problems: tuple[str, ...]
+    store: StoreKind = "docker-machine"
+    names: tuple[str, ...] = ()
+
+
+def read_place(place: Place, held: Mapping[str, bytes] | None = None) -> StoredMachine:
+    """Everything usable in a place. `held` are files that were read before, by name: they may be gone. Never raises for what is in it."""
+    held = held or {}
+    problems: list[str] = []
+    directory = place.directory
+    config = _read_config(place, held, problems)
+    content: dict[str, bytes] = {}
+    missing = [CONFIG] if CONFIG in place.files and not _is_there(place, CONFIG, held) else []
+    for file in MACHINE_FILES:
+        data: bytes | None
+        if file in held:
+            data = held[file]
+        elif file not in place.files:
+            continue
+        elif _is_there(place, file, held):
+            data = _read(place, place.files[file], problems)
+        elif (elsewhere := configured_path(config, file)) is not None and elsewhere.exists():
+            data = read_named_file(elsewhere, place.files[CONFIG], problems)
+        else:
+            missing.append(file)
+            continue
+        if data is not None:
+            content[file] = data
+    if missing:
+        problems.append(f"{directory}: no {', '.join(missing)}")
+    certificates, private_keys = _parse(place, content, problems)
+    usable = {file: content[file] for file in content if file in certificates or file in private_keys}
+    problems += _mismatches(directory, certificates, private_keys)
+    server = certificates.get("server.pem")
+    names = _names(place, config, server)
+    problems += _wrong_address(place, config, server)
+    key = private_keys.get("server-key.pem") or server
+    noted = addresses(config) or tuple(filter(None, [_host(one) for one in place.endpoints]))
+    ip = noted[0] if noted else server.ip if server else None
+    machine = Machine(place.name, ip, driver_name(config), key.spki_sha256 if key else None)
+    return StoredMachine(machine, directory, usable, certificates, private_keys, config, tuple(problems), place.store, names)
+
+
+def _is_there(place: Place, file: str, held: Mapping[str, bytes]) -> bool:
+    path = place.files[file]
+    return file in held or path.exists() or path.is_symlink()
+
+
+def _read(place: Place, path: Path, problems: list[str]) -> bytes | None:
+    if place.named_by is not None:
+        return read_named_file(path, place.named_by, problems)
+    return read_key_file(path, place.root, problems)
+
+
+def _read_config(place: Place, held: Mapping[str, bytes], problems: list[str]) -> dict[str, object] | None:
+    if CONFIG not in place.files or not _is_there(place, CONFIG, held):
+        return None
+    path = place.files[CONFIG]
+    data = held.get(CONFIG) or read_key_file(path, place.root, problems)
+    if data is None:
+        return None
+    try:
+        config = reduced_config(json.loads(data))
+    except (ValueError, RecursionError):  # json.loads: also of bytes that are no text
+        config = None
+    if config is None:
+        problems.append(f"{path}: not a whole JSON object (half written?)")
+    return config
+
+
+def _parse(
+    place: Place, content: Mapping[str, bytes], problems: list[str]
+) -> tuple[dict[str, CertificateFacts], dict[str, PrivateKeyFacts]]:
+    certificates: dict[str, CertificateFacts] = {}
+    private_keys: dict[str, PrivateKeyFacts] = {}
+    for file, data in content.items():
+        try:
+            if file in KEYS:
+                private_keys[file] = read_private_key(data)
+            else:
+                certificates[file] = read_certificate(data)
+        except PemError as error:
+            problems.append(f"{place.files.get(file, place.directory / file)}: {error}")
+    return certificates, private_keys
+
+
+def _mismatches(directory: Path, certificates: Mapping[str, CertificateFacts], private_keys: Mapping[str, PrivateKeyFacts]) -> list[str]:
+    """Keys that are not their certificate's, and certificates that the CA beside them did not issue."""
+    found = [
+        f"{directory / key}: does not belong to {certificate}"
+        for key, certificate in KEYS.items()
+        if key in private_keys and certificate in certificates and private_keys[key].spki_sha256 != certificates[certificate].spki_sha256
+    ]
+    authority = certificates.get("ca.pem")
+    return found + [
+        f"{directory / file}: was not issued by the ca.pem beside it"
+        for file in ("server.pem", "cert.pem")
+        if authority is not None and file in certificates and not certificates[file].issued_by(authority)
+    ]
+
+
+def _names(place: Place, config: Mapping[str, object] | None, server: CertificateFacts | None) -> tuple[str, ...]:
+    certified = server.names if server else ()
+    known = (*addresses(config), *map(_host, place.endpoints), server_name(config), *certified)
+    return tuple(dict.fromkeys(name for name in known if name))
+
+
+def _wrong_address(place: Place, config: Mapping[str, object] | None, server: CertificateFacts | None) -> list[str]:
+    """A certificate for none of the machine's addresses: a client that checks it will refuse."""
+    expected = {*addresses(config), server_name(config)} - {None}
+    if server is None or not addresses(config) or expected & set(server.names):
+        return []
+    return [f"{place.directory / 'server.pem'}: is for {', '.join(server.names) or 'no name'}, not for {', '.join(addresses(config))}"]
+
+
+def _host(endpoint: str) -> str | None:
+    """The host of tcp://host:port; None for sockets and addresses that mean all interfaces."""
+    kind, _, rest = endpoint.partition("://")
+    if kind not in {"tcp", "https"}:
+        return None
+    host = rest.partition("/")[0].rpartition("@")[2]
+    host = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    return host if host and host not in {"0.0.0.0", "::"} else None  # noqa: S104
