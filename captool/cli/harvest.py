@@ -5,11 +5,15 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from captool.cli.options import DOCKER_TLS_PORT
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
+
+if TYPE_CHECKING:
+    from captool.keys.bundle import Generation
 
 
 @click.command()
@@ -17,6 +21,7 @@ from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="KEYS", help="Directory of the bundle; made if need be."
 )
+@click.option("--watch", is_flag=True, help="Stay, and keep the keys of every machine that appears, until Ctrl-C.")
 @click.option(
     "--session-keys",
     "targets",
@@ -24,44 +29,83 @@ from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
     metavar="PROGRAM|PID|auto",
     help="Instead: write the TLS session keys of this Go program to the key log KEYS until Ctrl-C. Needs root; repeatable.",
 )
-def harvest(directories: tuple[Path, ...], output: Path, targets: tuple[str, ...]) -> None:
-    """Keep the TLS keys of docker-machine before a machine is removed.
+def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: tuple[str, ...]) -> None:  # noqa: FBT001
+    """Keep the TLS keys of docker-machine before a machine is removed, and those of Docker's client and daemon.
 
-    DIR is docker-machine's storage, its machines directory, or one machine; without DIR it is MACHINE_STORAGE_PATH or
-    ~/.docker/machine. Certificates and keys are copied, of config.json only harmless fields (it holds cloud credentials).
+    DIR is docker-machine's storage, its machines directory, or one machine; a docker context store, a directory with ca.pem, cert.pem and
+    key.pem, /etc/docker, or the /certs of docker:dind. Without DIR all of these are taken that exist: MACHINE_STORAGE_PATH or
+    ~/.docker/machine, the files of MACHINE_TLS_*, DOCKER_CONFIG or ~/.docker with its contexts, DOCKER_CERT_PATH, /etc/docker, /certs.
+    Certificates and keys are copied, of config.json only harmless fields (it holds cloud credentials); a CA's private key never.
     Repeat the command as often as you like: keys that changed become a new generation, and nothing is ever overwritten.
 
     \b
     captool harvest -o keys
+    captool harvest --watch -o keys             # machines that come and go; their removal is recorded
     captool analyze trace.pcap --keys keys
     captool harvest --session-keys docker -o keys.log
     """  # noqa: D301
     if targets:
-        if directories:
-            raise UsageError("--session-keys takes no directory; run `captool harvest DIR -o KEYS` for the keys on disk")
+        if directories or watch:
+            raise UsageError("--session-keys takes no directory and no --watch; run `captool harvest DIR -o KEYS` for the keys on disk")
         take_until_stopped(targets, output)
         return
     from captool.keys.harvest import harvest as run
+    from captool.keys.stores import override_place
     from captool.report.printable import printable
 
     sources = directories or default_sources()
-    report = run(sources, output, time.time_ns())
+    if watch:
+        watch_until_stopped(sources, output)
+        return
+    extra = [] if directories else [place for place in [override_place(os.environ)] if place is not None]
+    report = run(sources, output, time.time_ns(), extra)
     for problem in report.problems:
         click.echo(f"captool: {printable(problem)}", err=True)
     for one in report.generations:
-        about = (
-            one.machine.name,
-            one.machine.driver or "-",
-            one.machine.ip or "-",
-            f"generation {one.number}",
-            "new" if one.new else "unchanged",
-        )
-        click.echo("\t".join(printable(word) for word in about))
+        click.echo(line_of(one))
     if not report.generations:
         where = ", ".join(str(source) for source in sources)
         if report.problems:
             raise KeyMaterialError(f"no machine in {where} has a usable key")
-        raise NothingMatchedError(f"no machine of docker-machine in {where}")
+        raise NothingMatchedError(f"no machine of docker-machine in {where}, and no other TLS keys of Docker")
+
+
+def line_of(one: "Generation") -> str:
+    """A generation as a line of tab-separated words."""
+    from captool.report.printable import printable
+
+    state = "new" if one.new else "unchanged"
+    about = (one.machine.name, one.machine.driver or "-", one.machine.ip or "-", f"generation {one.number}", state)
+    return "\t".join(printable(word) for word in about)
+
+
+def watch_until_stopped(sources: tuple[Path, ...], output: Path) -> None:
+    """Keep what appears until SIGINT, SIGTERM or SIGHUP; then a summary."""
+    from captool.keys.watch import Watcher
+    from captool.report.printable import printable
+    from captool.units import counted
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+
+    def say(sentence: str) -> None:
+        click.echo(f"captool: {printable(sentence)}", err=True)
+
+    watcher = Watcher(
+        sources,
+        output,
+        clock_ns=time.time_ns,
+        monotonic_ns=time.monotonic_ns,
+        say=say,
+        told=lambda one: click.echo(line_of(one)) if one.new else None,
+    )
+    say(f"watching {', '.join(map(str, sources))}; stop with Ctrl-C")
+    done = watcher.run(stop)
+    missed = f"; {counted(len(done.missed), 'directory', 'directories')} gone before a key could be read" if done.missed else ""
+    say(f"{counted(done.kept, 'new generation')}, {done.unchanged} known, {done.removed} removed meanwhile{missed}")
+    if not done.kept and not done.unchanged:
+        raise NothingMatchedError("no machine with a usable key appeared meanwhile")
 
 
 def default_sources() -> tuple[Path, ...]:

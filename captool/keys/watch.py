@@ -1,0 +1,312 @@
+"""Machines that live for seconds: their directories are read while they are written, and put into the bundle in peace afterwards.
+
+Two halves share `_caught` and `_ended`. The thread of inotify reads a file the moment it is told of it, and does nothing else, for the
+directory may be removed next. The caller's thread parses what was read, writes it to the bundle, and looks through all directories again
+every second, so that whatever inotify did not tell (a full queue, a directory older than its watch) is found nevertheless. Where inotify
+does not reach, that look comes every 50 ms.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from captool.errors import UsageError
+from captool.keys.bundle import Generation, keep, locked, record_removal, write_index
+from captool.keys.caught import WANTED, Caught, read_wanted
+from captool.keys.directory_events import DirectoryEvents
+from captool.keys.harvest import refuse_inside
+from captool.keys.inotify_reach import blind_spot
+from captool.keys.machine_store import machine_place
+from captool.keys.place import Place, StoredMachine, read_place
+from captool.keys.stores import try_places
+
+MS: Final = 1_000_000
+TICK_S: Final = 0.05
+LOOK_NS: Final = 1000 * MS
+QUIET_NS: Final = 300 * MS  # a machine's files are taken for written when none changed for so long
+PATIENCE_NS: Final = 30_000 * MS  # `docker-machine create` copies its files to the machine between writing them
+INDEX_NS: Final = 5_000 * MS
+MOST_HELD: Final = 64 << 20
+MOST_PROBLEMS: Final = 1_000
+MOUNTS: Final = Path("/proc/self/mountinfo")
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(slots=True)
+class WatchSummary:
+    """What a watch did. `missed` are directories that were gone before any key of theirs was read."""
+
+    kept: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    missed: list[str] = field(default_factory=list)
+
+
+class Watcher:
+    """Keeps the keys of every machine that appears in `sources` while it runs; `say` is told each problem once.
+
+    `told` gets every generation as it is kept. `clock_ns` is the time of day, `monotonic_ns` measures patience.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        destination: Path,
+        *,
+        clock_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int],
+        say: Callable[[str], None],
+        told: Callable[[Generation], None] = lambda _: None,
+    ) -> None:
+        self.summary = WatchSummary()
+        self._sources, self._destination = tuple(sources), destination
+        self._clock_ns, self._monotonic_ns, self._say, self._told = clock_ns, monotonic_ns, say, told
+        self._lock = threading.Lock()
+        self._caught: dict[Path, Caught] = {}
+        self._ended: list[tuple[Path, Caught]] = []  # directories that are gone
+        self._held = 0
+        self._signatures: dict[Path, Signature] = {}
+        self._kept: dict[Path, Generation] = {}
+        self._problems: set[str] = set()
+        self._roots: dict[Path, bool] = {}  # machines directories, and whether inotify tells all of them
+        self._events = DirectoryEvents(self.catch, self.gone)
+        self._looked_ns = self._indexed_ns = monotonic_ns() - INDEX_NS
+        self._index_old = self._lost = False
+
+    def run(self, stop: threading.Event) -> WatchSummary:
+        """Watch until `stop` is set, then keep what is held. Raises UsageError for a bundle that cannot be written."""
+        try:
+            self._destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self._destination}: cannot keep the keys there: {(error.strerror or str(error)).lower()}") from None
+        try:
+            while not stop.wait(TICK_S):
+                self._tick()
+        finally:
+            self._events.stop()
+        self._look()
+        self._settle(ending=True)
+        if self._lost:
+            self._problem(f"more than {MOST_HELD >> 20} MiB of files waited to be kept; some that came then were not read")
+        if self._caught or self._ended or self._index_old:
+            raise UsageError(f"{self._destination}: not everything could be kept there; see the reasons above")
+        return self.summary
+
+    # --- the caller's thread
+
+    def _tick(self) -> None:
+        now = self._monotonic_ns()
+        for root in self._events.unheard - {root for root, told in self._roots.items() if not told}:
+            self._problem(f"{root}: the kernel has no more inotify watches (fs.inotify.max_user_watches); looking every 50 ms instead")
+            self._roots[root] = False
+        if self._events.overflowed or now - self._looked_ns >= LOOK_NS:
+            self._events.overflowed = False
+            self._looked_ns = now
+            self._look()
+        else:
+            for root, told in self._roots.items():
+                if not told:
+                    self._look_at_machines(root)
+        self._settle(ending=False)
+
+    def _look(self) -> None:
+        for source in self._sources:
+            for root in machine_roots(source):
+                if root not in self._events.roots and self._roots.get(root, True):
+                    self._roots[root] = self._watch(root)
+            for place in try_places(source):
+                watched = place.store in {"docker-machine", "bundle"} and place.directory.parent in self._roots
+                if not watched and not place.directory.is_symlink():
+                    self._look_at(place)
+        for root in self._roots:
+            self._look_at_machines(root)
+
+    def _watch(self, root: Path) -> bool:
+        """Have inotify tell what happens below a machines directory; False, with the reason said, where it does not tell all."""
+        try:
+            self._events.add(root)
+        except OSError as error:
+            because = (error.strerror or str(error)).lower()
+            self._problem(f"{root}: no inotify ({because}; is fs.inotify.max_user_watches too small?); looking every 50 ms instead")
+            return False
+        try:
+            blind = blind_spot(root, MOUNTS.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            blind = "on a file system that cannot be told without /proc"
+        if blind:
+            self._problem(f"{root}: {blind}; looking every 50 ms as well")
+        return blind is None
+
+    def _look_at_machines(self, root: Path) -> None:
+        """Read what changed since the last look, and notice what is gone."""
+        present = set()
+        try:
+            with os.scandir(root) as listing:
+                for entry in listing:
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                        present.add(root / entry.name)
+        except FileNotFoundError:
+            pass  # the whole storage was removed, and its machines with it
+        except OSError as error:
+            self._problem(f"{root}: {(error.strerror or str(error)).lower()}")
+            return
+        for directory in present:
+            signature = _signature({name: directory / name for name in WANTED})
+            if self._signatures.get(directory) != signature:
+                self._signatures[directory] = signature
+                self.catch(directory)
+        with self._lock:
+            known = [directory for directory in {*self._caught, *self._kept} if directory.parent == root and directory not in present]
+        for directory in known:
+            if not directory.is_dir():  # it may have been made since the listing
+                self.gone(directory)
+
+    def _look_at(self, place: Place) -> None:
+        """Contexts, client and daemon directories live long: they are read when something changed."""
+        signature = _signature(place.files)
+        if self._signatures.get(place.directory) == signature:
+            return
+        stored = read_place(place)
+        self._signatures[place.directory] = signature
+        self._keep(place.directory, [stored])
+        self._tell(stored)
+
+    def _settle(self, *, ending: bool) -> None:
+        now = self._monotonic_ns()
+        with self._lock:
+            ended = list(self._ended)
+            due = [
+                (directory, caught)
+                for directory, caught in self._caught.items()
+                if ending or now - caught.changed_ns >= PATIENCE_NS
+                or (now - caught.changed_ns >= QUIET_NS and caught.looked_ns < caught.changed_ns)
+            ]  # fmt: skip
+        for directory, caught in ended:
+            if self._settle_ended(directory, caught):
+                with self._lock:
+                    self._ended.remove((directory, caught))
+                    self._held -= caught.size()
+        for directory, caught in due:
+            if self._settle_present(directory, caught, now, ending=ending):
+                with self._lock:
+                    if self._caught.get(directory) is caught and caught.changed_ns <= now:
+                        self._held -= self._caught.pop(directory).size()
+        if self._index_old and (ending or not (due or ended) or now - self._indexed_ns >= INDEX_NS):
+            try:
+                with locked(self._destination):
+                    write_index(self._destination, self._clock_ns())
+            except OSError as error:
+                self._problem(f"{self._destination}: {(error.strerror or str(error)).lower()}; trying again")
+            else:
+                self._index_old, self._indexed_ns = False, now
+
+    def _settle_present(self, directory: Path, caught: Caught, now: int, *, ending: bool) -> bool:
+        machines = self._read(directory, caught)
+        if not (ending or _is_whole(machines[-1]) or now - caught.changed_ns >= PATIENCE_NS):
+            caught.looked_ns = now  # half written: asked again when something changes
+            return False
+        self._tell(machines[-1])
+        return self._keep(directory, machines)
+
+    def _settle_ended(self, directory: Path, caught: Caught) -> bool:
+        machines = self._read(directory, caught) if any(caught.versions.values()) else []
+        if not self._keep(directory, machines):
+            return False
+        self._signatures.pop(directory, None)
+        generation = self._kept.pop(directory, None)
+        if generation is None:
+            self.summary.missed.append(directory.name)
+            self._problem(f"{directory}: was gone before any key of it could be read")
+            return True
+        self.summary.removed += 1
+        self._index_old = True
+        try:
+            record_removal(generation, self._clock_ns())
+        except OSError as error:
+            self._problem(f"{generation.path.parent}: its removal is not recorded: {(error.strerror or str(error)).lower()}")
+        return True
+
+    def _read(self, directory: Path, caught: Caught) -> list[StoredMachine]:
+        with self._lock:
+            wanted = list(caught.generations())
+        place = machine_place(directory)
+        return [read_place(place, files) for files in wanted]
+
+    def _keep(self, directory: Path, machines: Sequence[StoredMachine]) -> bool:
+        usable = [machine for machine in machines if machine.pem_files]
+        if not usable:
+            return True
+        refuse_inside(usable, self._destination)
+        try:
+            with locked(self._destination):
+                for machine in usable:
+                    generation = keep(machine, self._destination, self._clock_ns())
+                    self._kept[directory] = generation
+                    self._index_old |= generation.new
+                    self.summary.kept += generation.new
+                    self.summary.unchanged += not generation.new
+                    self._told(generation)
+        except OSError as error:
+            self._problem(f"{self._destination}: {(error.strerror or str(error)).lower()}; trying again")
+            return False
+        return True
+
+    def _tell(self, machine: StoredMachine) -> None:
+        for problem in machine.problems:
+            self._problem(problem)
+
+    def _problem(self, sentence: str) -> None:
+        if sentence not in self._problems and len(self._problems) < MOST_PROBLEMS:
+            self._problems.add(sentence)
+            self._say(sentence)
+
+    # --- the thread of inotify
+
+    def catch(self, directory: Path, names: tuple[str, ...] = WANTED) -> None:
+        """Read files of a machine's directory now."""
+        files = read_wanted(directory, names)
+        now = self._monotonic_ns()
+        with self._lock:
+            caught = self._caught.setdefault(directory, Caught(now))
+            for file, data in files.items():
+                if self._held + len(data) > MOST_HELD:
+                    self._lost = True
+                else:
+                    self._held += caught.add(file, data, now)
+
+    def gone(self, directory: Path) -> None:
+        """The directory was removed."""
+        with self._lock:
+            caught = self._caught.pop(directory, None)
+            if caught is None and directory in self._kept and directory not in {one for one, _ in self._ended}:
+                caught = Caught(self._monotonic_ns())
+            if caught is not None:
+                self._ended.append((directory, caught))
+
+
+def machine_roots(source: Path) -> list[Path]:
+    """The machines directories of a store, as far as they exist."""
+    candidates = [source] if source.name == "machines" else [source / "machines", source / "machine" / "machines"]
+    return [path for path in candidates if path.is_dir()]
+
+
+def _signature(files: Mapping[str, Path]) -> Signature:
+    """Changes whenever a file is written or replaced."""
+    found = []
+    for name, path in files.items():
+        try:
+            status = path.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        found.append((name, status.st_mtime_ns, status.st_ino, status.st_size))
+    return tuple(found)
+
+
+def _is_whole(machine: StoredMachine) -> bool:
+    """Whether the server's key and certificate are there and belong together, and config.json can be read."""
+    key, certificate = machine.private_keys.get("server-key.pem"), machine.certificates.get("server.pem")
+    return key is not None and certificate is not None and key.spki_sha256 == certificate.spki_sha256 and machine.config is not None
