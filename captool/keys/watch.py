@@ -1,9 +1,9 @@
 """Machines that live for seconds: their directories are read while they are written, and put into the bundle in peace afterwards.
 
-Two halves share `_caught` and `_ended`. The thread of inotify reads a file the moment it is told of it, and does nothing else, for the
+Two halves share `_caught` and `_ended`. Watchdog's thread reads a file the moment inotify tells of it, and does nothing else, for the
 directory may be removed next. The caller's thread parses what was read, writes it to the bundle, and looks through all directories again
 every second, so that whatever inotify did not tell (a full queue, a directory older than its watch) is found nevertheless. Where inotify
-does not reach, that look comes every 50 ms.
+does not reach, that look comes every 50 ms. Parsing waits while directories are being written: both threads share one interpreter.
 """
 
 import os
@@ -27,9 +27,11 @@ MS: Final = 1_000_000
 TICK_S: Final = 0.05
 LOOK_NS: Final = 1000 * MS
 QUIET_NS: Final = 300 * MS  # a machine's files are taken for written when none changed for so long
+BUSY_NS: Final = 50 * MS  # after an event more are to come
 PATIENCE_NS: Final = 30_000 * MS  # `docker-machine create` copies its files to the machine between writing them
 INDEX_NS: Final = 5_000 * MS
 MOST_HELD: Final = 64 << 20
+MUCH_HELD: Final = 8 << 20  # when writing cannot wait any longer
 MOST_PROBLEMS: Final = 1_000
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
@@ -75,6 +77,7 @@ class Watcher:
         self._roots: dict[Path, bool] = {}  # machines directories, and whether inotify tells all of them
         self._events = DirectoryEvents(self.catch, self.gone)
         self._looked_ns = self._indexed_ns = monotonic_ns() - INDEX_NS
+        self._caught_ns = 0  # when a file was last read
         self._index_old = self._lost = False
 
     def run(self, stop: threading.Event) -> WatchSummary:
@@ -100,15 +103,11 @@ class Watcher:
 
     def _tick(self) -> None:
         now = self._monotonic_ns()
-        for root in self._events.unheard - {root for root, told in self._roots.items() if not told}:
-            self._problem(f"{root}: the kernel has no more inotify watches (fs.inotify.max_user_watches); looking every 50 ms instead")
-            self._roots[root] = False
-        if self._events.overflowed or now - self._looked_ns >= LOOK_NS:
-            self._events.overflowed = False
+        if now - self._looked_ns >= LOOK_NS:
             self._looked_ns = now
             self._look()
         else:
-            for root, told in self._roots.items():
+            for root, told in tuple(self._roots.items()):
                 if not told:
                     self._look_at_machines(root)
         self._settle(ending=False)
@@ -116,13 +115,13 @@ class Watcher:
     def _look(self) -> None:
         for source in self._sources:
             for root in machine_roots(source):
-                if root not in self._events.roots and self._roots.get(root, True):
+                if root not in self._roots:
                     self._roots[root] = self._watch(root)
             for place in try_places(source):
                 watched = place.store in {"docker-machine", "bundle"} and place.directory.parent in self._roots
                 if not watched and not place.directory.is_symlink():
                     self._look_at(place)
-        for root in self._roots:
+        for root in tuple(self._roots):
             self._look_at_machines(root)
 
     def _watch(self, root: Path) -> bool:
@@ -150,7 +149,7 @@ class Watcher:
                     if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                         present.add(root / entry.name)
         except FileNotFoundError:
-            pass  # the whole storage was removed, and its machines with it
+            self._roots[root] = False  # the whole storage was removed; inotify tells nothing of one that takes its place
         except OSError as error:
             self._problem(f"{root}: {(error.strerror or str(error)).lower()}")
             return
@@ -177,6 +176,8 @@ class Watcher:
 
     def _settle(self, *, ending: bool) -> None:
         now = self._monotonic_ns()
+        if not ending and now - self._caught_ns < BUSY_NS and self._held < MUCH_HELD:
+            return
         with self._lock:
             ended = list(self._ended)
             due = [
@@ -264,13 +265,14 @@ class Watcher:
             self._problems.add(sentence)
             self._say(sentence)
 
-    # --- the thread of inotify
+    # --- watchdog's thread
 
     def catch(self, directory: Path, names: tuple[str, ...] = WANTED) -> None:
         """Read files of a machine's directory now."""
         files = read_wanted(directory, names)
         now = self._monotonic_ns()
         with self._lock:
+            self._caught_ns = now
             caught = self._caught.setdefault(directory, Caught(now))
             for file, data in files.items():
                 if self._held + len(data) > MOST_HELD:
