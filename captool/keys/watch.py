@@ -20,7 +20,7 @@ from captool.keys.directory_events import DirectoryEvents
 from captool.keys.harvest import refuse_inside
 from captool.keys.inotify_reach import blind_spot
 from captool.keys.machine_store import machine_place
-from captool.keys.place import Place, StoredMachine, read_place
+from captool.keys.place import MACHINE_FILES, Place, StoredMachine, read_place
 from captool.keys.stores import try_places
 
 MS: Final = 1_000_000
@@ -309,6 +309,8 @@ def _signature(files: Mapping[str, Path]) -> Signature:
 
 
 def _is_whole(machine: StoredMachine) -> bool:
-    """Whether the server's key and certificate are there and belong together, and config.json can be read."""
+    """Whether the server's key and certificate are there and belong together, and every file that is there can be used."""
     key, certificate = machine.private_keys.get("server-key.pem"), machine.certificates.get("server.pem")
-    return key is not None and certificate is not None and key.spki_sha256 == certificate.spki_sha256 and machine.config is not None
+    if key is None or certificate is None or key.spki_sha256 != certificate.spki_sha256 or machine.config is None:
+        return False
+    return all(file in machine.pem_files for file in MACHINE_FILES if (machine.directory / file).exists())

@@ -29,10 +29,10 @@ def render_wireshark(table: KeyTable, named: Sequence[Path], traces: Sequence[Pa
     if logs:
         lines += ["# Wireshark: Preferences, Protocols, TLS, (Pre)-Master-Secret log filename", f"tls.keylog_file: {logs[0]}"]
         lines += [f"# one file only: also append {log} to it" for log in logs[1:]] + [""]
-    if not rows and not logs:
+    if not keys and not logs:
         return "# no key here decrypts anything in Wireshark: it takes an RSA server key, or a key log (captool record --session-keys)\n"
     options = [word for row in rows for word in ("-o", f"uat:rsa_keys:{row}")] + (["-o", f"tls.keylog_file:{logs[0]}"] if logs else [])
-    for trace in traces or [Path("trace.pcap")]:
+    for trace in (traces or [Path("trace.pcap")]) if options else ():
         lines.append(shlex.join(["tshark", "-r", str(trace), "-d", f"tcp.port=={DOCKER_PORT},tls", *options, "-Y", "http"]))
     return _text(lines)
 

@@ -103,6 +103,7 @@ def test_a_harvested_client_keeps_its_name_when_the_bundle_is_harvested(tmp_path
 
 
 def test_all_default_stores_that_exist_are_taken(tmp_path, monkeypatch, capsys):
+    (tmp_path / "home/.docker").mkdir(parents=True)
     source = machine(tmp_path / "home/.docker/machine")
     for folder in ("certificates", "home/.docker"):
         client_files(source, tmp_path / folder)
