@@ -59,6 +59,7 @@ def cli() -> None:
     captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
     captool record --session-keys auto          ... and the session keys of docker, dockerd and other Go programs
     captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
+    captool harvest --watch -o keys             ... and of machines that come and go meanwhile
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
     captool follow trace.pcap --keys keys       what the containers printed
     captool keys keys --trace trace.pcap        which key opens which connection

@@ -114,7 +114,7 @@ def test_all_default_stores_that_exist_are_taken(tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as leaving:
         main(["harvest", "-o", str(tmp_path / "keys")])
-    assert 0 == leaving.value.code
+    assert not leaving.value.code
     names = {line.split("\t")[0] for line in capsys.readouterr().out.splitlines()}
     assert {"runner-1", "client_docker", "client_certificates", "machine_tls_options"} <= names
     assert () == default_stores({"HOME": str(tmp_path / "nobody")}) or all(

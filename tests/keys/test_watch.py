@@ -102,7 +102,7 @@ def test_half_written_files_are_waited_for(watch):
                 for path in watch.bundle.glob("machines/slow/*/server-key.pem")
                 if path.read_bytes() != (source / "server-key.pem").read_bytes()
             ]
-        wait_for(lambda: (watch.bundle / "machines/slow").exists() and (watch.bundle / watch_path(watch) / "key.pem").exists())
+        wait_for(lambda: watch.generations() and (watch.bundle / watch_path(watch) / "key.pem").exists())
     assert not [problem for problem in watch.said if "half written" in problem]
     assert (source / "key.pem").read_bytes() == (watch.bundle / watch_path(watch) / "key.pem").read_bytes()
 
