@@ -28,6 +28,8 @@ SECRET_FIELDS = {
     "rackspace": ("APIKey", "ApiKey", "Username"),
     "softlayer": ("ApiKey", "APIKey", "User"),
     "vmwarevcloudair": ("UserName", "UserPassword"),
+    "vmwarefusion": ("SSHPassword", "ConfigDriveISO", "ConfigDriveURL", "CloudConfig"),
+    "hetzner": ("AccessToken", "APIToken", "userData", "AdditionalKeys"),
     "vmwarevsphere": ("Username", "Password", "Cfgparams", "CloudInit"),
     "generic": ("SSHKey", "SSHKeyPath"),
     "rancher-custom": ("anything", "Token", "private_key"),
@@ -234,6 +236,9 @@ def test_without_a_directory_the_storage_of_docker_machine_is_taken(tmp_path, mo
     monkeypatch.setenv("MACHINE_STORAGE_PATH", str(tmp_path / "store"))
     result = CliRunner().invoke(harvest_command, ["-o", str(tmp_path / "keys")])
     assert result.exit_code == 0
+    assert "runner-1\tgoogle" in result.stdout
+    monkeypatch.setattr("captool.keys.stores.DAEMON_DIRECTORIES", ())
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MACHINE_STORAGE_PATH", str(tmp_path / "nowhere"))
     result = CliRunner().invoke(harvest_command, ["-o", str(tmp_path / "keys2")])
     assert isinstance(result.exception, UsageError)

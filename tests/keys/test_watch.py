@@ -133,6 +133,19 @@ def test_what_was_there_before_is_kept_and_a_second_watch_finds_it_known(watch):
     assert (0, 1, ["old/1"]) == (again.summary.kept, again.summary.unchanged, again.generations())
 
 
+def test_no_cloud_secret_comes_through_the_watch(watch):
+    source = machine(watch.pool)
+    config = json.loads((source / "config.json").read_text())
+    config["Driver"] |= dict.fromkeys(("AccessKey", "SecretKey", "Password", "APIToken", "UserData"), "SECRET")
+    (source / "config.json").write_text(json.dumps(config))
+    (source / "id_rsa").write_text("SECRET")
+    with watch.running():
+        shutil.copytree(source, watch.store / "machines/cloudy")
+        wait_for(lambda: watch.generations() == ["cloudy/1"])
+    assert b'"IPAddress"' in (watch.bundle / "machines/cloudy/1/config.json").read_bytes()
+    assert not [path for path in watch.bundle.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
+
+
 def test_links_of_hostile_machines_lead_nowhere(watch):
     outside = machine(watch.pool.parent / "private", "secret")
     with watch.running():
