@@ -157,7 +157,8 @@ class Watcher:
             signature = _signature({name: directory / name for name in WANTED})
             if self._signatures.get(directory) != signature:
                 self._signatures[directory] = signature
-                self.catch(directory)
+                if signature or directory.is_dir():  # else it went since the listing, and what was read of it is on its way already
+                    self.catch(directory)
         with self._lock:
             known = [directory for directory in {*self._caught, *self._kept} if directory.parent == root and directory not in present]
         for directory in known:
