@@ -1,0 +1,301 @@
+"""The same connections as a second capture recorded them, at the other end of the path: what was sent, and what of it arrived.
+
+Each capture is read once. Connections are recognised by their sequence numbers, so a NAT between the two may have changed addresses and
+ports; a proxy that ends TCP begins new sequence numbers, and nothing matches then.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final, Literal, NamedTuple
+
+from captool.capture.reader import CaptureReader
+from captool.capture.summary import CaptureSummary
+from captool.direction import Direction, PerDirection
+from captool.packets.decode import Decoder
+from captool.tcp.clock_offset import ClockBounds, ClockOffset
+from captool.tcp.connection import Endpoint, TcpConnection
+from captool.tcp.layout import ACK
+from captool.tcp.packet_log import PacketLog
+from captool.tcp.passage import Crossing, Fates, Passage, Watch, fates, key, passage, recognised
+from captool.tcp.tracker import Tracker
+
+Side = Literal["trace", "other-side"]
+
+# The copies that -i any makes come within this time; no TCP timer is that short.
+COPY_NS: Final = 5_000_000
+# How many packets from each end of a conversation name it where its addresses do not, and how many must agree.
+NAMING: Final = 4
+AGREEING: Final = 2
+TRIES: Final = 16
+MAX_ROUND_TRIPS: Final = 1024
+
+
+class Recorded(NamedTuple):
+    """A capture that was read: what it was, its connections, and its packets as far as they are kept."""
+
+    capture: CaptureSummary
+    connections: Sequence[TcpConnection]
+    log: PacketLog
+
+
+@dataclass(frozen=True, slots=True)
+class Counterpart:
+    """A connection of the trace, and how its packets crossed between the two captures.
+
+    `other` is its number in the other capture, `client` and `server` its ends there: `translated` says that they are others, because a NAT
+    lies between. `client_side` is the capture that was recorded nearer to the client, None where the packets do not tell.
+    `passage` has for each direction what its sender's side recorded and what of it the receiver's did. `not_compared` counts packets in the
+    middle of a long conversation that were not kept, in either capture.
+    """
+
+    connection: int
+    other: int
+    client: Endpoint
+    server: Endpoint
+    translated: bool
+    client_side: Side | None
+    passage: PerDirection[Passage]
+    not_compared: int
+
+    def sender_side(self, direction: Direction) -> Side:
+        """The capture nearer to the sender."""
+        return "trace" if (self.client_side != "other-side") == (direction is Direction.TO_SERVER) else "other-side"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSide:
+    """What the other capture shows.
+
+    `clock` is its clock against the trace's, None where no packet is in both. `unmatched` are connections of the trace of which the
+    other capture has no packet although it was running, `renumbered` those of them of which it has the addresses and ports with other
+    sequence numbers; `not_covered` began and ended while it was not running.
+    """
+
+    capture: CaptureSummary
+    connections: int
+    clock: ClockOffset | None
+    counterparts: tuple[Counterpart, ...]
+    unmatched: tuple[int, ...]
+    renumbered: tuple[int, ...]
+    unlogged_packets: int
+
+
+class Pair(NamedTuple):
+    """A connection in both captures; `flipped` says that the other one took the server for the client."""
+
+    trace: TcpConnection
+    other: TcpConnection
+    flipped: bool
+
+
+def read_other_side(paths: Iterable[Path], service_ports: tuple[int, ...]) -> Recorded:
+    """Read a capture for its connections and packets alone. Raises CaptureError."""
+    decoder, tracker, log = Decoder(), Tracker(service_ports=service_ports, streams=False), PacketLog()
+    connections: list[TcpConnection] = []
+    with CaptureReader(paths) as capture:
+        for frames in capture.chunks():
+            segments = decoder.decode(frames)
+            tracker.add(frames, segments)
+            log.add(frames, segments)
+            connections += tracker.take_closed()
+        tracker.finish()
+        connections += tracker.take_closed()
+        return Recorded(capture.summary(decoder, tracker), connections, log)
+
+
+def compare(trace: Recorded, other: Recorded) -> OtherSide:
+    """Match the connections of two captures, put their clocks together, and see which packets crossed."""
+    here, there = Conversations(trace), Conversations(other)
+    pairs = match(here, there)
+    bounds, near = ClockBounds(), client_sides(here, there, pairs)
+    for pair in pairs:
+        for direction, packet, became in _recognised(here, there, pair):
+            trace_first = (near.get(_hosts(pair)) != "other-side") == (direction is Direction.TO_SERVER)
+            bounds.add(packet.ts_ns, became.ts_ns - packet.ts_ns, first_first=trace_first)
+    clock = bounds.offset()
+    matched = {pair.trace.id for pair in pairs}
+    ends = {frozenset((connection.client, connection.server)) for connection in other.connections}
+    unmatched = [connection for connection in trace.connections if connection.id not in matched]
+    return OtherSide(
+        capture=other.capture,
+        connections=len(other.connections),
+        clock=clock,
+        counterparts=tuple(_counterpart(here, there, pair, clock, near.get(_hosts(pair))) for pair in pairs) if clock else (),
+        unmatched=tuple(connection.id for connection in unmatched),
+        renumbered=tuple(connection.id for connection in unmatched if frozenset((connection.client, connection.server)) in ends),
+        unlogged_packets=trace.log.unlogged_packets + other.log.unlogged_packets,
+    )
+
+
+class Conversations:
+    """The packets of each connection of a capture: the log knows pairs of ends, which connections share one after the other."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self.recorded = recorded
+        self.by_ends: dict[frozenset[Endpoint], list[TcpConnection]] = defaultdict(list)
+        for connection in sorted(recorded.connections, key=lambda one: one.last_packet.packet):
+            self.by_ends[frozenset((connection.client, connection.server))].append(connection)
+        self._after = {
+            later.id: earlier.last_packet.packet
+            for sharing in self.by_ends.values()
+            for earlier, later in zip(sharing, sharing[1:], strict=False)
+        }
+
+    def packets(self, connection: TcpConnection) -> tuple[list[Crossing], list[Crossing]]:
+        """The packets to the server and to the client, without copies."""
+        directions: tuple[list[Crossing], list[Crossing]] = ([], [])
+        after, until = self._after.get(connection.id, 0), connection.last_packet.packet
+        for from_client, ts, number, *rest in self.recorded.log.rows(connection.client, connection.server):
+            if after < number <= until:
+                packet, packets = Crossing(ts, number, *rest), directions[not from_client]
+                if not any(packet[2:] == known[2:] and ts - known.ts_ns <= COPY_NS for known in packets[-4:]):
+                    packets.append(packet)
+        return directions
+
+
+def match(here: Conversations, there: Conversations) -> list[Pair]:
+    """The connections that are in both captures: between the same ends, else by the sequence numbers of their packets."""
+    pairs = list(_by_ends(here, there))
+    matched = {pair.trace.id for pair in pairs}, {pair.other.id for pair in pairs}
+    left = [
+        [connection for connection in conversations.recorded.connections if connection.id not in known]
+        for conversations, known in zip((here, there), matched, strict=True)
+    ]
+    if left[0] and left[1]:
+        pairs += _by_numbers(here, there, *left)
+    return sorted(pairs, key=lambda pair: pair.trace.id)
+
+
+def _by_ends(here: Conversations, there: Conversations) -> Iterator[Pair]:
+    for ends, connections in here.by_ends.items():
+        candidates, position = there.by_ends.get(ends, []), 0
+        for connection in connections if candidates else ():
+            known = {key(packet) for packets in here.packets(connection) for packet in packets}
+            for index, candidate in enumerate(candidates[position : position + TRIES], position):
+                if any(key(packet) in known for packets in there.packets(candidate) for packet in packets):
+                    yield Pair(connection, candidate, flipped=candidate.client != connection.client)
+                    position = index + 1
+                    break
+
+
+def _by_numbers(here: Conversations, there: Conversations, some: list[TcpConnection], others: list[TcpConnection]) -> list[Pair]:
+    """Connections whose ends were translated; a connection's first and last packets are looked for in the other capture, both ways."""
+    votes: Counter[tuple[int, int, bool]] = Counter()
+    for swapped, (naming, named, searched, looking) in enumerate(((there, others, here, some), (here, some, there, others))):
+        names: dict[tuple[int, int], list[tuple[int, bool]]] = defaultdict(list)
+        for connection in named:
+            for direction, packets in enumerate(naming.packets(connection)):
+                for packet in {*packets[:NAMING], *packets[-NAMING:]}:
+                    if packet.flags & ACK:
+                        names[packet.seq, packet.ack].append((connection.id, direction == Direction.TO_CLIENT))
+        for connection in looking:
+            for direction, packets in enumerate(searched.packets(connection)):
+                for numbers in {(packet.seq, packet.ack) for packet in packets if packet.flags & ACK}:
+                    for name, to_client in names.get(numbers, ())[:TRIES]:
+                        ids = (name, connection.id) if swapped else (connection.id, name)
+                        votes[*ids, to_client != (direction == Direction.TO_CLIENT)] += 1
+    known = ({connection.id: connection for connection in some}, {connection.id: connection for connection in others})
+    pairs = []
+    for (one, other, flipped), count in votes.most_common():
+        if count >= AGREEING and one in known[0] and other in known[1]:
+            pairs.append(Pair(known[0].pop(one), known[1].pop(other), flipped))
+    return pairs
+
+
+def client_sides(here: Conversations, there: Conversations, pairs: list[Pair]) -> dict[tuple[str, str], Side]:
+    """Which capture is nearer to the client, for each pair of hosts.
+
+    Whatever the clocks say: from a packet to the server until the next one to the client more time passes at the capture that is nearer
+    to the client, by the way to the other and back. Where times do not tell, hop limits do: they fall on the way.
+    """
+    longer: dict[tuple[str, str], list[int]] = defaultdict(list)
+    hops: dict[tuple[str, str], int] = defaultdict(int)
+    for pair in pairs:
+        asked: tuple[Crossing, Crossing] | None = None
+        found = longer[_hosts(pair)]
+        for direction, packet, became in _recognised(here, there, pair):
+            sign = 1 if direction is Direction.TO_SERVER else -1
+            hops[_hosts(pair)] += sign * ((packet.hop_limit > became.hop_limit) - (packet.hop_limit < became.hop_limit))
+            if direction is Direction.TO_SERVER:
+                asked = packet, became
+            elif asked and len(found) < MAX_ROUND_TRIPS:
+                found.append((packet.ts_ns - asked[0].ts_ns) - (became.ts_ns - asked[1].ts_ns))
+    sides: dict[tuple[str, str], Side] = {}
+    for hosts, differences in longer.items():
+        told = (median(differences) if differences else 0) or hops[hosts]
+        if told:
+            sides[hosts] = "trace" if told > 0 else "other-side"
+    return sides
+
+
+def _hosts(pair: Pair) -> tuple[str, str]:
+    return pair.trace.client.ip, pair.trace.server.ip
+
+
+def _recognised(here: Conversations, there: Conversations, pair: Pair) -> Iterator[tuple[Direction, Crossing, Crossing]]:
+    """Packets that are once in each capture, in the order of the trace."""
+    ours, theirs = here.packets(pair.trace), there.packets(pair.other)
+    found = [
+        (direction, *both) for direction in Direction for both in recognised(ours[direction], theirs[direction ^ pair.flipped])
+    ]
+    yield from sorted(found, key=lambda one: one[1].packet)
+
+
+def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None) -> Counterpart:
+    ours = here.packets(pair.trace)
+    theirs = there.packets(pair.other)
+    on_clock = [[packet._replace(at_ns=packet.ts_ns) for packet in packets] for packets in ours]
+    converted = [_converted(theirs[direction ^ pair.flipped], clock) for direction in Direction]
+    watches = (_watch(here, pair.trace), _converted_watch(_watch(there, pair.other), clock))
+    client, server = (pair.other.server, pair.other.client) if pair.flipped else (pair.other.client, pair.other.server)
+    trace_at_client = near != "other-side"
+    sent: list[list[Crossing]] = []
+    seen: list[list[Crossing]] = []
+    judged: list[Fates] = []
+    for direction in Direction:
+        from_trace = trace_at_client == (direction is Direction.TO_SERVER)
+        sender, receiver = (on_clock, converted) if from_trace else (converted, on_clock)
+        sending, receiving = watches if from_trace else watches[::-1]
+        answers = (packet.ack for packet in receiver[direction.opposite] if packet.flags & ACK)
+        sent.append(sender[direction])
+        seen.append(receiver[direction])
+        judged.append(fates(sender[direction], receiver[direction], answers, sending, receiving))
+    return Counterpart(
+        connection=pair.trace.id,
+        other=pair.other.id,
+        client=client,
+        server=server,
+        translated=(client, server) != (pair.trace.client, pair.trace.server),
+        client_side=near,
+        passage=PerDirection(
+            *(passage(sent[way], seen[way], judged[way], sent[way.opposite], judged[way.opposite]) for way in Direction)
+        ),
+        not_compared=here.recorded.log.given_back(pair.trace.client, pair.trace.server)
+        + there.recorded.log.given_back(pair.other.client, pair.other.server),
+    )
+
+
+def _converted(packets: list[Crossing], clock: ClockOffset) -> list[Crossing]:
+    placed = []
+    for packet in packets:
+        at_ns, slack_ns = clock.first_clock(packet.ts_ns)
+        placed.append(packet._replace(at_ns=at_ns, slack_ns=slack_ns))
+    return placed
+
+
+def _watch(conversations: Conversations, connection: TcpConnection) -> Watch:
+    capture = conversations.recorded.capture
+    return Watch(capture.start_ns or 0, capture.end_ns or 0, conversations.recorded.log.hole(connection.client, connection.server))
+
+
+def _converted_watch(watch: Watch, clock: ClockOffset) -> Watch:
+    """On the other clock; what is uncertain counts as not watched."""
+    (start, after_start), (end, before_end) = clock.first_clock(watch.start_ns), clock.first_clock(watch.end_ns)
+    hole = None
+    if watch.hole is not None:
+        (begin, early), (until, late) = clock.first_clock(watch.hole[0]), clock.first_clock(watch.hole[1])
+        hole = (begin - early, until + late)
+    return Watch(start + after_start, end - before_end, hole)

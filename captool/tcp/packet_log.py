@@ -1,0 +1,339 @@
+"""TCP segments -> what another capture of the same connection needs to recognise them, kept for each pair of ends.
+
+Compiled by Cython (pure-Python mode) and runs unchanged without it. Memory is bounded whatever the capture: of a long conversation
+the first packets (the handshake) and the last ones are kept, and when all room is taken the long ones give some back.
+"""
+
+# ruff: noqa: D103, PLR1714
+# (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+
+import array
+import ipaddress
+from collections.abc import Iterator
+
+import cython
+
+from captool.capture.frames import Frames
+from captool.packets.decode import Segments
+from captool.tcp.connection import Endpoint
+
+MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+HALF32 = cython.declare(cython.longlong, 0x80000000)
+TWO32 = cython.declare(cython.longlong, 0x100000000)
+NONE = cython.declare(cython.longlong, -1)
+
+# A block is a link to the next one, the number of rows in use, and the rows of WORDS numbers: time; packet number and whether the
+# second end sent it; seq and ack; mark; length, hop limit and flags.
+ROWS = cython.declare(cython.longlong, 16)
+WORDS = cython.declare(cython.longlong, 5)
+BLOCK = cython.declare(cython.longlong, 82)
+# A conversation: first and last block, number of blocks, rows given back.
+CONVERSATION = cython.declare(cython.longlong, 4)
+# Where in a frame the addresses are looked for.
+HEADERS = cython.declare(cython.longlong, 160)
+# How many conversations are asked for room at a time: a bound on the time that a packet takes.
+ASKED = cython.declare(cython.longlong, 64)
+
+
+@cython.cfunc
+@cython.inline
+def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
+    return (
+        cython.cast(cython.longlong, data[at]) << 24
+        | cython.cast(cython.longlong, data[at + 1]) << 16
+        | cython.cast(cython.longlong, data[at + 2]) << 8
+        | data[at + 3]
+    )
+
+
+@cython.cfunc
+def hop_limit(
+    data: cython.uchar[::1],
+    at: cython.Py_ssize_t,
+    end: cython.Py_ssize_t,
+    source_high: cython.longlong,
+    source_low: cython.longlong,
+    destination_low: cython.longlong,
+) -> cython.longlong:
+    """TTL or hop limit, found beside the addresses wherever the link layer put them; 0 where they are not in the frame."""
+    is_ipv4: cython.bint = source_high == 0 and source_low >> 32 == 0xFFFF
+    source: cython.longlong = source_low & MASK32
+    destination: cython.longlong = destination_low & MASK32
+    if end - at > HEADERS:
+        end = at + HEADERS
+    at += 12 if is_ipv4 else 8
+    while end - at >= 32 or (is_ipv4 and end - at >= 8):
+        if is_ipv4:  # RFC 791: the source address stands 4 bytes behind the time to live
+            if u32(data, at) == source and u32(data, at + 4) == destination:
+                return data[at - 4]
+        elif u32(data, at + 12) == source and u32(data, at + 28) == destination:  # RFC 8200: just behind the hop limit
+            if u32(data, at) == source_high >> 32 & MASK32 and u32(data, at + 8) == source_low >> 32 & MASK32:
+                return data[at - 1]
+        at += 1
+    return 0
+
+
+@cython.final
+@cython.cclass
+class PacketLog:
+    """What was recorded of each conversation (all connections of one pair of addresses and ports).
+
+    `max_rows` bounds all packets that are kept, `max_conversation_rows` those of one. `unlogged_packets` counts packets of conversations
+    that found no room at all.
+    """
+
+    unlogged_packets = cython.declare(cython.longlong, visibility="readonly")
+    store: cython.longlong[::1]
+    conversations: cython.longlong[::1]
+    slots: dict
+    blocks: cython.longlong
+    max_blocks: cython.longlong
+    most: cython.longlong
+    asked: cython.longlong
+    secret: cython.longlong
+
+    def __init__(self, max_rows: int = 2_000_000, max_conversation_rows: int = 32_768) -> None:
+        self.unlogged_packets = 0
+        self.store = array.array("q", bytes(8 * BLOCK * 64))
+        self.conversations = array.array("q", bytes(8 * CONVERSATION * 64))
+        self.slots = {}
+        self.blocks = 0
+        self.max_blocks = max(max_rows // ROWS, 2)
+        self.most = max(max_conversation_rows // ROWS, 3)
+        self.asked = 0
+        # Secret to each process, so that no capture can be built to fill one chain of the dictionary; no result depends on it.
+        self.secret = hash(b"captool") & 0x7FFFFFFF
+
+    def add(self, frames: Frames, segments: Segments) -> None:
+        """Take in one chunk."""
+        data: cython.uchar[::1] = frames.buffer
+        ts_ns: cython.longlong[::1] = frames.ts_ns
+        offset: cython.int[::1] = frames.offset
+        captured: cython.int[::1] = frames.captured
+        frame: cython.int[::1] = segments.frame
+        source_high: cython.longlong[::1] = segments.source_high
+        source_low: cython.longlong[::1] = segments.source_low
+        destination_high: cython.longlong[::1] = segments.destination_high
+        destination_low: cython.longlong[::1] = segments.destination_low
+        ports: cython.uint[::1] = segments.ports
+        seq: cython.uint[::1] = segments.seq
+        ack: cython.uint[::1] = segments.ack
+        flags: cython.ushort[::1] = segments.flags
+        mark: cython.longlong[::1] = segments.mark
+        payload_length: cython.int[::1] = segments.payload_length
+        first_packet: cython.longlong = frames.first_packet
+        row: cython.Py_ssize_t
+        slot: cython.longlong = -1
+        at: cython.longlong
+        begin: cython.Py_ssize_t
+        second: cython.bint
+        last_source: cython.longlong = 0
+        last_destination: cython.longlong = 0
+        last_ports: cython.longlong = -1
+        for row in range(segments.count):
+            second = is_second(
+                source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
+            )
+            if (
+                slot < 0
+                or last_ports != ports[row]
+                or last_source != source_low[row]
+                or last_destination != destination_low[row]
+                or source_high[row] != 0
+                or destination_high[row] != 0
+            ):
+                slot = self.slot_of(
+                    self.key(source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row])
+                )
+                last_ports = ports[row]
+                last_source = source_low[row]
+                last_destination = destination_low[row]
+            at = self.room(slot) if slot >= 0 else NONE
+            if at < 0:
+                self.unlogged_packets += 1
+                continue
+            begin = offset[frame[row]]
+            self.store[at] = ts_ns[frame[row]]
+            self.store[at + 1] = (first_packet + frame[row]) << 1 | second
+            self.store[at + 2] = ((seq[row] ^ HALF32) - HALF32) * TWO32 + ack[row]
+            self.store[at + 3] = mark[row]
+            self.store[at + 4] = (
+                cython.cast(cython.longlong, payload_length[row]) << 24
+                | hop_limit(
+                    data, begin, begin + captured[frame[row]], source_high[row], source_low[row], destination_low[row]
+                )
+                << 16
+                | flags[row]
+            )
+
+    @cython.cfunc
+    def key(
+        self,
+        source_high: cython.longlong,
+        source_low: cython.longlong,
+        destination_high: cython.longlong,
+        destination_low: cython.longlong,
+        ports: cython.longlong,
+    ) -> object:
+        """The same for both directions."""
+        if is_second(source_high, source_low, destination_high, destination_low, ports):
+            ports = (ports & 0xFFFF) << 16 | ports >> 16
+            return (destination_high, destination_low ^ self.secret, source_high, source_low ^ self.secret, ports)
+        return (source_high, source_low ^ self.secret, destination_high, destination_low ^ self.secret, ports)
+
+    @cython.cfunc
+    def slot_of(self, key: object) -> cython.longlong:
+        """The conversation's number, made where it is new; -1 where there is no room."""
+        slot: cython.longlong = self.slots.get(key, -1)
+        block: cython.longlong
+        if slot >= 0:
+            return slot
+        block = self.free_block()
+        if block < 0:
+            return NONE
+        slot = len(self.slots)
+        if (slot + 1) * CONVERSATION > len(self.conversations):
+            self.conversations = larger(self.conversations, 2 * len(self.conversations))
+        self.slots[key] = slot
+        self.conversations[slot * CONVERSATION] = block
+        self.conversations[slot * CONVERSATION + 1] = block
+        self.conversations[slot * CONVERSATION + 2] = 1
+        return slot
+
+    @cython.cfunc
+    def room(self, slot: cython.longlong) -> cython.longlong:
+        """The place of a new row of a conversation; -1 where there is none."""
+        at: cython.longlong = slot * CONVERSATION
+        block: cython.longlong = self.conversations[at + 1]
+        used: cython.longlong = self.store[block * BLOCK + 1]
+        more: cython.longlong
+        if used == ROWS:
+            more = self.oldest_block(slot) if self.conversations[at + 2] >= self.most else self.free_block()
+            if more < 0:
+                return NONE
+            block = self.conversations[at + 1]
+            self.store[block * BLOCK] = more
+            self.conversations[at + 1] = more
+            self.conversations[at + 2] += 1
+            block = more
+            used = 0
+        self.store[block * BLOCK + 1] = used + 1
+        return block * BLOCK + 2 + used * WORDS
+
+    @cython.cfunc
+    def free_block(self) -> cython.longlong:
+        """An empty block: a new one, or else one of a long conversation; -1 where there is none."""
+        block: cython.longlong
+        step: cython.longlong
+        if self.blocks < self.max_blocks:
+            block = self.blocks
+            self.blocks += 1
+            if self.blocks * BLOCK > len(self.store):
+                self.store = larger(self.store, min(2 * len(self.store), self.max_blocks * BLOCK))
+            return block
+        for step in range(ASKED):
+            self.asked += 1
+            if self.asked >= len(self.slots):
+                self.asked = 0
+            if self.conversations[self.asked * CONVERSATION + 2] > 2:
+                return self.oldest_block(self.asked)
+        return NONE
+
+    @cython.cfunc
+    def oldest_block(self, slot: cython.longlong) -> cython.longlong:
+        """Take away the second of a conversation's blocks, which are three at least: the first holds the handshake."""
+        at: cython.longlong = slot * CONVERSATION
+        first: cython.longlong = self.conversations[at]
+        block: cython.longlong = self.store[first * BLOCK]
+        self.store[first * BLOCK] = self.store[block * BLOCK]
+        self.conversations[at + 2] -= 1
+        self.conversations[at + 3] += self.store[block * BLOCK + 1]
+        self.store[block * BLOCK] = 0
+        self.store[block * BLOCK + 1] = 0
+        return block
+
+    def rows(self, one: Endpoint, other: Endpoint) -> Iterator[tuple[bool, int, int, int, int, int, int, int, int]]:
+        """(sent by `one`, time, packet, seq, ack, flags, length, mark, hop limit) of each packet kept, as recorded."""
+        slot: cython.longlong
+        block: cython.longlong
+        used: cython.longlong
+        at: cython.longlong
+        one_second: cython.bint
+        source_high, source_low = words(one.ip)
+        destination_high, destination_low = words(other.ip)
+        ports = one.port << 16 | other.port
+        slot = self.slots.get(self.key(source_high, source_low, destination_high, destination_low, ports), -1)
+        if slot < 0:
+            return
+        one_second = is_second(source_high, source_low, destination_high, destination_low, ports)
+        block = self.conversations[slot * CONVERSATION]
+        last = self.conversations[slot * CONVERSATION + 1]
+        while True:
+            for used in range(self.store[block * BLOCK + 1]):
+                at = block * BLOCK + 2 + used * WORDS
+                yield (
+                    (self.store[at + 1] & 1 != 0) == one_second,
+                    self.store[at],
+                    self.store[at + 1] >> 1,
+                    self.store[at + 2] >> 32 & MASK32,
+                    self.store[at + 2] & MASK32,
+                    self.store[at + 4] & 0xFFFF,
+                    self.store[at + 4] >> 24,
+                    self.store[at + 3],
+                    self.store[at + 4] >> 16 & 0xFF,
+                )
+            if block == last:
+                return
+            block = self.store[block * BLOCK]
+
+    def given_back(self, one: Endpoint, other: Endpoint) -> int:
+        """How many packets between the first block of a conversation and those kept last are not kept."""
+        source_high, source_low = words(one.ip)
+        destination_high, destination_low = words(other.ip)
+        key = self.key(source_high, source_low, destination_high, destination_low, one.port << 16 | other.port)
+        slot: cython.longlong = self.slots.get(key, -1)
+        return self.conversations[slot * CONVERSATION + 3] if slot >= 0 else 0
+
+    def hole(self, one: Endpoint, other: Endpoint) -> tuple[int, int] | None:
+        """The times of the packets before and after those of a conversation that are not kept; None where all are."""
+        if not self.given_back(one, other):
+            return None
+        times = [row[1] for row in self.rows(one, other)]
+        return times[ROWS - 1], times[ROWS]
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def is_second(
+    source_high: cython.longlong,
+    source_low: cython.longlong,
+    destination_high: cython.longlong,
+    destination_low: cython.longlong,
+    ports: cython.longlong,
+) -> cython.bint:
+    """Whether the sender is the second of the two ends in their order."""
+    if source_high != destination_high:
+        return source_high > destination_high
+    if source_low != destination_low:
+        return source_low > destination_low
+    return ports >> 16 > ports & 0xFFFF
+
+
+@cython.cfunc
+def larger(old: cython.longlong[::1], size: cython.longlong) -> object:
+    grown = array.array("q", bytes(8 * size))
+    view: cython.longlong[::1] = grown
+    at: cython.Py_ssize_t
+    for at in range(len(old)):
+        view[at] = old[at]
+    return grown
+
+
+def words(ip: str) -> tuple[int, int]:
+    """An address as two signed 64-bit words, as the decoder gives it."""
+    address = ipaddress.ip_address(ip)
+    if address.version == 4:
+        return 0, 0xFFFF << 32 | int(address)
+    high, low = divmod(int(address), 1 << 64)
+    return high - (high >> 63 << 64), low - (low >> 63 << 64)
