@@ -1,12 +1,12 @@
 """The way of a capture from file to verdict: every stage by name, in order.
 
-    capture -> packets -> tcp -> tls -> http, dockerapi -> findings
+    capture -> packets -> tcp -> tls -> http, dockerapi -> (other side) -> findings
 
 The way up to a connection on all layers is in `captool.connections`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
@@ -19,8 +19,10 @@ from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import load_catalogue
+from captool.other_side import OtherSide, Recorded, compare, read_other_side
 from captool.packets.decode import Decoder
 from captool.tcp import tracker as tracker_module
+from captool.tcp.packet_log import PacketLog
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS
 
@@ -32,7 +34,10 @@ KEEPALIVE_WINDOW_NS = 60 * SECOND_NS
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What a capture says. `verdict` is the answer in sentences; `findings` give the evidence, the gravest first."""
+    """What a capture says. `verdict` is the answer in sentences; `findings` give the evidence, the gravest first.
+
+    `other_side` is what a second capture of the same connections adds, None where none was given.
+    """
 
     capture: CaptureSummary
     settings: Settings
@@ -41,6 +46,7 @@ class Analysis:
     connections: tuple[Connection, ...]
     findings: tuple[Finding, ...]
     verdict: tuple[str, ...]
+    other_side: OtherSide | None = None
 
 
 def analyze(
@@ -51,6 +57,7 @@ def analyze(
     idle_timeout_ns: int | None = None,
     ports: Sequence[int] = (),
     key_password: bytes | None = None,
+    other_side: Paths = (),
     progress: Progress | None = None,
 ) -> Analysis:
     """Explain the connections of a capture.
@@ -58,7 +65,8 @@ def analyze(
     `paths` is a capture file or several that together are one capture (a rotated set); `keys` are directories, PEM files or key
     logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the middlebox catalogue and `idle_timeout_ns`
     a timeout in nanoseconds: gaps are judged by them, or by the whole catalogue when neither is given. `ports` keeps only
-    connections to these server ports. `key_password` opens encrypted key files.
+    connections to these server ports. `key_password` opens encrypted key files. `other_side` is a capture (a file or several) of the same
+    connections recorded at the other end of the path: it shows which packets arrived.
     `progress(done, total)` is called with bytes of the capture.
 
     Raises CaptureError, KeyMaterialError, UsageError and NothingMatchedError (no TCP connection at all, or none to `ports`).
@@ -68,20 +76,26 @@ def analyze(
     chosen = chosen_timeouts(settings, catalogue)
     ring = key_ring(keys, key_password)
     window_ns = min((entry.timeout_ns for entry in chosen), default=KEEPALIVE_WINDOW_NS)
+    other = read_other_side(as_paths(other_side), settings.ports) if as_paths(other_side) else None
+    log = PacketLog() if other else None
     tracker = Tracker(service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns)
     with CaptureReader(as_paths(paths)) as capture:
         decoder = Decoder()
-        ended = [connection for chunk in read_connections(capture, decoder, tracker, ring, progress=progress) for connection in chunk]
+        chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
+        ended = [connection for chunk in chunks for connection in chunk]
         connections = tuple(sorted(ended, key=lambda connection: connection.id))
         summary = capture.summary(decoder, tracker)
     if not connections:
         raise NothingMatchedError(_nothing(summary, ports))
-    tables = Tables(
-        summary, settings, connections, catalogue, keys_given=bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
-    )
+    compared = compare(Recorded(summary, [one.tcp for one in connections], log), other) if other and log else None
+    if compared:
+        counterparts = {one.connection: one for one in compared.counterparts}
+        connections = tuple(replace(one, counterpart=counterparts.get(one.id)) for one in connections)
+    keys_given = bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
+    tables = Tables(summary, settings, connections, catalogue, keys_given=keys_given, other_side=compared)
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
-    return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings))
+    return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings), compared)
 
 
 def hot_path_compiled() -> bool:

@@ -18,6 +18,7 @@ from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
 from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
+from captool.tcp.packet_log import PacketLog
 from captool.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # the layers above TCP are imported when the first connection speaks TLS or HTTP
@@ -72,16 +73,21 @@ def read_connections(
     *,
     open_conversation: OpenConversation | None = None,
     progress: Progress | None = None,
+    log: PacketLog | None = None,
 ) -> Iterator[list[Connection]]:
     """The connections that ended, after every chunk of the capture; the last list holds those that its end cut off.
 
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its
-    default only sums up). `progress(done, total)` is called with bytes of the capture. Raises CaptureError.
+    default only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another
+    capture. Raises CaptureError.
     """
     conversations: dict[int, PieceReader] = {}
     open_conversation = open_conversation or summing_up(ring)
     for frames in capture.chunks():
-        tracker.add(frames, decoder.decode(frames))
+        segments = decoder.decode(frames)
+        tracker.add(frames, segments)
+        if log is not None:
+            log.add(frames, segments)
         for origin, text in capture.take_secrets():
             add_secrets(ring, parse_key_log(text, origin)[0])
         yield list(_read(tracker, conversations, ring, open_conversation))

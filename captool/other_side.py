@@ -7,6 +7,7 @@ ports; a proxy that ends TCP begins new sequence numbers, and nothing matches th
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Final, Literal, NamedTuple
@@ -69,9 +70,9 @@ class Counterpart:
 class OtherSide:
     """What the other capture shows.
 
-    `clock` is its clock against the trace's, None where no packet is in both. `unmatched` are connections of the trace of which the
-    other capture has no packet although it was running, `renumbered` those of them of which it has the addresses and ports with other
-    sequence numbers; `not_covered` began and ended while it was not running.
+    `clock` is its clock against the trace's, None where no packet is in both. `unmatched` are the connections of the trace of which the
+    other capture has no packet, `renumbered` those of them of which it has the addresses and ports with other sequence numbers.
+    `unlogged_packets` found no room in memory and were not compared.
     """
 
     capture: CaptureSummary
@@ -141,7 +142,7 @@ class Conversations:
         self._after = {
             later.id: earlier.last_packet.packet
             for sharing in self.by_ends.values()
-            for earlier, later in zip(sharing, sharing[1:], strict=False)
+            for earlier, later in pairwise(sharing)
         }
 
     def packets(self, connection: TcpConnection) -> tuple[list[Crossing], list[Crossing]]:

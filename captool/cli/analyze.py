@@ -35,6 +35,13 @@ SLOW_BYTES = 20_000_000
     metavar="N",
     help="Only connections to this server port (repeatable). Default: all; 2375 and 2376 are known as Docker's.",
 )
+@click.option(
+    "--other-side",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="TRACE",
+    help="The same connections as recorded at the other end of the path (repeatable: a rotated set). Shows which packets arrived.",
+)
 @click.option("--connection", type=click.IntRange(0), metavar="N", help="Show only this connection, in full.")
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."
@@ -54,6 +61,7 @@ def analyze(
     network: str | None,
     idle_timeout_ns: int | None,
     ports: tuple[int, ...],
+    other_side: tuple[Path, ...],
     connection: int | None,
     output_format: str,
     output: Path | None,
@@ -66,6 +74,7 @@ def analyze(
     \b
     captool analyze trace.pcap --keys keys --network gcp-vpc
     captool analyze trace.pcap --fail-on silent-drop,missing-keepalive
+    captool analyze server.pcap --other-side client.pcap
     """  # noqa: D301
     wanted = fail_on_codes(fail_on)
     from captool.analysis import analyze as run
@@ -81,6 +90,7 @@ def analyze(
             idle_timeout_ns=idle_timeout_ns,
             ports=ports,
             key_password=key_password(key_password_file),
+            other_side=other_side,
             progress=progress,
         )
     if connection is not None and connection not in {one.id for one in analysis.connections}:

@@ -7,6 +7,11 @@ Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
 CODES: tuple[str, ...] = (
     "silent-drop",
+    "path-dead",
+    "peer-silent",
+    "reset-injected",
+    "packets-lost",
+    "other-side-unmatched",
     "output-lost",
     "missing-keepalive",
     "idle-gap",

@@ -9,6 +9,7 @@ from captool.tcp.connection import TcpConnection
 
 if TYPE_CHECKING:  # a capture without TLS and HTTP is told without these layers
     from captool.dockerapi.exchange import DockerExchange
+    from captool.other_side import Counterpart, OtherSide
     from captool.tls.summary import TlsSummary
 
 
@@ -23,12 +24,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connection on every layer. `tls` is None where there is no TLS; `exchanges` is empty where nothing could be read."""
+    """One connection on every layer. `tls` is None where there is no TLS; `exchanges` is empty where nothing could be read.
+
+    `counterpart` is the same connection in the capture of the other side, None without one or where that does not have it.
+    """
 
     tcp: TcpConnection
     machine: str | None
     tls: "TlsSummary | None"
     exchanges: "tuple[DockerExchange, ...]"
+    counterpart: "Counterpart | None" = None
 
     @property
     def id(self) -> int:
@@ -38,10 +43,11 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Everything a rule may look at."""
+    """Everything a rule may look at; `other_side` is None where no capture of the other side was given."""
 
     capture: CaptureSummary
     settings: Settings
     connections: tuple[Connection, ...]
     catalogue: tuple[IdleTimeout, ...]
     keys_given: bool
+    other_side: "OtherSide | None" = None

@@ -2,6 +2,7 @@
 
 from captool.findings.finding import Finding
 from captool.findings.gaps import worst_gap
+from captool.findings.passage import proven
 from captool.findings.silence import request
 from captool.findings.tables import Connection, Tables
 from captool.units import counted, seconds, size
@@ -13,17 +14,21 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """Sentences, the gravest first; never empty. What could not be read is part of the answer."""
     by_connection = {connection.id: connection for connection in tables.connections}
     dropped = _concerned(findings, "silent-drop")
+    certain = proven(tables)
     sentences = [_dropped(by_connection[number], findings) for number in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
+    sentences += certain[:SHOWN]
+    if len(certain) > SHOWN:
+        sentences.append(f"The captures prove the like {len(certain) - SHOWN} times more.")
     at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in dropped]
     if at_risk:
         # A stream that waits for output loses it; a pooled connection is only opened again.
         at_risk.sort(key=lambda connection: all(exchange.stream is None for exchange in connection.exchanges))
-        sentences.append(_at_risk(at_risk[0], len(at_risk), nothing_dropped=not dropped))
+        sentences.append(_at_risk(at_risk[0], len(at_risk), nothing_dropped=not dropped and not certain))
     other = sorted(
         {finding.code for finding in findings if finding.severity == "error"}
-        - {"silent-drop", "output-lost", "missing-keepalive", "idle-gap"}
+        - {"silent-drop", "output-lost", "missing-keepalive", "idle-gap", "path-dead", "reset-injected"}
     )
     if other:
         sentences.append(f"Other errors: {', '.join(other)}.")

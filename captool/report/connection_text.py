@@ -7,6 +7,7 @@ from captool.dockerapi.exchange import DockerExchange
 from captool.findings.gaps import worst_gap
 from captool.findings.silence import shortened
 from captool.findings.tables import Connection
+from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
 from captool.tls.summary import TlsSummary
@@ -48,6 +49,8 @@ def facts(connection: Connection, said: set[str]) -> list[tuple[str, Text]]:
         rows.append(("idle", Text(f"no data for {seconds(gap.duration_ns)}, from packet {gap.after_packet} to {end}")))
     if "missing-keepalive" not in said:
         rows.append(("keepalive", Text("; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction))))
+    if connection.counterpart:
+        rows.append(("path", Text(crossed(connection.counterpart))))
     if connection.tls:
         rows.append(("TLS", _tls(connection.tls)))
     return rows

@@ -9,6 +9,7 @@ from captool.direction import PerDirection
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings import Finding
 from captool.findings.tables import Connection
+from captool.report.other_side_json import other_side, passage
 from captool.report.printable import iso
 from captool.tcp.connection import Gap, Keepalive, TcpConnection
 from captool.tls.summary import TlsSummary
@@ -66,6 +67,7 @@ def report(analysis: Analysis) -> Json:
             "network": settings.network,
             "ports": list(settings.ports),
         },
+        "other_side": other_side(analysis.other_side) if analysis.other_side else None,
         "keys": [
             {
                 "kind": use.kind,
@@ -103,6 +105,7 @@ def _connection(connection: Connection) -> Json:
         "tcp": _tcp(tcp),
         "tls": _tls(connection.tls) if connection.tls else None,
         "exchanges": [_exchange(exchange) for exchange in connection.exchanges],
+        "passage": passage(connection.counterpart) if connection.counterpart else None,
     }
 
 

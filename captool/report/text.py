@@ -17,6 +17,7 @@ from captool.findings.key_use import KeyUse
 from captool.findings.silence import request
 from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
+from captool.report.other_side_text import captures_compared
 from captool.report.printable import printable, utc
 from captool.tls.summary import Reason
 from captool.units import counted, seconds, size
@@ -74,6 +75,8 @@ def _capture(console: Console, analysis: Analysis) -> None:
     console.print(
         Text(f"{counted(capture.packets, 'packet')}, {size(capture.bytes)}, {counted(len(analysis.connections), 'connection')}{span}")
     )
+    if analysis.other_side:
+        console.print(Text(printable(captures_compared(analysis.other_side, len(analysis.connections)))))
 
 
 def _verdict(console: Console, analysis: Analysis) -> None:

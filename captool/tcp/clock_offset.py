@@ -1,8 +1,8 @@
 """How far the clocks of two captures are apart, from packets that both of them recorded.
 
-A packet that passed the first capture and then the second shows that the second clock is ahead by at most the difference of its two times,
-one of the other direction by at least that (the delay only adds to the one and takes from the other; Paxson, "On Calibrating
-Measurements of Packet Transit Times", 1998; NTP, RFC 5905 section 8). So the offset is known as an interval, and so is what follows from it.
+A packet that passed the first capture and then the second shows that the second clock is ahead by at most the difference of its two
+times, one of the other direction by at least that (the delay only adds to the one and takes from the other; Paxson, "On Calibrating
+Measurements of Packet Transit Times", 1998; NTP, RFC 5905 section 8). So the offset is known as an interval, and what follows from it.
 """
 
 from bisect import bisect_right

@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Memory is b
 the first packets (the handshake) and the last ones are kept, and when all room is taken the long ones give some back.
 """
 
-# ruff: noqa: D103, PLR1714
+# ruff: noqa: D103, SIM102
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -224,14 +224,14 @@ class PacketLog:
     def free_block(self) -> cython.longlong:
         """An empty block: a new one, or else one of a long conversation; -1 where there is none."""
         block: cython.longlong
-        step: cython.longlong
+        _step: cython.longlong
         if self.blocks < self.max_blocks:
             block = self.blocks
             self.blocks += 1
             if self.blocks * BLOCK > len(self.store):
                 self.store = larger(self.store, min(2 * len(self.store), self.max_blocks * BLOCK))
             return block
-        for step in range(ASKED):
+        for _step in range(ASKED):
             self.asked += 1
             if self.asked >= len(self.slots):
                 self.asked = 0

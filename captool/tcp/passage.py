@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from captool.direction import Moment
@@ -18,6 +19,9 @@ from captool.units import SECOND_NS
 
 # A packet that is later than this does not count as still under way when a capture ends.
 LATE_NS: Final = SECOND_NS
+# A path is called dead when this many packets or this much time brought nothing to the other side any more.
+DEAD_PACKETS: Final = 3
+DEAD_NS: Final = 3 * SECOND_NS
 # Comparisons spent on telling the transmissions of the same bytes apart, for one direction.
 MAX_COMPARISONS: Final = 1_000_000
 MAX_RANGES: Final = 32
@@ -88,8 +92,8 @@ class DeadPath:
     """From `first` on nothing that was sent arrived any more.
 
     `packets` and `payload_bytes` count what was sent from there and is known to have been lost, `last` being the last of it;
-    `not_judged` counts packets that followed when the other capture was over. `other_way` says what was sent after `first` in the
-    other direction, and `other_way_arrived` what of it crossed.
+    `not_judged` counts packets that followed when the other capture was over. `idle_ns` is the time before `first` in which neither side
+    sent a packet. `other_way` counts what was sent after `first` in the other direction, and `other_way_arrived` what of it crossed.
     """
 
     first: Moment
@@ -97,6 +101,7 @@ class DeadPath:
     packets: int
     payload_bytes: int
     not_judged: int
+    idle_ns: int
     other_way: int
     other_way_arrived: int
 
@@ -167,11 +172,9 @@ def fates(sent: Sequence[Crossing], seen: Sequence[Crossing], acknowledged: Iter
     for i, packet in enumerate(sent):
         if fate[i] is not Fate.LOST and fate[i] is not Fate.PARTLY:
             continue
-        if highest is not None and _length(packet) and 0 <= (highest - packet.seq - _length(packet) & MASK32) < 1 << 31:
-            if any(recorded.covered(*span) < span[1] - span[0] for span in spans(packet, base)):
-                fate[i], missing[i] = Fate.UNRECORDED, 0
-                continue
-        if not receiving.saw(packet.at_ns - packet.slack_ns, packet.at_ns + packet.slack_ns + LATE_NS):
+        if highest is not None and _acknowledged(packet, highest) and not _covers(recorded, packet, base):
+            fate[i], missing[i] = Fate.UNRECORDED, 0
+        elif not receiving.saw(packet.at_ns - packet.slack_ns, packet.at_ns + packet.slack_ns + LATE_NS):
             fate[i], missing[i] = Fate.NOT_JUDGED, 0
     return Fates(fate, missing, became, list(_not_sent(sent, seen, base, sending)))
 
@@ -327,7 +330,7 @@ def _profile(sent: list[tuple[int, int]], seen: list[tuple[int, int]]) -> tuple[
     places = sorted(changes)
     lost, unclear = [0], [0]
     times_sent = times_seen = 0
-    for place, following in zip(places, places[1:], strict=False):
+    for place, following in pairwise(places):
         times_sent += changes[place][0]
         times_seen += changes[place][1]
         lost.append(lost[-1] + (following - place if times_sent and not times_seen else 0))
@@ -353,6 +356,14 @@ def _overlap(one: Crossing, other: Crossing, base: int) -> bool:
     return any(a < d and c < b for a, b in spans(one, base) for c, d in spans(other, base))
 
 
+def _acknowledged(packet: Crossing, number: int) -> bool:
+    return _length(packet) > 0 and (number - packet.seq - _length(packet) & MASK32) < 1 << 31
+
+
+def _covers(ranges: Union, packet: Crossing, base: int) -> bool:
+    return all(ranges.covered(*span) == span[1] - span[0] for span in spans(packet, base))
+
+
 def _highest(acknowledged: Iterable[int]) -> int | None:
     highest: int | None = None
     for number in acknowledged:
@@ -368,7 +379,7 @@ def _not_sent(sent: Sequence[Crossing], seen: Sequence[Crossing], base: int, sen
     for j, packet in enumerate(seen):
         if key(packet) in names or not sending.saw(packet.at_ns - packet.slack_ns - LATE_NS, packet.at_ns + packet.slack_ns):
             continue
-        if packet.flags & RST or not _length(packet) or any(bytes_sent.covered(*span) < span[1] - span[0] for span in spans(packet, base)):
+        if packet.flags & RST or not _length(packet) or not _covers(bytes_sent, packet, base):
             yield j
 
 
@@ -388,10 +399,6 @@ def _ranges(sent: Sequence[Crossing], fate: list[Fate]) -> Iterator[PacketRange]
             begin = None
 
 
-DEAD_PACKETS: Final = 3
-DEAD_NS: Final = 3 * SECOND_NS
-
-
 def _dead(sent: Sequence[Crossing], found: Fates, back_sent: Sequence[Crossing], back: Fates) -> DeadPath | None:
     """The end of a direction: nothing arrives any more, of three packets or for three seconds at least."""
     crossed = max((i for i, fate in enumerate(found.sent) if fate in (Fate.ARRIVED, Fate.PARTLY, Fate.UNRECORDED)), default=-1)
@@ -400,12 +407,14 @@ def _dead(sent: Sequence[Crossing], found: Fates, back_sent: Sequence[Crossing],
         return None
     first = sent[gone[0]]
     later = [i for i, packet in enumerate(back_sent) if packet.at_ns - packet.slack_ns > first.at_ns + first.slack_ns]
+    before = [packet.at_ns for packet in sent[: gone[0]]] + [packet.at_ns for packet in back_sent if packet.at_ns < first.at_ns]
     return DeadPath(
         first=moment(first),
         last=moment(sent[gone[-1]]),
         packets=len(gone),
         payload_bytes=sum(sent[i].length for i in gone),
         not_judged=sum(found.sent[i] is Fate.NOT_JUDGED for i in range(gone[0], len(sent))),
+        idle_ns=max(0, first.at_ns - max(before)) if before else 0,
         other_way=len(later),
         other_way_arrived=sum(back.sent[i] in (Fate.ARRIVED, Fate.UNRECORDED) for i in later),
     )

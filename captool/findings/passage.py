@@ -1,0 +1,270 @@
+"""What two captures of the same connection prove: where packets were lost, who never sent a reset, and that a silent drop was one."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Final
+
+from captool.capture.summary import CaptureSummary
+from captool.direction import Direction, Moment
+from captool.findings.finding import Confidence, Finding
+from captool.findings.gaps import timeouts
+from captool.findings.idle import KEEPALIVE_REMEDY
+from captool.findings.tables import Connection, Tables
+from captool.other_side import Counterpart, OtherSide, Side
+from captool.tcp.layout import FIN, RST
+from captool.tcp.passage import DeadPath, NotSent, PacketRange, Passage
+from captool.units import SECOND_NS, counted, seconds, size
+
+SHOWN: Final = 4
+BETWEEN: Final = "Look at what lies between the two places of recording: "
+
+
+def path_dead(tables: Tables) -> Iterator[Finding]:
+    """From some packet on nothing that one side sent reached the other any more."""
+    for connection, counterpart, direction, passage in _passages(tables):
+        dead = passage.dead
+        if dead is None:
+            continue
+        side = counterpart.sender_side(direction)
+        forgotten = _forgotten(tables, dead.idle_ns)
+        yield Finding(
+            code="path-dead",
+            severity="error",
+            confidence=_confidence(tables),
+            connection=connection.id,
+            packets=(dead.first.packet, dead.last.packet) if side == "trace" else _on_the_trace(passage),
+            message=f"The {_sent(tables, counterpart, direction, dead)}{_heard(tables, counterpart, direction, passage)} "
+            f"{_other_way(direction, dead)}{_idle_before(dead, forgotten=forgotten)}",
+            remedy=KEEPALIVE_REMEDY if forgotten else BETWEEN + "the packets left the one and did not reach the other.",
+            evidence={
+                "direction": direction.name.lower(),
+                "sender_side": side,
+                "first_lost_packet": dead.first.packet,
+                "last_lost_packet": dead.last.packet,
+                "lost_packets": dead.packets,
+                "lost_payload_bytes": dead.payload_bytes,
+                "not_judged_packets": dead.not_judged,
+                "last_arrived_packet": passage.last_arrived[0].packet if passage.last_arrived else None,
+                "last_arrived_packet_at_receiver": passage.last_arrived[1].packet if passage.last_arrived else None,
+                "idle_before_s": dead.idle_ns / SECOND_NS,
+                "other_direction_sent": dead.other_way,
+                "other_direction_arrived": dead.other_way_arrived,
+            },
+        )
+
+
+def reset_injected(tables: Tables) -> Iterator[Finding]:
+    """A RST or FIN that one side received and that the other never sent: something between them made it."""
+    for connection, counterpart, direction, passage in _passages(tables):
+        closing = [packet for packet in passage.not_sent if packet.flags & (RST | FIN)]
+        if not closing:
+            continue
+        first, receiver = closing[0], _opposite(counterpart.sender_side(direction))
+        yield Finding(
+            code="reset-injected",
+            severity="error",
+            confidence=_confidence(tables),
+            connection=connection.id,
+            packets=(first.moment.packet,) if receiver == "trace" else _on_the_trace(passage),
+            message=f"The {direction.opposite.sender}'s side received a {'RST' if first.flags & RST else 'FIN'} that claims to come from "
+            f"the {direction.sender} (packet {first.moment.packet} of {_capture(tables, receiver)}), and the {direction.sender}'s side "
+            f"never sent it: something between the two places of recording made it.{_hops(direction, first)}",
+            remedy=f"{KEEPALIVE_REMEDY} {BETWEEN}a firewall or load balancer there resets connections that it does not know any more.",
+            evidence={
+                "direction": direction.name.lower(),
+                "receiver_side": receiver,
+                "packets": [packet.moment.packet for packet in closing],
+                "hop_limit": first.hop_limit or None,
+                "usual_hop_limit": first.usual_hop_limit or None,
+            },
+        )
+
+
+def packets_lost(tables: Tables) -> Iterator[Finding]:
+    """Packets that did not arrive, on a path that was not dead."""
+    for connection, counterpart, direction, passage in _passages(tables):
+        lost = passage.lost - (passage.dead.packets if passage.dead else 0)
+        if lost <= 0:
+            continue
+        side = counterpart.sender_side(direction)
+        yield Finding(
+            code="packets-lost",
+            severity="info",
+            confidence=_confidence(tables),
+            connection=connection.id,
+            packets=(passage.lost_ranges[0].first.packet,) if side == "trace" else (),
+            message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent did not reach the "
+            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {_capture(tables, side)}), others after them did.",
+            remedy="TCP sends lost data again; where many are lost, look for an overloaded link or an MTU too large.",
+            evidence={
+                "direction": direction.name.lower(),
+                "sender_side": side,
+                "lost_packets": lost,
+                "sent_packets": passage.sent,
+            },
+        )
+
+
+def other_side_unmatched(tables: Tables) -> Iterator[Finding]:
+    """The other capture has none of the connections, so it says nothing about them."""
+    other = tables.other_side
+    if other is None or other.counterparts:
+        return
+    if not other.connections:
+        reason, remedy = "it holds no TCP connection", "Record the same connections at the other end, at the same time."
+    elif other.renumbered:
+        reason = (
+            f"it holds the addresses and ports of connection {other.renumbered[0]}, with other sequence numbers: something between the two "
+            "places terminates TCP or numbers it anew (a transparent proxy, a firewall), or the captures are of different times"
+        )
+        remedy = "Record on both sides of that device, and compare each half with the capture on its own side."
+    else:
+        reason = (
+            "none has the same sequence numbers: something between the two places terminates TCP (a proxy, a load balancer), "
+            "or the captures are of different times or hosts"
+        )
+        remedy = "Make sure that both were recorded at the same time; behind a proxy, compare each half with the capture on its own side."
+    yield Finding(
+        code="other-side-unmatched",
+        severity="warning",
+        confidence="high",
+        connection=None,
+        packets=(),
+        message=f"No connection of the other side ({_capture(tables, 'other-side')}) matches one of the trace; {reason}.",
+        remedy=remedy,
+        evidence={"connections": other.connections, "renumbered": list(other.renumbered)},
+    )
+
+
+def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings, where those that one capture could only make likely are proven by the other or give way to what it shows."""
+    counterparts = {connection.id: connection.counterpart for connection in tables.connections}
+    for finding in findings:
+        counterpart = counterparts.get(finding.connection) if finding.connection is not None else None
+        yield _settle(tables, finding, counterpart) if finding.code == "silent-drop" and counterpart else finding
+
+
+def proven(tables: Tables) -> list[str]:
+    """Sentences for the verdict: each path that is proven to be dead, and the resets that nobody sent."""
+    sentences = []
+    for connection, counterpart, direction, passage in _passages(tables):
+        if passage.dead:
+            sent = _sent(tables, counterpart, direction, passage.dead)
+            sentences.append(
+                f"Proven by both captures: on connection {connection.id} the {sent}{_heard(tables, counterpart, direction, passage)} "
+                f"{_other_way(direction, passage.dead)}"
+            )
+        if any(packet.flags & (RST | FIN) for packet in passage.not_sent):
+            sentences.append(
+                f"Proven by both captures: something on the path closed connection {connection.id} in the {direction.sender}'s name."
+            )
+    return sentences
+
+
+def numbers(ranges: tuple[PacketRange, ...]) -> str:
+    """`packets 103 to 111, 120`."""
+    named = [
+        f"{one.first.packet} to {one.last.packet}" if one.packets > 1 else str(one.first.packet) for one in ranges[:SHOWN]
+    ]
+    more = ", ..." if len(ranges) > SHOWN else ""
+    return f"packet{'s' * (len(ranges) > 1 or any(one.packets > 1 for one in ranges))} {', '.join(named)}{more}"
+
+
+def _settle(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    direction = Direction[str(finding.evidence["direction"]).upper()]
+    passage, back = counterpart.passage[direction], counterpart.passage[direction.opposite]
+    if passage.dead or back.dead:
+        return replace(finding, confidence=_confidence(tables), evidence={**finding.evidence, "proven_by_other_side": True})
+    arrived = passage.last_arrived
+    if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
+        return finding
+    peer = direction.opposite.sender
+    return Finding(
+        code="peer-silent",
+        severity="error",
+        confidence=_confidence(tables),
+        connection=finding.connection,
+        packets=finding.packets,
+        message=f"What the {direction.sender} sent from packet {finding.packets[0]} on did reach the {peer}'s side (the last as packet "
+        f"{arrived[1].packet} of {_capture(tables, 'other-side')}), and no answer to it left there: the path was not at fault.",
+        remedy=f"Look at the {peer}'s host: a firewall of its own, a frozen or overloaded machine, an address that moved.",
+        evidence={**finding.evidence, "proven_by_other_side": False, "last_arrived_packet_at_receiver": arrived[1].packet},
+    )
+
+
+def _passages(tables: Tables) -> Iterator[tuple[Connection, Counterpart, Direction, Passage]]:
+    for connection in tables.connections:
+        if connection.counterpart:
+            for direction in Direction:
+                yield connection, connection.counterpart, direction, connection.counterpart.passage[direction]
+
+
+def _sent(tables: Tables, counterpart: Counterpart, direction: Direction, dead: DeadPath) -> str:
+    what = f"packets {dead.first.packet} to {dead.last.packet}" if dead.packets > 1 else f"packet {dead.first.packet}"
+    return (
+        f"{direction.sender} sent {what} ({_capture(tables, counterpart.sender_side(direction))}; {counted(dead.packets, 'packet')}, "
+        f"{size(dead.payload_bytes)}) and none of them reached the {direction.opposite.sender}'s side"
+    )
+
+
+def _heard(tables: Tables, counterpart: Counterpart, direction: Direction, passage: Passage) -> str:
+    if passage.last_arrived is None:
+        return f", which received nothing of this direction in {_capture(tables, _opposite(counterpart.sender_side(direction)))}."
+    receiver = _capture(tables, _opposite(counterpart.sender_side(direction)))
+    return f", which received nothing from the {direction.sender} after packet {passage.last_arrived[1].packet} ({receiver})."
+
+
+def _other_way(direction: Direction, dead: DeadPath) -> str:
+    peer, sender = direction.opposite.sender, direction.sender
+    if not dead.other_way:
+        return f"The {peer} sent nothing meanwhile, so nothing tells whether the other direction still worked."
+    if dead.other_way_arrived == dead.other_way:
+        return f"The other direction still worked: {counted(dead.other_way, 'packet')} from the {peer} did reach the {sender}'s side."
+    if not dead.other_way_arrived:
+        return f"Nor did any of the {counted(dead.other_way, 'packet')} that the {peer} sent meanwhile reach the {sender}'s side."
+    return f"Of {counted(dead.other_way, 'packet')} that the {peer} sent meanwhile, {dead.other_way_arrived} reached the {sender}'s side."
+
+
+def _idle_before(dead: DeadPath, *, forgotten: bool) -> str:
+    later = f" {counted(dead.not_judged, 'packet')} more followed when the other capture had ended." if dead.not_judged else ""
+    if not forgotten:
+        return later
+    return f"{later} The loss began after {seconds(dead.idle_ns)} without a packet, as when a middlebox forgets an idle connection."
+
+
+def _hops(direction: Direction, packet: NotSent) -> str:
+    if not packet.hop_limit or not packet.usual_hop_limit or packet.hop_limit == packet.usual_hop_limit:
+        return ""
+    return f" Its TTL is {packet.hop_limit}, that of the {direction.sender}'s packets {packet.usual_hop_limit}."
+
+
+def _forgotten(tables: Tables, idle_ns: int) -> bool:
+    return any(idle_ns >= entry.timeout_ns and entry.on_expiry in ("silent-drop", "unknown") for entry in timeouts(tables))
+
+
+def _confidence(tables: Tables) -> Confidence:
+    """A capture that lost packets, or clocks that were set, leave a doubt."""
+    other: OtherSide | None = tables.other_side
+    dropped = tables.capture.dropped_packets or (other.capture.dropped_packets if other else 0)
+    return "medium" if dropped or (other and other.clock and not other.clock.consistent) else "high"
+
+
+def _on_the_trace(passage: Passage) -> tuple[int, ...]:
+    """The last packet of a direction that crossed, as the trace numbers it, where the trace is the receiver's."""
+    heard: Moment | None = passage.last_arrived[1] if passage.last_arrived else None
+    return (heard.packet,) if heard else ()
+
+
+def _opposite(side: Side) -> Side:
+    return "other-side" if side == "trace" else "trace"
+
+
+def _capture(tables: Tables, side: Side) -> str:
+    """The name of the file, or of what several files are together; where the names are the same, the path."""
+    captures: list[CaptureSummary] = [tables.capture, *([tables.other_side.capture] if tables.other_side else [])]
+    files = captures[side != "trace"].files
+    if len(files) > 1:
+        return "the trace" if side == "trace" else "the other side's capture"
+    name = PurePath(files[0]).name
+    return name if [name] == [PurePath(file).name for one in captures for file in one.files if PurePath(file).name == name] else files[0]
