@@ -72,6 +72,7 @@ class OtherSide:
 
     `clock` is its clock against the trace's, None where no packet is in both. `unmatched` are the connections of the trace of which the
     other capture has no packet, `renumbered` those of them of which it has the addresses and ports with other sequence numbers.
+    `indistinct` are in both, but no packet of them is exactly once in each, so that nothing puts the clocks together.
     `unlogged_packets` found no room in memory and were not compared.
     """
 
@@ -81,6 +82,7 @@ class OtherSide:
     counterparts: tuple[Counterpart, ...]
     unmatched: tuple[int, ...]
     renumbered: tuple[int, ...]
+    indistinct: tuple[int, ...]
     unlogged_packets: int
 
 
@@ -127,6 +129,7 @@ def compare(trace: Recorded, other: Recorded) -> OtherSide:
         counterparts=tuple(_counterpart(here, there, pair, clock, near.get(_hosts(pair))) for pair in pairs) if clock else (),
         unmatched=tuple(connection.id for connection in unmatched),
         renumbered=tuple(connection.id for connection in unmatched if frozenset((connection.client, connection.server)) in ends),
+        indistinct=() if clock else tuple(pair.trace.id for pair in pairs),
         unlogged_packets=trace.log.unlogged_packets + other.log.unlogged_packets,
     )
 

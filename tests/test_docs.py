@@ -61,6 +61,12 @@ def test_readme_shows_the_report_of_the_demo(monkeypatch):
     assert script["block"]() == script["MARKED"].search((ROOT / "README.md").read_text())[0]
 
 
+def test_page_on_two_sides_shows_the_report_of_both_captures(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    script = runpy.run_path(str(ROOT / "scripts/readme_report.py"))
+    assert script["two_sides_block"]() == script["MARKED"].search((ROOT / "docs/two-sides.md").read_text())[0]
+
+
 def test_python_example_of_the_readme_runs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     (example,) = [code for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if code.startswith("import")]

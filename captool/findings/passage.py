@@ -88,6 +88,7 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
         if lost <= 0:
             continue
         side = counterpart.sender_side(direction)
+        recovered = passage.last_arrived is not None and passage.last_arrived[0].packet > passage.lost_ranges[-1].last.packet
         yield Finding(
             code="packets-lost",
             severity="info",
@@ -95,7 +96,7 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(passage.lost_ranges[0].first.packet,) if side == "trace" else (),
             message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent did not reach the "
-            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {_capture(tables, side)}), others after them did.",
+            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {_capture(tables, side)}){', others after them did' if recovered else ''}.",
             remedy="TCP sends lost data again; where many are lost, look for an overloaded link or an MTU too large.",
             evidence={
                 "direction": direction.name.lower(),
@@ -113,6 +114,9 @@ def other_side_unmatched(tables: Tables) -> Iterator[Finding]:
         return
     if not other.connections:
         reason, remedy = "it holds no TCP connection", "Record the same connections at the other end, at the same time."
+    elif other.indistinct:
+        reason = f"the packets of connection {other.indistinct[0]} are in it, but each of them more than once in one of the captures"
+        remedy = "Give the files of one place of recording as the trace, those of the other with --other-side."
     elif other.renumbered:
         reason = (
             f"it holds the addresses and ports of connection {other.renumbered[0]}, with other sequence numbers: something between the two "

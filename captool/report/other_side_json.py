@@ -35,6 +35,7 @@ def other_side(other: OtherSide) -> Json:
         "matched": [{"connection": one.connection, "other": one.other} for one in other.counterparts],
         "unmatched": list(other.unmatched),
         "renumbered": list(other.renumbered),
+        "indistinct": list(other.indistinct),
         "unlogged_packets": other.unlogged_packets,
     }
 

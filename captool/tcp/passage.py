@@ -145,9 +145,12 @@ def key(packet: Crossing) -> tuple[int, int, int, int]:
 
 
 def recognised(sent: Sequence[Crossing], seen: Sequence[Crossing]) -> list[tuple[Crossing, Crossing]]:
-    """The packets that each side recorded exactly once, with what they became."""
-    once = [_once(sent), _once(seen)]
-    return [(packet, once[1][name]) for name, packet in once[0].items() if name in once[1]]
+    """The packets that each side recorded exactly once, with what they became; the mark tells those apart that are sent again."""
+    pairs: dict[int, tuple[Crossing, Crossing]] = {}
+    for marked in (False, True):
+        once = [_once(sent, marked=marked), _once(seen, marked=marked)]
+        pairs |= {packet.packet: (packet, once[1][name]) for name, packet in once[0].items() if name in once[1]}
+    return list(pairs.values())
 
 
 def fates(sent: Sequence[Crossing], seen: Sequence[Crossing], acknowledged: Iterable[int], sending: Watch, receiving: Watch) -> Fates:
@@ -176,7 +179,7 @@ def fates(sent: Sequence[Crossing], seen: Sequence[Crossing], acknowledged: Iter
             fate[i], missing[i] = Fate.UNRECORDED, 0
         elif not receiving.saw(packet.at_ns - packet.slack_ns, packet.at_ns + packet.slack_ns + LATE_NS):
             fate[i], missing[i] = Fate.NOT_JUDGED, 0
-    return Fates(fate, missing, became, list(_not_sent(sent, seen, base, sending)))
+    return Fates(fate, missing, became, list(_not_sent(sent, seen, became, base, sending)))
 
 
 def passage(
@@ -250,17 +253,20 @@ def _length(packet: Crossing) -> int:
     return packet.length + bool(packet.flags & SYN) + bool(packet.flags & FIN)
 
 
-def _once(packets: Sequence[Crossing]) -> dict[tuple[int, int, int, int], Crossing]:
-    named: dict[tuple[int, int, int, int], Crossing | None] = {}
+def _once(packets: Sequence[Crossing], *, marked: bool) -> dict[tuple[int, ...], Crossing]:
+    named: dict[tuple[int, ...], Crossing | None] = {}
     for packet in packets:
-        name = key(packet)
+        name = (*key(packet), packet.mark if marked else 0)
         named[name] = None if name in named else packet
     return {name: packet for name, packet in named.items() if packet is not None}
 
 
 def _marks_kept(sent: Sequence[Crossing], seen: Sequence[Crossing]) -> bool:
-    """Whether nothing on the way changes the identification."""
-    pairs = recognised(sent, seen)
+    """Whether nothing on the way changes the identification: what packets show that are known without it, or all if there are none."""
+    known, other = _once(sent, marked=False), _once(seen, marked=False)
+    pairs = [(packet, other[name]) for name, packet in known.items() if name in other]
+    if not pairs:
+        return any(name in _once(seen, marked=True) for name in _once(sent, marked=True))
     return sum(here.mark == there.mark for here, there in pairs) * 2 > len(pairs)
 
 
@@ -372,12 +378,18 @@ def _highest(acknowledged: Iterable[int]) -> int | None:
     return highest
 
 
-def _not_sent(sent: Sequence[Crossing], seen: Sequence[Crossing], base: int, sending: Watch) -> Iterator[int]:
-    """Packets of which the sending side knows nothing, though it was recording when they must have left it."""
+def _not_sent(
+    sent: Sequence[Crossing], seen: Sequence[Crossing], became: list[int], base: int, sending: Watch
+) -> Iterator[int]:
+    """Packets of which the sending side knows nothing, though it was recording when they must have left it: after those that came before."""
     names = {key(packet) for packet in sent}
     bytes_sent = Union(span for packet in sent for span in spans(packet, base))
+    left_at = {j: sent[i].at_ns - sent[i].slack_ns for i, j in enumerate(became)}
+    after: int | None = None
     for j, packet in enumerate(seen):
-        if key(packet) in names or not sending.saw(packet.at_ns - packet.slack_ns - LATE_NS, packet.at_ns + packet.slack_ns):
+        after = max(after or left_at[j], left_at[j]) if j in left_at else after
+        begin, end = packet.at_ns - packet.slack_ns - LATE_NS, packet.at_ns + packet.slack_ns
+        if key(packet) in names or not sending.saw(begin if after is None else min(max(begin, after), end), end):
             continue
         if packet.flags & RST or not _length(packet) or not _covers(bytes_sent, packet, base):
             yield j
