@@ -16,11 +16,13 @@ from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
 from captool.direction import Direction, PerDirection
 from captool.packets.decode import Decoder
+from captool.tcp.byte_ranges import Crossing
 from captool.tcp.clock_offset import ClockBounds, ClockOffset
 from captool.tcp.connection import Endpoint, TcpConnection
+from captool.tcp.fates import Fates, Watch, fates, key, recognised
 from captool.tcp.layout import ACK
 from captool.tcp.packet_log import PacketLog
-from captool.tcp.passage import Crossing, Fates, Passage, Watch, fates, key, passage, recognised
+from captool.tcp.passage import Passage, passage
 from captool.tcp.tracker import Tracker
 
 Side = Literal["trace", "other-side"]

@@ -96,7 +96,8 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(passage.lost_ranges[0].first.packet,) if side == "trace" else (),
             message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent did not reach the "
-            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {_capture(tables, side)}){', others after them did' if recovered else ''}.",
+            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {_capture(tables, side)})"
+            f"{', others after them did' if recovered else ''}.",
             remedy="TCP sends lost data again; where many are lost, look for an overloaded link or an MTU too large.",
             evidence={
                 "direction": direction.name.lower(),

@@ -44,7 +44,7 @@ class ClockOffset:
         """Offset and uncertainty at a time of the first clock."""
         after = bisect_right(self.times, ts_ns)
         near = [index for index in (after - 1, after) if 0 <= index < len(self.times)]
-        drifted = [abs(ts_ns - self.times[index]) * MAX_DRIFT_PPM // 1_000_000 for index in near]
+        drifted = [may_drift(ts_ns - self.times[index]) for index in near]
         low = max(self.lowest[index] - away for index, away in zip(near, drifted, strict=True))
         high = min(self.highest[index] + away for index, away in zip(near, drifted, strict=True))
         return (low + high) // 2, (abs(high - low) + 1) // 2
@@ -60,6 +60,7 @@ class ClockBounds:
     """Gathers what packets say of the offset; memory is bounded whatever the number of packets and their times."""
 
     def __init__(self) -> None:
+        self._span_ns = SPAN_NS
         self._spans: dict[int, tuple[int, int | None, int | None]] = {}
 
     def add(self, ts_ns: int, difference_ns: int, *, first_first: bool) -> None:
@@ -67,15 +68,21 @@ class ClockBounds:
 
         `first_first`: it passed the first capture before the second.
         """
-        number = ts_ns // SPAN_NS
-        if number not in self._spans and len(self._spans) >= MAX_SPANS:
-            number = min(self._spans, key=lambda known: abs(known - number))
-        _, low, high = self._spans.get(number, (ts_ns, None, None))
-        if first_first:
-            high = difference_ns if high is None else min(high, difference_ns)
-        else:
-            low = difference_ns if low is None else max(low, difference_ns)
-        self._spans[number] = (ts_ns, low, high)
+        self._note(ts_ns, None if first_first else difference_ns, difference_ns if first_first else None)
+        while len(self._spans) > MAX_SPANS:
+            known, self._spans, self._span_ns = self._spans, {}, 2 * self._span_ns
+            for span in known.values():
+                self._note(*span)
+
+    def _note(self, ts_ns: int, low: int | None, high: int | None) -> None:
+        """Bounds at a time, brought to the first time of its span."""
+        at_ns, lowest, highest = self._spans.get(ts_ns // self._span_ns, (ts_ns, None, None))
+        drifted = may_drift(ts_ns - at_ns)
+        if low is not None:
+            lowest = low - drifted if lowest is None else max(lowest, low - drifted)
+        if high is not None:
+            highest = high + drifted if highest is None else min(highest, high + drifted)
+        self._spans[ts_ns // self._span_ns] = (at_ns, lowest, highest)
 
     def offset(self) -> ClockOffset | None:
         """What is known; None without a single packet."""
@@ -107,6 +114,11 @@ class ClockBounds:
         )
 
 
+def may_drift(duration_ns: int) -> int:
+    """How far the clocks may drift apart in this time."""
+    return abs(duration_ns) * MAX_DRIFT_PPM // 1_000_000 + (duration_ns != 0)
+
+
 def envelope(bounds: list[tuple[int, int | None]]) -> list[int] | None:
     """Upper bounds at points of time, each as low as any other allows for the drift between them; None where there are none."""
     if all(bound is None for _, bound in bounds):
@@ -118,7 +130,7 @@ def envelope(bounds: list[tuple[int, int | None]]) -> list[int] | None:
             ts, own = bounds[index]
             known = [value for value in (own, best[index]) if value is not None]
             if before is not None:
-                known.append(before[1] + abs(ts - before[0]) * MAX_DRIFT_PPM // 1_000_000)
+                known.append(before[1] + may_drift(ts - before[0]))
             if known:
                 best[index] = min(known)
                 before = (ts, min(known))

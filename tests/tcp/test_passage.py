@@ -1,0 +1,153 @@
+"""Which packets crossed, judged from what two captures recorded; the truth is known because the path is simulated."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from captool.tcp.byte_ranges import Crossing, Union
+from captool.tcp.fates import Fate, Watch, fates, recognised
+from captool.tcp.layout import ACK, FIN, RST, SYN
+from captool.tcp.passage import passage
+
+S = 1_000_000_000
+MS = 1_000_000
+ALWAYS = Watch(-(10**18), 10**18)
+
+
+def packet(number=1, at=0, seq=1000, ack=1, flags=ACK, length=100, mark=-1, hop_limit=64, **changes):
+    return Crossing(at, number, seq, ack, flags, length, mark, hop_limit, at)._replace(**changes)
+
+
+def judged(sent, seen, acknowledged=(), sending=ALWAYS, receiving=ALWAYS):
+    return fates(sent, seen, acknowledged, sending, receiving)
+
+
+def summary(sent, seen, back=(), back_seen=(), receiving=ALWAYS):
+    return passage(sent, seen, judged(sent, seen, receiving=receiving), back, judged(back, back_seen))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.randoms(use_true_random=False), st.integers(1, 30), st.booleans(), st.booleans(), st.sampled_from([0, 2**31 - 700, 2**32 - 700]))
+def test_fates_are_those_of_the_path(rng: random.Random, count, marked, offloaded, isn):
+    """Data, some of it sent again, over a path that loses some, keeps or rewrites the identification, and cuts or joins segments."""
+    sent, truth, arrivals, top = [], [], [], 0
+    for number in range(1, count + 1):
+        again = sent and rng.random() < 0.3
+        begin = rng.choice(sent).seq - isn & 0xFFFFFFFF if again else top
+        length = rng.choice([100, 200, 700]) if not again else rng.choice([100, 200])
+        top = max(top, begin + length)
+        at = number * S
+        sent.append(packet(number, at, (isn + begin) % 2**32, length=length, mark=number))
+        arrived = set(range(begin, begin + length))
+        if offloaded:  # each part of 100 bytes is lost or not
+            for part in range(begin, begin + length, 100):
+                if rng.random() < 0.3:
+                    arrived -= set(range(part, part + 100))
+        elif rng.random() < 0.3:
+            arrived = set()
+        truth.append((Fate.LOST if not arrived else Fate.ARRIVED if len(arrived) == length else Fate.PARTLY, length - len(arrived)))
+        place = begin
+        while place < begin + length:
+            end = place
+            while end in arrived and (not offloaded or end - place < 200):
+                end += 1
+            if end > place:
+                mark = number if marked else 10_000 + len(arrivals)
+                arrivals.append(packet(len(arrivals) + 1, at + 30 * MS, (isn + place) % 2**32, length=end - place, mark=mark))
+            place = max(end, place + 1)
+    found = judged(sent, arrivals)
+    assert truth == list(zip(found.sent, found.missing, strict=True))
+    assert [] == found.not_sent
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 10))), st.integers(0, 60), st.integers(0, 20))
+def test_union_counts_bytes_as_a_set_of_them_does(ranges, begin, length):
+    covered = {byte for start, size in ranges for byte in range(start, start + size)}
+    expected = len(covered & set(range(begin, begin + length)))
+    assert expected == Union((start, start + size) for start, size in ranges).covered(begin, begin + length)
+
+
+def test_lost_copy_is_told_by_its_identification():
+    sent = [packet(1, 0, mark=7), packet(2, S, mark=8), packet(3, 2 * S, seq=1100, mark=9)]
+    seen = [packet(1, 2 * S, mark=7), packet(2, 2 * S + MS, seq=1100, mark=9)]  # the first came late, after the second was sent
+    assert [Fate.ARRIVED, Fate.LOST, Fate.ARRIVED] == judged(sent, seen).sent
+
+
+def test_both_copies_that_come_late_have_arrived_without_an_identification():
+    sent = [packet(1, 0), packet(2, S)]
+    assert [Fate.ARRIVED, Fate.ARRIVED] == judged(sent, [packet(1, 2 * S), packet(2, 2 * S + MS)]).sent
+
+
+def test_empty_segments_are_told_by_acknowledgement_and_identification():
+    sent = [packet(n, n * S, length=0, ack=n // 2, mark=n) for n in range(1, 7)]
+    seen = [sent[0], sent[3], sent[4]]
+    assert [Fate.ARRIVED, Fate.LOST, Fate.LOST, Fate.ARRIVED, Fate.ARRIVED, Fate.LOST] == judged(sent, seen).sent
+
+
+def test_fin_and_syn_take_a_number_each():
+    sent = [packet(1, flags=SYN, length=0, seq=999, ack=0), packet(2, S, flags=ACK | FIN, length=100)]
+    seen = [packet(1, flags=SYN, length=0, seq=999, ack=0), packet(2, S, length=100)]
+    found = judged(sent, seen)
+    assert ([Fate.ARRIVED, Fate.PARTLY], [0, 1]) == (found.sent, found.missing)
+
+
+def test_what_the_receiver_acknowledged_arrived_though_its_capture_lacks_it():
+    sent = [packet(1), packet(2, S, seq=1100)]
+    assert [Fate.UNRECORDED, Fate.LOST] == judged(sent, [], acknowledged=[1100]).sent
+    assert [Fate.UNRECORDED] == judged([packet(seq=2**32 - 50)], [], acknowledged=[50]).sent
+
+
+def test_nothing_is_judged_lost_while_the_other_capture_was_not_running():
+    sent = [packet(n, n * S, seq=1000 + 100 * n) for n in range(10)]
+    watch = Watch(2 * S, 9 * S, hole=(5 * S, 5 * S + 1))
+    kept = [Fate.NOT_JUDGED] * 2 + [Fate.LOST] * 2 + [Fate.NOT_JUDGED] * 2 + [Fate.LOST] * 3 + [Fate.NOT_JUDGED]
+    assert kept == judged(sent, [], receiving=watch).sent
+
+
+def test_uncertainty_of_the_clocks_narrows_what_is_judged():
+    sent = [packet(1, 3 * S, slack_ns=2 * S)]
+    assert [Fate.NOT_JUDGED] == judged(sent, [], receiving=Watch(2 * S, 9 * S)).sent
+    assert [Fate.LOST] == judged(sent, [], receiving=Watch(1 * S, 9 * S)).sent
+
+
+def test_reset_that_was_not_sent_is_found_and_one_that_was_sent_is_not():
+    sent = [packet(1), packet(2, 5 * S, seq=1100, flags=RST, length=0)]
+    forged = packet(9, 4 * S, seq=1100, flags=RST | ACK, length=0)
+    assert [1] == judged(sent, [sent[0], forged, sent[1]]).not_sent
+    assert [] == judged([], [forged], sending=Watch(3 * S + 1, 9 * S)).not_sent  # it may have left before that capture began
+
+
+def test_data_that_was_not_sent_is_found_and_copies_made_by_the_network_are_not():
+    sent = [packet(1)]
+    assert [2] == judged(sent, [packet(1), packet(2), packet(3, seq=1100)]).not_sent
+
+
+def test_path_is_dead_when_three_packets_or_three_seconds_brought_nothing():
+    sent = [packet(n, n * S, seq=1000 + 100 * n) for n in range(6)]
+    dead = summary(sent, sent[:3]).dead
+    assert (3, 5, 3, 300) == (dead.first.packet, dead.last.packet, dead.packets, dead.payload_bytes)
+    assert summary(sent, sent[:4]).dead is None
+    slow = [*sent[:4], sent[4]._replace(at_ns=10 * S), sent[5]._replace(at_ns=13 * S)]
+    assert 2 == summary(slow, slow[:4]).dead.packets
+    assert 7 * S == summary(slow, slow[:4]).dead.idle_ns
+
+
+def test_packet_that_arrives_later_shows_that_the_path_was_not_dead():
+    sent = [packet(n, n * S, seq=1000 + 100 * n) for n in range(9)]
+    found = summary(sent, [sent[0], sent[8]])
+    assert (None, 7) == (found.dead, found.lost)
+    assert [(1, 7, 7)] == [(one.first.packet, one.last.packet, one.packets) for one in found.lost_ranges]
+
+
+def test_other_way_counts_what_was_sent_after_the_path_died():
+    sent = [packet(n, n * S, seq=1000 + 100 * n) for n in range(6)]
+    back = [packet(n, n * S + MS, length=0, ack=n) for n in range(6)]
+    dead = summary(sent, sent[:3], back, back[:5]).dead
+    assert (3, 2) == (dead.other_way, dead.other_way_arrived)
+
+
+def test_only_packets_that_are_once_on_both_sides_are_recognised():
+    sent = [packet(1, mark=1), packet(2, mark=2), packet(3, seq=1100)]
+    assert [(3, 8)] == [(one.packet, other.packet) for one, other in recognised(sent, [packet(7, mark=5), packet(8, seq=1100)])]
+    assert [(1, 9)] == [(one.packet, other.packet) for one, other in recognised(sent, [packet(9, mark=1), packet(8, mark=5)])]
