@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
-from captool.direction import Direction, PerDirection
+from captool.direction import Direction, Moment, PerDirection
 from captool.packets.decode import Decoder
 from captool.tcp.byte_ranges import Crossing
 from captool.tcp.clock_offset import ClockBounds, ClockOffset
@@ -22,7 +22,7 @@ from captool.tcp.connection import Endpoint, TcpConnection
 from captool.tcp.fates import Fates, Watch, fates, key, recognised
 from captool.tcp.layout import ACK
 from captool.tcp.packet_log import PacketLog
-from captool.tcp.passage import Passage, passage
+from captool.tcp.passage import Passage, all_arrived, passage
 from captool.tcp.tracker import Tracker
 
 Side = Literal["trace", "other-side"]
@@ -32,6 +32,8 @@ COPY_NS: Final = 5_000_000
 # How many packets from each end of a conversation name it where its addresses do not, and how many must agree.
 NAMING: Final = 4
 AGREEING: Final = 2
+# Of each end of a conversation, blocks of 16 packets by which it is recognised and the clocks are put together.
+ENDS: Final = 3
 TRIES: Final = 16
 MAX_ROUND_TRIPS: Final = 1024
 
@@ -150,11 +152,16 @@ class Conversations:
             for earlier, later in pairwise(sharing)
         }
 
-    def packets(self, connection: TcpConnection) -> tuple[list[Crossing], list[Crossing]]:
-        """The packets to the server and to the client, without copies."""
+    def digest(self, connection: TcpConnection) -> list[tuple[int, int, int, int]]:
+        """What the log says of each direction in short."""
+        after, until = self._after.get(connection.id, 0), connection.last_packet.packet
+        return self.recorded.log.digest(connection.client, connection.server, after, until)
+
+    def packets(self, connection: TcpConnection, ends: int = 0) -> tuple[list[Crossing], list[Crossing]]:
+        """The packets to the server and to the client, without copies; with `ends` only the first and the last ones."""
         directions: tuple[list[Crossing], list[Crossing]] = ([], [])
         after, until = self._after.get(connection.id, 0), connection.last_packet.packet
-        for from_client, ts, number, *rest in self.recorded.log.rows(connection.client, connection.server):
+        for from_client, ts, number, *rest in self.recorded.log.rows(connection.client, connection.server, ends):
             if after < number <= until:
                 packet, packets = Crossing(ts, number, *rest), directions[not from_client]
                 if not any(packet[2:] == known[2:] and ts - known.ts_ns <= COPY_NS for known in packets[-4:]):
@@ -179,12 +186,16 @@ def _by_ends(here: Conversations, there: Conversations) -> Iterator[Pair]:
     for ends, connections in here.by_ends.items():
         candidates, position = there.by_ends.get(ends, []), 0
         for connection in connections if candidates else ():
-            known = {key(packet) for packets in here.packets(connection) for packet in packets}
             for index, candidate in enumerate(candidates[position : position + TRIES], position):
-                if any(key(packet) in known for packets in there.packets(candidate) for packet in packets):
+                if _in_common(here, there, connection, candidate, ENDS) or _in_common(here, there, connection, candidate, 0):
                     yield Pair(connection, candidate, flipped=candidate.client != connection.client)
                     position = index + 1
                     break
+
+
+def _in_common(here: Conversations, there: Conversations, one: TcpConnection, other: TcpConnection, ends: int) -> bool:
+    known = {key(packet) for packets in here.packets(one, ends) for packet in packets}
+    return any(key(packet) in known for packets in there.packets(other, ends) for packet in packets)
 
 
 def _by_numbers(here: Conversations, there: Conversations, some: list[TcpConnection], others: list[TcpConnection]) -> list[Pair]:
@@ -242,21 +253,59 @@ def _hosts(pair: Pair) -> tuple[str, str]:
 
 
 def _recognised(here: Conversations, there: Conversations, pair: Pair) -> Iterator[tuple[Direction, Crossing, Crossing]]:
-    """Packets that are once in each capture, in the order of the trace."""
-    ours, theirs = here.packets(pair.trace), there.packets(pair.other)
-    found = [
-        (direction, *both) for direction in Direction for both in recognised(ours[direction], theirs[direction ^ pair.flipped])
-    ]
+    """Packets that are once in each capture, in the order of the trace.
+
+    Of the first and the last packets those that their mark confirms are enough; without them all packets are looked at.
+    """
+    for ends in (ENDS, 0):
+        ours, theirs = here.packets(pair.trace, ends), there.packets(pair.other, ends)
+        found = [
+            (direction, packet, became)
+            for direction in Direction
+            for packet, became in recognised(ours[direction], theirs[direction ^ pair.flipped])
+            if not ends or packet.mark == became.mark >= 0
+        ]
+        if len({direction for direction, _, _ in found}) == len(Direction):
+            break
     yield from sorted(found, key=lambda one: one[1].packet)
 
 
 def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None) -> Counterpart:
+    client, server = (pair.other.server, pair.other.client) if pair.flipped else (pair.other.client, pair.other.server)
+    return Counterpart(
+        connection=pair.trace.id,
+        other=pair.other.id,
+        client=client,
+        server=server,
+        translated=(client, server) != (pair.trace.client, pair.trace.server),
+        client_side=near,
+        passage=_all_arrived(here, there, pair, near) or _judged(here, there, pair, clock, near),
+        not_compared=here.recorded.log.given_back(pair.trace.client, pair.trace.server)
+        + there.recorded.log.given_back(pair.other.client, pair.other.server),
+    )
+
+
+def _all_arrived(here: Conversations, there: Conversations, pair: Pair, near: Side | None) -> PerDirection[Passage] | None:
+    """The passages where both captures have the very same packets of each direction in the same order; None otherwise."""
+    ours, theirs = here.digest(pair.trace), there.digest(pair.other)
+    if pair.flipped:
+        theirs.reverse()
+    if [one[:2] for one in ours] != [one[:2] for one in theirs]:
+        return None
+    ways = []
+    for direction in Direction:
+        ends = Moment(*ours[direction][2:]), Moment(*theirs[direction][2:])
+        from_trace = (near != "other-side") == (direction is Direction.TO_SERVER)
+        ways.append(all_arrived(ours[direction][0], ends if from_trace else ends[::-1]))
+    return PerDirection(*ways)
+
+
+def _judged(here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None) -> PerDirection[Passage]:
     ours = here.packets(pair.trace)
     theirs = there.packets(pair.other)
     on_clock = [[packet._replace(at_ns=packet.ts_ns) for packet in packets] for packets in ours]
     converted = [_converted(theirs[direction ^ pair.flipped], clock) for direction in Direction]
     watches = (_watch(here, pair.trace), _converted_watch(_watch(there, pair.other), clock))
-    client, server = (pair.other.server, pair.other.client) if pair.flipped else (pair.other.client, pair.other.server)
     trace_at_client = near != "other-side"
     sent: list[list[Crossing]] = []
     seen: list[list[Crossing]] = []
@@ -269,19 +318,7 @@ def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: C
         sent.append(sender[direction])
         seen.append(receiver[direction])
         judged.append(fates(sender[direction], receiver[direction], answers, sending, receiving))
-    return Counterpart(
-        connection=pair.trace.id,
-        other=pair.other.id,
-        client=client,
-        server=server,
-        translated=(client, server) != (pair.trace.client, pair.trace.server),
-        client_side=near,
-        passage=PerDirection(
-            *(passage(sent[way], seen[way], judged[way], sent[way.opposite], judged[way.opposite]) for way in Direction)
-        ),
-        not_compared=here.recorded.log.given_back(pair.trace.client, pair.trace.server)
-        + there.recorded.log.given_back(pair.other.client, pair.other.server),
-    )
+    return PerDirection(*(passage(sent[way], seen[way], judged[way], sent[way.opposite], judged[way.opposite]) for way in Direction))
 
 
 def _converted(packets: list[Crossing], clock: ClockOffset) -> list[Crossing]:

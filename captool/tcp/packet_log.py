@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Memory is b
 the first packets (the handshake) and the last ones are kept, and when all room is taken the long ones give some back.
 """
 
-# ruff: noqa: D103, SIM102
+# ruff: noqa: D102, D103, SIM102
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -21,6 +21,11 @@ MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
 TWO32 = cython.declare(cython.longlong, 0x100000000)
 NONE = cython.declare(cython.longlong, -1)
+MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
+MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
+MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
+TELLING_FLAGS = cython.declare(cython.longlong, 23)  # FIN, SYN, RST, ACK; PSH comes and goes with offload
+ACK_FLAG = cython.declare(cython.longlong, 16)
 
 # A block is a link to the next one, the number of rows in use, and the rows of WORDS numbers: time; packet number and whether the
 # second end sent it; seq and ack; mark; length, hop limit and flags.
@@ -252,23 +257,97 @@ class PacketLog:
         self.store[block * BLOCK + 1] = 0
         return block
 
-    def rows(self, one: Endpoint, other: Endpoint) -> Iterator[tuple[bool, int, int, int, int, int, int, int, int]]:
-        """(sent by `one`, time, packet, seq, ack, flags, length, mark, hop limit) of each packet kept, as recorded."""
+    def digest(self, one: Endpoint, other: Endpoint, after: int, until: int) -> list[tuple[int, int, int, int]]:
+        """What `one` sent and what `other` sent, in short: count, digest, number of the last packet and its time.
+
+        Of the packets above `after` and up to `until`. Digests are equal only for packets that are the same, in the same order.
+        """
         slot: cython.longlong
+        block: cython.longlong
+        last: cython.longlong
+        row: cython.longlong
+        at: cython.longlong
+        flags: cython.longlong
+        packet: cython.longlong
+        side: cython.longlong
+        begin: cython.longlong = after
+        end: cython.longlong = until
+        seq: cython.ulonglong
+        ack: cython.ulonglong
+        mixed: cython.ulonglong
+        digests: cython.ulonglong[2]
+        counts: cython.longlong[2]
+        packets: cython.longlong[2]
+        times: cython.longlong[2]
+        if not cython.compiled:
+            digests, counts, packets, times = [0, 0], [0, 0], [0, 0], [0, 0]
+        for side in range(2):
+            digests[side] = 0
+            counts[side] = 0
+            packets[side] = 0
+            times[side] = 0
+        slot = self.find(one, other)
+        if slot >= 0:
+            one_second: cython.bint = self.second(one, other)
+            block = self.conversations[slot * CONVERSATION]
+            last = self.conversations[slot * CONVERSATION + 1]
+            while True:
+                for row in range(self.store[block * BLOCK + 1]):
+                    at = block * BLOCK + 2 + row * WORDS
+                    packet = self.store[at + 1] >> 1
+                    if packet <= begin or packet > end:
+                        continue
+                    side = (self.store[at + 1] & 1) ^ (1 if one_second else 0)
+                    flags = self.store[at + 4] & TELLING_FLAGS
+                    seq = self.store[at + 2] >> 32 & MASK32
+                    ack = self.store[at + 2] & MASK32 if flags & ACK_FLAG else 0
+                    mixed = ((seq << 31 ^ ack) * MIX_A) & MASK64
+                    ack = cython.cast(cython.ulonglong, (self.store[at + 4] >> 24) << 34 ^ flags ^ self.store[at + 3]) & MASK64
+                    mixed = ((mixed ^ ack) * MIX_B) & MASK64
+                    digests[side] = ((digests[side] ^ mixed ^ mixed >> 29) * MIX_A + cython.cast(cython.ulonglong, self.secret)) & MASK64
+                    counts[side] += 1
+                    packets[side] = packet
+                    times[side] = self.store[at]
+                if block == last:
+                    break
+                block = self.store[block * BLOCK]
+        return [(counts[side], digests[side], packets[side], times[side]) for side in range(2)]
+
+    @cython.cfunc
+    def find(self, one: object, other: object) -> cython.longlong:
+        source_high, source_low = words(one.ip)
+        destination_high, destination_low = words(other.ip)
+        return self.slots.get(self.key(source_high, source_low, destination_high, destination_low, one.port << 16 | other.port), -1)
+
+    @cython.cfunc
+    def second(self, one: object, other: object) -> cython.bint:
+        source_high, source_low = words(one.ip)
+        destination_high, destination_low = words(other.ip)
+        return is_second(source_high, source_low, destination_high, destination_low, one.port << 16 | other.port)
+
+    def rows(
+        self, one: Endpoint, other: Endpoint, ends: int = 0
+    ) -> Iterator[tuple[bool, int, int, int, int, int, int, int, int]]:
+        """(sent by `one`, time, packet, seq, ack, flags, length, mark, hop limit) of each packet kept, as recorded.
+
+        With `ends` only of the first and the last so many blocks of 16.
+        """
+        slot: cython.longlong = self.find(one, other)
         block: cython.longlong
         used: cython.longlong
         at: cython.longlong
-        one_second: cython.bint
-        source_high, source_low = words(one.ip)
-        destination_high, destination_low = words(other.ip)
-        ports = one.port << 16 | other.port
-        slot = self.slots.get(self.key(source_high, source_low, destination_high, destination_low, ports), -1)
+        number: cython.longlong = 0
         if slot < 0:
             return
-        one_second = is_second(source_high, source_low, destination_high, destination_low, ports)
+        one_second = self.second(one, other)
         block = self.conversations[slot * CONVERSATION]
         last = self.conversations[slot * CONVERSATION + 1]
+        blocks = self.conversations[slot * CONVERSATION + 2]
         while True:
+            number += 1
+            if ends and ends < number <= blocks - ends:
+                block = self.store[block * BLOCK]
+                continue
             for used in range(self.store[block * BLOCK + 1]):
                 at = block * BLOCK + 2 + used * WORDS
                 yield (
@@ -288,10 +367,7 @@ class PacketLog:
 
     def given_back(self, one: Endpoint, other: Endpoint) -> int:
         """How many packets between the first block of a conversation and those kept last are not kept."""
-        source_high, source_low = words(one.ip)
-        destination_high, destination_low = words(other.ip)
-        key = self.key(source_high, source_low, destination_high, destination_low, one.port << 16 | other.port)
-        slot: cython.longlong = self.slots.get(key, -1)
+        slot: cython.longlong = self.find(one, other)
         return self.conversations[slot * CONVERSATION + 3] if slot >= 0 else 0
 
     def hole(self, one: Endpoint, other: Endpoint) -> tuple[int, int] | None:

@@ -103,6 +103,11 @@ def passage(
     )
 
 
+def all_arrived(packets: int, last: tuple[Moment, Moment]) -> Passage:
+    """The passage of packets that are the same on both sides; `last` is the last of them as sent and as recorded by the receiver."""
+    return Passage(packets, packets, 0, 0, 0, 0, (), last if packets else None, None, (), 0)
+
+
 def moment(packet: Crossing) -> Moment:
     """Packet number and time as its own capture has them."""
     return Moment(packet.packet, packet.ts_ns)
