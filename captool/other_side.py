@@ -27,13 +27,15 @@ from captool.tcp.tracker import Tracker
 
 Side = Literal["trace", "other-side"]
 
-# The copies that -i any makes come within this time; no TCP timer is that short.
+# Marks below this are identifications of IPv4: no sender gives the same packet the same one again. The others are timestamps, which
+# packets may share; the copies that -i any makes come within COPY_NS, and no TCP timer is that short.
+IDENTIFICATIONS: Final = 1 << 16
 COPY_NS: Final = 5_000_000
 # How many packets from each end of a conversation name it where its addresses do not, and how many must agree.
 NAMING: Final = 4
 AGREEING: Final = 2
-# Of each end of a conversation, blocks of 16 packets by which it is recognised and the clocks are put together.
-ENDS: Final = 3
+# By how many packets in all the connections are recognised and the clocks are put together, in blocks of 16 from each end.
+SAMPLE: Final = 200_000
 TRIES: Final = 16
 MAX_ROUND_TRIPS: Final = 1024
 
@@ -152,6 +154,11 @@ class Conversations:
             for earlier, later in pairwise(sharing)
         }
 
+    @property
+    def sampled_blocks(self) -> int:
+        """How many blocks of packets of each end of a conversation stand for it."""
+        return min(max(SAMPLE // 32 // max(len(self.recorded.connections), 1), 1), 64)
+
     def digest(self, connection: TcpConnection) -> list[tuple[int, int, int, int]]:
         """What the log says of each direction in short."""
         after, until = self._after.get(connection.id, 0), connection.last_packet.packet
@@ -160,11 +167,17 @@ class Conversations:
     def packets(self, connection: TcpConnection, ends: int = 0) -> tuple[list[Crossing], list[Crossing]]:
         """The packets to the server and to the client, without copies; with `ends` only the first and the last ones."""
         directions: tuple[list[Crossing], list[Crossing]] = ([], [])
+        named: tuple[set[tuple[int, ...]], set[tuple[int, ...]]] = (set(), set())
         after, until = self._after.get(connection.id, 0), connection.last_packet.packet
         for from_client, ts, number, *rest in self.recorded.log.rows(connection.client, connection.server, ends):
             if after < number <= until:
                 packet, packets = Crossing(ts, number, *rest), directions[not from_client]
-                if not any(packet[2:] == known[2:] and ts - known.ts_ns <= COPY_NS for known in packets[-4:]):
+                if 0 <= packet.mark < IDENTIFICATIONS:
+                    copy = packet[2:7] in named[not from_client]
+                    named[not from_client].add(packet[2:7])
+                else:
+                    copy = any(packet[2:7] == known[2:7] and ts - known.ts_ns <= COPY_NS for known in packets[-4:])
+                if not copy:
                     packets.append(packet)
         return directions
 
@@ -187,7 +200,7 @@ def _by_ends(here: Conversations, there: Conversations) -> Iterator[Pair]:
         candidates, position = there.by_ends.get(ends, []), 0
         for connection in connections if candidates else ():
             for index, candidate in enumerate(candidates[position : position + TRIES], position):
-                if _in_common(here, there, connection, candidate, ENDS) or _in_common(here, there, connection, candidate, 0):
+                if _in_common(here, there, connection, candidate, 1) or _in_common(here, there, connection, candidate, 0):
                     yield Pair(connection, candidate, flipped=candidate.client != connection.client)
                     position = index + 1
                     break
@@ -257,7 +270,7 @@ def _recognised(here: Conversations, there: Conversations, pair: Pair) -> Iterat
 
     Of the first and the last packets those that their mark confirms are enough; without them all packets are looked at.
     """
-    for ends in (ENDS, 0):
+    for ends in (here.sampled_blocks, 0):
         ours, theirs = here.packets(pair.trace, ends), there.packets(pair.other, ends)
         found = [
             (direction, packet, became)

@@ -18,8 +18,6 @@ from captool.units import SECOND_NS
 
 # A packet that is later than this does not count as still under way when a capture ends.
 LATE_NS: Final = SECOND_NS
-# Marks below this are identifications of IPv4, the others timestamps, which packets may share.
-IDENTIFICATIONS: Final = 1 << 16
 # Comparisons spent on telling the transmissions of the same bytes apart, for one direction.
 MAX_COMPARISONS: Final = 1_000_000
 
@@ -91,9 +89,6 @@ def fates(sent: Sequence[Crossing], seen: Sequence[Crossing], acknowledged: Iter
         for i, j in _in_time([(i, sent[i]) for i in here], [(j, seen[j]) for j in there]):
             fate[i], missing[i], became[i] = Fate.ARRIVED, 0, j
             taken.add(j)
-        if marked and 0 <= sent[here[0]].mark < IDENTIFICATIONS:  # no sender numbers two packets alike: copies made by the recording
-            for i in here:
-                fate[i], missing[i], became[i] = Fate.ARRIVED, 0, there[-1] if became[i] < 0 else became[i]
     left = [(i, packet) for i, packet in enumerate(sent) if fate[i] is Fate.LOST and sequence_length(packet)]
     rest = [(j, packet) for j, packet in enumerate(seen) if j not in taken and sequence_length(packet)]
     if left and rest:

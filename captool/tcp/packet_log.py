@@ -97,7 +97,7 @@ class PacketLog:
     asked: cython.longlong
     secret: cython.longlong
 
-    def __init__(self, max_rows: int = 2_000_000, max_conversation_rows: int = 32_768) -> None:
+    def __init__(self, max_rows: int = 1_000_000, max_conversation_rows: int = 32_768) -> None:
         self.unlogged_packets = 0
         self.store = array.array("q", bytes(8 * BLOCK * 64))
         self.conversations = array.array("q", bytes(8 * CONVERSATION * 64))
