@@ -26,7 +26,7 @@ def clock_difference(clock: ClockOffset) -> str:
         text = f"the clocks agree within {seconds(abs(clock.offset_ns) + clock.uncertainty_ns)}"
     else:
         way = "ahead" if clock.offset_ns > 0 else "behind"
-        digits = min(max(9 - len(str(clock.uncertainty_ns)), 0), 9)
+        digits = min(max(10 - len(str(clock.uncertainty_ns)), 0), 9)
         text = f"its clock is {abs(clock.offset_ns) / SECOND_NS:.{digits}f} s {way}, give or take {seconds(clock.uncertainty_ns)}"
     if clock.drift_ppm is not None and clock.drift_uncertainty_ppm is not None:
         text += f", and gains {clock.drift_ppm:.1f} ± {clock.drift_uncertainty_ppm:.1f} µs each second"

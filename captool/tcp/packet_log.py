@@ -10,6 +10,7 @@ the first packets (the handshake) and the last ones are kept, and when all room 
 import array
 import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 
 import cython
 
@@ -406,6 +407,7 @@ def larger(old: cython.longlong[::1], size: cython.longlong) -> object:
     return grown
 
 
+@lru_cache(maxsize=4096)
 def words(ip: str) -> tuple[int, int]:
     """An address as two signed 64-bit words, as the decoder gives it."""
     address = ipaddress.ip_address(ip)

@@ -7,6 +7,7 @@ from typing import get_args
 import jsonschema
 import pytest
 
+from captool.analysis import analyze
 from captool.findings.finding import CODES
 from captool.report.json_report import render, report
 from captool.tls.summary import Reason
@@ -22,6 +23,14 @@ DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_outpu
 )
 def test_report_is_what_the_schema_says(connections):
     jsonschema.validate(report(analysis(*connections)), closed_to_new_fields(SCHEMA))
+
+
+@pytest.mark.parametrize("case", ["silent-drop", "keepalive-saves"])
+def test_report_of_two_sides_is_what_the_schema_says(fixtures, case):
+    values = report(analyze(fixtures / case / "server.pcap", other_side=fixtures / case / "client.pcap"))
+    jsonschema.validate(values, closed_to_new_fields(SCHEMA))
+    assert {"connection": 1, "other": 1} in values["other_side"]["matched"]
+    assert values["connections"][1]["passage"]["to_server"]["last_arrived"]["received"]["packet"] > 0
 
 
 def test_schema_lists_every_finding_code_and_reason():

@@ -71,6 +71,27 @@ def test_log_keeps_what_a_list_for_each_pair_of_ends_keeps(tmp_path_factory, sen
 
 
 @settings(deadline=None)
+@given(segments, segments, st.booleans(), st.integers(0, 5))
+def test_digests_are_equal_where_the_packets_are(tmp_path_factory, sent, other, same, after):
+    """The twin compares the packets themselves; the times and numbers of the last ones are those of the lists."""
+    folder, logs = tmp_path_factory.mktemp("log"), []
+    for name, segments_of in (("a.pcap", sent), ("b.pcap", sent if same else other)):
+        frames = [
+            ethernet(ip(tcp(source, destination, seq, ack, payload=bytes(length)), source, destination, number))
+            for number, (source, destination, seq, ack, length) in enumerate(segments_of, 1)
+        ]
+        logs.append(logged(folder / name, [Packet(frame, 7 * number) for number, frame in enumerate(frames)]))
+    for one, two in ((ENDS[0], ENDS[1]), (ENDS[1], ENDS[2]), (ENDS[3], ENDS[4])):
+        digests = [log.digest(Endpoint(*one), Endpoint(*two), after, 10**9) for log in logs]
+        lists = [[[row for row in rows(log, one, two) if row[0] == way and row[2] > after] for way in (True, False)] for log in logs]
+        for way in range(2):
+            told = [[row[3:8] for row in some[way]] for some in lists]
+            assert (told[0] == told[1]) == (digests[0][way][:2] == digests[1][way][:2])
+            last = lists[0][way][-1] if lists[0][way] else (0, 0, 0)
+            assert (len(lists[0][way]), last[2], last[1]) == (digests[0][way][0], *digests[0][way][2:])
+
+
+@settings(deadline=None)
 @given(st.integers(1, 600), st.integers(0, 200), st.integers(1, 30), st.integers(0, 30))
 def test_bounded_log_keeps_the_first_packets_and_the_last(tmp_path_factory, long, most, others, blocks):
     talk = Talk()
