@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Memory is b
 the first packets (the handshake) and the last ones are kept, and when all room is taken the long ones give some back.
 """
 
-# ruff: noqa: D102, D103, SIM102
+# ruff: noqa: D102, D103
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -14,9 +14,11 @@ from functools import lru_cache
 
 import cython
 
-from captool.capture.frames import Frames
-from captool.packets.decode import Segments
 from captool.tcp.connection import Endpoint
+
+if not cython.compiled:  # compiled, they come from packet_log.pxd
+    from captool.capture.frames import Frames
+    from captool.packets.segments import Segments
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
@@ -35,48 +37,8 @@ WORDS = cython.declare(cython.longlong, 5)
 BLOCK = cython.declare(cython.longlong, 82)
 # A conversation: first and last block, number of blocks, rows given back.
 CONVERSATION = cython.declare(cython.longlong, 4)
-# Where in a frame the addresses are looked for.
-HEADERS = cython.declare(cython.longlong, 160)
 # How many conversations are asked for room at a time: a bound on the time that a packet takes.
 ASKED = cython.declare(cython.longlong, 64)
-
-
-@cython.cfunc
-@cython.inline
-def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
-    return (
-        cython.cast(cython.longlong, data[at]) << 24
-        | cython.cast(cython.longlong, data[at + 1]) << 16
-        | cython.cast(cython.longlong, data[at + 2]) << 8
-        | data[at + 3]
-    )
-
-
-@cython.cfunc
-def hop_limit(
-    data: cython.uchar[::1],
-    at: cython.Py_ssize_t,
-    end: cython.Py_ssize_t,
-    source_high: cython.longlong,
-    source_low: cython.longlong,
-    destination_low: cython.longlong,
-) -> cython.longlong:
-    """TTL or hop limit, found beside the addresses wherever the link layer put them; 0 where they are not in the frame."""
-    is_ipv4: cython.bint = source_high == 0 and source_low >> 32 == 0xFFFF
-    source: cython.longlong = source_low & MASK32
-    destination: cython.longlong = destination_low & MASK32
-    if end - at > HEADERS:
-        end = at + HEADERS
-    at += 12 if is_ipv4 else 8
-    while end - at >= 32 or (is_ipv4 and end - at >= 8):
-        if is_ipv4:  # RFC 791: the source address stands 4 bytes behind the time to live
-            if u32(data, at) == source and u32(data, at + 4) == destination:
-                return data[at - 4]
-        elif u32(data, at + 12) == source and u32(data, at + 28) == destination:  # RFC 8200: just behind the hop limit
-            if u32(data, at) == source_high >> 32 & MASK32 and u32(data, at + 8) == source_low >> 32 & MASK32:
-                return data[at - 1]
-        at += 1
-    return 0
 
 
 @cython.final
@@ -112,10 +74,7 @@ class PacketLog:
 
     def add(self, frames: Frames, segments: Segments) -> None:
         """Take in one chunk."""
-        data: cython.uchar[::1] = frames.buffer
         ts_ns: cython.longlong[::1] = frames.ts_ns
-        offset: cython.int[::1] = frames.offset
-        captured: cython.int[::1] = frames.captured
         frame: cython.int[::1] = segments.frame
         source_high: cython.longlong[::1] = segments.source_high
         source_low: cython.longlong[::1] = segments.source_low
@@ -126,12 +85,12 @@ class PacketLog:
         ack: cython.uint[::1] = segments.ack
         flags: cython.ushort[::1] = segments.flags
         mark: cython.longlong[::1] = segments.mark
+        hops: cython.uchar[::1] = segments.hops
         payload_length: cython.int[::1] = segments.payload_length
         first_packet: cython.longlong = frames.first_packet
         row: cython.Py_ssize_t
         slot: cython.longlong = -1
         at: cython.longlong
-        begin: cython.Py_ssize_t
         second: cython.bint
         last_source: cython.longlong = 0
         last_destination: cython.longlong = 0
@@ -158,17 +117,13 @@ class PacketLog:
             if at < 0:
                 self.unlogged_packets += 1
                 continue
-            begin = offset[frame[row]]
             self.store[at] = ts_ns[frame[row]]
             self.store[at + 1] = (first_packet + frame[row]) << 1 | second
             self.store[at + 2] = ((seq[row] ^ HALF32) - HALF32) * TWO32 + ack[row]
             self.store[at + 3] = mark[row]
             self.store[at + 4] = (
                 cython.cast(cython.longlong, payload_length[row]) << 24
-                | hop_limit(
-                    data, begin, begin + captured[frame[row]], source_high[row], source_low[row], destination_low[row]
-                )
-                << 16
+                | cython.cast(cython.longlong, hops[row]) << 16
                 | flags[row]
             )
 
