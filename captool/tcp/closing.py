@@ -5,21 +5,33 @@ from typing import Final
 
 from captool.direction import Moment, PerDirection
 from captool.tcp import layout
-from captool.tcp.connection import Close, Endpoint, Gap, Keepalive, TcpConnection, Unanswered
+from captool.tcp.connection import (
+    OPEN_WINDOWS,
+    Close,
+    Endpoint,
+    Gap,
+    Keepalive,
+    Reset,
+    ShutWindow,
+    SideName,
+    TcpConnection,
+    Unanswered,
+)
 from captool.tcp.holes import Holes
-from captool.tcp.quiet import SeenGap
+from captool.tcp.quiet import Probing, SeenGap, SeenReset, ShutWindows
 
 SILENT_TRANSMISSIONS: Final = 3
 SILENT_NS: Final = 3_000_000_000
 
 ZERO: Final = PerDirection(0, 0)
 NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
+SIDES: Final[tuple[SideName, SideName]] = ("client", "server")
 
 
 class Side:
     """One side as a sender: its block of the connection's row, and what is kept beside it."""
 
-    def __init__(self, row: list[int], direction: int, holes: Holes, intervals: Sequence[int] | None) -> None:
+    def __init__(self, row: list[int], direction: int, holes: Holes, probing: Probing | None) -> None:
         begin = layout.SIDES + direction * layout.SIDE
         hot, cold = row[begin : begin + layout.SIDE], row[begin + layout.SYN_SEQ : begin + layout.SYN_SEQ + layout.SIDE]
         _, self.next, self.acked, self.last_ns, self.last_packet, self.packets, bits, _ = hot[:8]
@@ -33,7 +45,7 @@ class Side:
         self.finished = bool(bits & layout.FINISHED)
         self.synchronised = self.syn >= 0
         self.holes = holes
-        self.intervals = intervals
+        self.probing = probing
         self.data_end = self.fin if self.finished else self.next
         self.acknowledged = max(0, min(self.acked, self.data_end) if self.finished else self.acked)
 
@@ -41,14 +53,16 @@ class Side:
 def describe(
     row: list[int],
     gaps: Sequence[SeenGap],
-    intervals: tuple[Sequence[int] | None, Sequence[int] | None],
+    probing: tuple[Probing | None, Probing | None],
+    shut: tuple[ShutWindows | None, ShutWindows | None],
+    seen_reset: SeenReset | None,
     holes: tuple[Holes, Holes],
     keepalive_window_ns: int,
 ) -> TcpConnection:
     """The summary of the connection with this row of state (layout.py), after its last gap was ended."""
     bits = row[layout.STATE]
-    client = Side(row, 0, holes[0], intervals[0])
-    server = Side(row, 1, holes[1], intervals[1])
+    client = Side(row, 0, holes[0], probing[0])
+    server = Side(row, 1, holes[1], probing[1])
     first = Endpoint(address(row[layout.FIRST_HIGH], row[layout.FIRST_LOW]), row[layout.PORTS] >> 16)
     second = Endpoint(address(row[layout.SECOND_HIGH], row[layout.SECOND_LOW]), row[layout.PORTS] & 0xFFFF)
     swapped = bits & layout.CLIENT_SECOND
@@ -75,11 +89,8 @@ def describe(
         closed_by="client" if bits & layout.CLOSED_BY_CLIENT else "server" if bits & layout.CLOSED_BY_SERVER else None,
         conn_state=conn_state(client, server, opened=opened),
         history=history(row),
-        keepalive=PerDirection(keepalive(client, keepalive_window_ns), keepalive(server, keepalive_window_ns)),
-        gaps=tuple(
-            Gap(start, duration, PerDirection(by_client, by_server), silence, after_packet, ended_by, packet)  # type: ignore[arg-type]
-            for start, duration, by_client, by_server, silence, after_packet, ended_by, packet in gaps
-        ),
+        keepalive=PerDirection(keepalive(client, server, keepalive_window_ns), keepalive(server, client, keepalive_window_ns)),
+        gaps=tuple([described_gap(gap, client, server) for gap in gaps]),
         gap_count=row[layout.GAP_COUNT],
         longest_gap_ns=row[layout.LONGEST_GAP],
         retransmissions=both(client.retransmissions, server.retransmissions),
@@ -89,7 +100,65 @@ def describe(
         stream_holes=both(stream_holes(client), stream_holes(server)),
         snapped_segments=row[layout.SNAPPED],
         last_packet=Moment(last.last_packet, last.last_ns),
+        closing=moment(row[layout.CLOSING_PACKET], row[layout.CLOSING_NS]),
+        reset=described_reset(row, seen_reset) if seen_reset else None,
+        # The receiver of a direction is the other side.
+        shut_windows=PerDirection(shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)) if any(shut) else OPEN_WINDOWS,
     )
+
+
+def moment(packet: int, ts_ns: int) -> Moment | None:
+    """The moment of a packet, None for no packet."""
+    return Moment(packet, ts_ns) if packet else None
+
+
+def described_gap(gap: SeenGap, client: Side, server: Side) -> Gap:
+    """The gap with the side that spoke last before it: what the other one acknowledged last was that side's data."""
+    known = client.packets and server.packets and gap.acknowledged_by
+    return Gap(
+        start_ns=gap.start_ns,
+        duration_ns=gap.duration_ns,
+        probes=PerDirection(gap.client_probes, gap.server_probes),
+        longest_silence_ns=gap.silence_ns,
+        after_packet=gap.after_packet,
+        ended_by=gap.ended_by,  # type: ignore[arg-type]
+        ended_by_packet=gap.ended_by_packet,
+        spoke_last=SIDES[2 - gap.acknowledged_by] if known else None,
+    )
+
+
+def described_reset(row: list[int], seen: SeenReset) -> Reset:
+    """What is known of the RST, and of its sender before it."""
+    ipv4 = row[layout.FIRST_HIGH] == 0 and row[layout.FIRST_LOW] >> 32 == 0xFFFF
+    return Reset(
+        moment=Moment(seen.packet, seen.ts_ns),
+        sender=SIDES[seen.direction],
+        hops=seen.hops,
+        usual_hops=seen.usual & 0xFF if seen.usual or seen.own_packet else None,
+        identification=identification(seen.mark) if ipv4 else None,
+        usual_identification=identification((seen.usual >> 8) - 1) if ipv4 and seen.own_packet else None,
+        acknowledges=seen.acknowledges,
+        window=seen.window,
+        sequence_distance=seen.offset,
+        own_last=moment(seen.own_packet, seen.own_ns),
+        peer_last=moment(seen.peer_packet, seen.peer_ns),
+    )
+
+
+def identification(mark: int) -> int:
+    """The IPv4 identification of a packet with this mark (packets/decode.py): there are other marks only where it is 0."""
+    return mark if 0 <= mark < 1 << 16 else 0
+
+
+def shut_window(windows: ShutWindows | None, end_ns: int) -> ShutWindow | None:
+    """The longest time in which the window was 0, also if it still is at the end."""
+    if windows is None:
+        return None
+    windows.opened(None, end_ns)
+    if windows.longest is None:
+        return None
+    duration, since_ns, since, probes, until = windows.longest
+    return ShutWindow(Moment(since, since_ns), duration, until, probes, windows.count)
 
 
 def both(to_server: int, to_client: int) -> PerDirection[int]:
@@ -173,16 +242,29 @@ def vanished(client: Side, server: Side, unanswered: PerDirection[Unanswered | N
     return False
 
 
-def keepalive(side: Side, window_ns: int) -> Keepalive:
+def keepalive(side: Side, peer: Side, window_ns: int) -> Keepalive:
     """The probes that one side sent."""
     longest_idle = side.longest_idle if side.packets else 0
+    probing = side.probing
+    unanswered = 0
+    if probing is not None and peer.packets and probing.heard_packet == peer.last_packet:
+        unanswered = probing.run
     return Keepalive(
         status="present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable",
         probes=side.probes,
         answered=side.answered,
-        interval_ns=sorted(side.intervals)[(len(side.intervals) - 1) // 2] if side.intervals else None,
+        interval_ns=median(probing.intervals) if probing else None,
         longest_idle_ns=longest_idle,
+        first_probe_ns=median(probing.firsts) if probing else None,
+        unanswered=unanswered,
+        unanswered_since=Moment(*probing.first) if probing and unanswered else None,
+        last_probe=Moment(*probing.last) if probing else None,
     )
+
+
+def median(distances: list[int]) -> int | None:
+    """The lower of the middle two, None of none."""
+    return sorted(distances)[(len(distances) - 1) // 2] if distances else None
 
 
 def conn_state(client: Side, server: Side, *, opened: bool) -> str:  # noqa: PLR0911 - one return for each state

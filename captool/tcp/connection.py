@@ -4,13 +4,14 @@ Times are integer nanoseconds since 1970 (UTC), durations integer nanoseconds, s
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from captool.direction import Moment, PerDirection
 
 KeepaliveStatus = Literal["present", "missing", "not-observable"]
 Close = Literal["fin", "rst", "open", "silent-drop"]
 GapEnd = Literal["data", "fin", "rst", "end-of-capture"]
+SideName = Literal["client", "server"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +28,8 @@ class Gap:
 
     `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client). `longest_silence_ns` is the
     longest time within the gap in which no packet at all crossed (probes and their answers end a silence, not the gap): that
-    is what a middlebox's idle timer sees.
+    is what a middlebox's idle timer sees. `spoke_last` is the side whose data was the last to be acknowledged before the gap, so
+    that the other one may owe an answer; None where nothing was said or one side is not in the capture.
     """
 
     start_ns: int
@@ -37,6 +39,7 @@ class Gap:
     after_packet: int
     ended_by: GapEnd
     ended_by_packet: int | None
+    spoke_last: SideName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class Keepalive:
     `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
     probe; a shorter observation, or a direction of which no packet was captured, is `not-observable`.
     `longest_idle_ns` is the longest idle time without a probe in this direction that was seen. `interval_ns` is the median
-    distance of two probes in one idle time, None with fewer than two.
+    distance of two probes in one idle time, None with fewer than two; `first_probe_ns` is the median time from the beginning of an idle
+    time to its first probe. `unanswered` counts the probes at the end, after which nothing came from the other side any more:
+    `unanswered_since` is the first of them, `last_probe` the last probe of all.
     """
 
     status: KeepaliveStatus
@@ -54,6 +59,10 @@ class Keepalive:
     answered: int
     interval_ns: int | None
     longest_idle_ns: int
+    first_probe_ns: int | None = None
+    unanswered: int = 0
+    unanswered_since: Moment | None = None
+    last_probe: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,47 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class ShutWindow:
+    """The longest time in which the receiver of a direction let nothing in: its window was 0.
+
+    From packet `since` to packet `until_packet`, which opened it again (None: it never did; then the time is that until the
+    connection's last packet). `probes` counts the sender's window probes in it, `times` how often the window was shut.
+    """
+
+    since: Moment
+    duration_ns: int
+    until_packet: int | None
+    probes: int
+    times: int
+
+
+OPEN_WINDOWS: Final[PerDirection[ShutWindow | None]] = PerDirection(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The first RST of a connection, and what tells whether its sender is the side whose address it bears.
+
+    `hops` is its TTL or hop limit, `usual_hops` that of the side's other packets (None: it sent none). `identification` is that of
+    its IPv4 header, `usual_identification` that of another packet of the side, None where an IPv6 header has none. `sequence_distance`
+    says how far it stands from the byte that its sender would send next. `own_last` is the last packet of its sender before it,
+    `peer_last` that of the other side.
+    """
+
+    moment: Moment
+    sender: SideName
+    hops: int
+    usual_hops: int | None
+    identification: int | None
+    usual_identification: int | None
+    acknowledges: bool
+    window: int
+    sequence_distance: int
+    own_last: Moment | None
+    peer_last: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
 class TcpConnection:
     """One TCP connection: both directions of a 5-tuple from its first packet to its last.
 
@@ -79,7 +129,7 @@ class TcpConnection:
     `unacknowledged_bytes` is payload that the receiver had not acknowledged at the end; `stream_holes` counts bytes that the
     receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
-    up to which the receiver of the direction acknowledged.
+    up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
     """
 
     id: int
@@ -92,7 +142,7 @@ class TcpConnection:
     payload_bytes: PerDirection[int]
     handshake_seen: bool
     close: Close
-    closed_by: Literal["client", "server"] | None
+    closed_by: SideName | None
     conn_state: str
     history: str
     keepalive: PerDirection[Keepalive]
@@ -106,6 +156,9 @@ class TcpConnection:
     stream_holes: PerDirection[int]
     snapped_segments: int
     last_packet: Moment
+    closing: Moment | None = None
+    reset: Reset | None = None
+    shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ crossed is over without a look at more than `IDLE_SINCE` and `IDLE_LIMIT`.
 
 import cython
 
-from captool.tcp.quiet import SeenGap, keep_gap, keep_interval
+from captool.tcp.quiet import Probing, SeenGap, keep_distance, keep_gap
 
 if not cython.compiled:  # compiled, they come from idle.pxd
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows
+
+TALKED = cython.declare(cython.longlong, (LETTER_SYN | LETTER_SYN_ACK | LETTER_DATA) * (1 | 1 << 9))
 
 
 @cython.cfunc
@@ -64,10 +66,16 @@ def probe(
     place: cython.longlong,
     conn: cython.longlong,
     sender: cython.longlong,
+    receiver: cython.longlong,
     ts: cython.longlong,
     previous: cython.longlong,
+    packet: cython.longlong,
 ) -> cython.int:
     quiet: cython.longlong
+    probing = rows.probing.get(place)
+    if probing is None:
+        probing = rows.probing[place] = Probing()
+    probing.probe(packet, ts, rows.state[receiver + LAST_PACKET])
     rows.state[sender + PROBES] += 1
     rows.state[sender + BITS] |= AWAITING
     if rows.state[conn + IDLE_SINCE] < 0:
@@ -75,7 +83,9 @@ def probe(
     stir(rows, conn, ts, previous)
     quiet = ts - rows.state[sender + QUIET_SINCE]
     if rows.state[sender + GAP_PROBES]:
-        keep_interval(rows.intervals.setdefault(place, []), quiet, rows.state[sender + PROBES])
+        keep_distance(probing.intervals, quiet, rows.state[sender + PROBES])
+    elif rows.state[conn + STATE] & TALKED:  # else the idle time may have begun before the capture did
+        keep_distance(probing.firsts, quiet, rows.state[sender + PROBES])
     if quiet > rows.state[sender + LONGEST_IDLE]:
         rows.state[sender + LONGEST_IDLE] = quiet
     rows.state[sender + GAP_PROBES] += 1
@@ -91,6 +101,7 @@ def stir(rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cytho
     if not rows.state[conn + STATE] & STIRRED:
         rows.state[conn + STATE] |= STIRRED
         rows.state[conn + SILENCE] = 0
+        rows.state[conn + IDLE_BY] = idle_by(rows, conn)
         for direction in range(2):
             side = conn + SIDES + SIDE * direction
             rows.state[side + GAP_PROBES] = 0
@@ -98,6 +109,19 @@ def stir(rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cytho
     if ts - previous > rows.state[conn + SILENCE]:
         rows.state[conn + SILENCE] = ts - previous
     return 0
+
+
+@cython.cfunc
+def idle_by(rows: Rows, conn: cython.longlong) -> cython.longlong:
+    """Whose packet the idle time began with, if the other side had said something; else 0."""
+    client: cython.longlong = rows.state[conn + SIDES + LAST_PACKET]
+    server: cython.longlong = rows.state[conn + SIDES + SIDE + LAST_PACKET]
+    by_client: cython.bint = client == rows.state[conn + IDLE_PACKET]
+    if not by_client and server != rows.state[conn + IDLE_PACKET]:
+        by_client = client > server  # its last packet is already the one that is taken in now
+    if rows.state[conn + SIDES + (SIDE if by_client else 0) + NEXT] <= 0:
+        return 0
+    return 1 if by_client else 2
 
 
 @cython.cfunc
@@ -149,6 +173,7 @@ def end_gap(
             rows.state[server + GAP_PROBES],
             rows.state[conn + SILENCE],
             rows.state[conn + IDLE_PACKET],
+            rows.state[conn + IDLE_BY],
             ended_by,
             packet,
         )

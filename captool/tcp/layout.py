@@ -32,6 +32,9 @@ LIMIT_SHIFT = 12  # LIMIT_CODE: the idle time that changes no maximum, as 4 bits
 ROW = 88
 FIRST_LOW, SECOND_LOW, PORTS, STATE, IDLE_SINCE, IDLE_PACKET, IDLE_LIMIT, HISTORY = range(8)
 ID, HASH, FIRST_HIGH, SECOND_HIGH, START_NS, SNAPPED, GAP_COUNT, LONGEST_GAP, SILENCE, HISTORY_MORE, LIMIT_CODE = range(40, 51)
+# CLOSING_*: the first FIN or RST. IDLE_BY: whose packet this idle time began with, 1 client, 2 server, 0 where
+# the other had said nothing; known once STIRRED.
+CLOSING_PACKET, CLOSING_NS, IDLE_BY = range(51, 54)
 
 # The full row: a side. BASE: sequence number of offset 0. NEXT: one above the highest offset sent (a FIN takes one).
 # ACKED: what the peer acknowledged, -1 while a SYN is not. RECENT: identities and times of its last four segments.
@@ -43,9 +46,9 @@ BASE, NEXT, ACKED, LAST_NS, LAST_PACKET, PACKETS, BITS, WINDOW, RECENT = range(9
 NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
 # SYN_SEQ: sequence number of its SYN, FIN_OFFSET: offset of its FIN, -1 for none. RESENT*: segments sent again since the last
 # acknowledgement, and the first and last of them. GAP_PROBES, QUIET_SINCE: of this idle time. FORGOTTEN: bytes of holes that
-# are no longer listed.
+# are no longer listed. USUAL: (mark + 1) << 8 | hops of its first segment, or of the first that is no SYN; 0 before it.
 SYN_SEQ, FIN_OFFSET, FIRST_NS, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
-PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN = range(56, 62)
+PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN, USUAL = range(56, 63)
 
 # Bits of STATE; the lowest 18 are the history letters that were noted (9 of the client, 9 of the server).
 OPENED = 1 << 18  # a segment after the SYNs was seen
@@ -68,6 +71,7 @@ RESET = 32  # sent a RST
 FINISHED = 64  # sent a FIN
 RESENDING = 128  # RESENT is not 0
 HOLED = 256  # parts of what it sent were not captured
+SPOKEN = 512  # sent a segment that is neither SYN nor RST
 
 # Zeek's history letters: bits 0 to 8 of each side's.
 LETTERS = "SHADFRTWG"

@@ -1,4 +1,4 @@
-"""The gaps of a connection that are long enough to keep. Runs once for each of those, not for each packet."""
+"""What a quiet connection shows: gaps, probes, shut windows. Runs once for each of those, not for each packet."""
 
 from typing import Final, NamedTuple
 
@@ -7,7 +7,7 @@ MAX_INTERVALS: Final = 1024
 
 
 class SeenGap(NamedTuple):
-    """A gap as the tracker keeps it; probes of the client and of the server."""
+    """A gap as the tracker keeps it; probes of the client and of the server. `acknowledged_by`: 1 client, 2 server, else 0."""
 
     start_ns: int
     duration_ns: int
@@ -15,6 +15,7 @@ class SeenGap(NamedTuple):
     server_probes: int
     silence_ns: int
     after_packet: int
+    acknowledged_by: int
     ended_by: str
     ended_by_packet: int | None
 
@@ -26,9 +27,78 @@ def keep_gap(gaps: list[SeenGap], gap: SeenGap) -> None:
         gaps.remove(min(gaps, key=lambda kept: kept.duration_ns))
 
 
-def keep_interval(intervals: list[int], distance_ns: int, number: int) -> None:
+class Probing:
+    """The keepalive probes of one side: their distances, and those since a packet of the peer's was seen."""
+
+    __slots__ = ("first", "firsts", "heard_packet", "intervals", "last", "run")
+
+    def __init__(self) -> None:
+        self.firsts: list[int] = []
+        self.intervals: list[int] = []
+        self.run = 0
+        self.first = self.last = (0, 0)
+        self.heard_packet = -1
+
+    def probe(self, packet: int, ts: int, heard_packet: int) -> None:
+        """A probe, sent when `heard_packet` was the peer's last packet (0: none)."""
+        if heard_packet != self.heard_packet:
+            self.heard_packet = heard_packet
+            self.run = 0
+            self.first = (packet, ts)
+        self.run += 1
+        self.last = (packet, ts)
+
+
+def keep_distance(distances: list[int], distance_ns: int, number: int) -> None:
     """Note the distance of two probes; of many, the latest are kept."""
-    if len(intervals) < MAX_INTERVALS:
-        intervals.append(distance_ns)
+    if len(distances) < MAX_INTERVALS:
+        distances.append(distance_ns)
     else:
-        intervals[number % MAX_INTERVALS] = distance_ns
+        distances[number % MAX_INTERVALS] = distance_ns
+
+
+class ShutWindows:
+    """The times in which one side's receive window was 0: the one that lasts, and the longest of those that are over."""
+
+    __slots__ = ("count", "longest", "packet", "probes", "since_ns")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.longest: tuple[int, int, int, int, int | None] | None = None
+        self.since_ns = self.packet = self.probes = 0
+
+    def shut(self, packet: int, ts: int) -> None:
+        """The side said that its window is 0."""
+        self.count += 1
+        self.packet, self.since_ns, self.probes = packet, ts, 0
+
+    def opened(self, packet: int | None, ts: int) -> None:
+        """The window is open again, or (packet None) nothing more is known after `ts`."""
+        if not self.packet:
+            return
+        ended = (max(0, ts - self.since_ns), self.since_ns, self.packet, self.probes, packet)
+        if self.longest is None or ended[0] > self.longest[0]:
+            self.longest = ended
+        self.packet = 0
+
+
+class SeenReset(NamedTuple):
+    """The first RST of a connection. `usual` is the sender's (mark + 1) << 8 | hops before it, 0 where it sent nothing before.
+
+    `offset` is where it stands above what its sender sent. `own_*` is the last packet of its sender before it, `peer_*` that of the
+    other side.
+    """
+
+    packet: int
+    ts_ns: int
+    direction: int
+    hops: int
+    mark: int
+    usual: int
+    acknowledges: bool
+    window: int
+    offset: int
+    own_packet: int
+    own_ns: int
+    peer_packet: int
+    peer_ns: int

@@ -12,7 +12,9 @@ cdef class Rows:
     cdef list free
     cdef dict holes
     cdef dict gaps
-    cdef dict intervals
+    cdef dict probing
+    cdef dict shut_windows
+    cdef dict resets
     cdef object linger
     cdef object assembly
     cdef long long gap_ns

@@ -47,8 +47,8 @@ def max_of(one: cython.longlong, other: cython.longlong) -> cython.longlong:
 class Rows:
     """State of the open connections.
 
-    `holes` and `intervals` (of probes) are listed by place, `gaps` by slot. `linger` holds (until when, slot, connection) of those that
-    ended. `assembly` takes the payload of connections that are `WANTED`.
+    `holes`, `probing` and `shut_windows` are kept by place, `gaps` and `resets` by slot. `linger` holds (until when, slot,
+    connection) of those that ended. `assembly` takes the payload of connections that are `WANTED`.
     """
 
     def __init__(self, gap_ns: int, assembly: object) -> None:
@@ -63,7 +63,9 @@ class Rows:
         self.free = []
         self.holes = {}
         self.gaps = {}
-        self.intervals = {}
+        self.probing = {}
+        self.shut_windows = {}
+        self.resets = {}
         self.linger = deque()
         self.duplicate_packets = 0
 

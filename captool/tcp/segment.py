@@ -9,6 +9,8 @@ captured several times (-i any, a bridge and its port); a copy is counted and ch
 
 import cython
 
+from captool.tcp.quiet import SeenReset, ShutWindows
+
 if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
@@ -41,6 +43,39 @@ def packet_identity(
 @cython.exceptval(check=False)
 def same_packet(kept: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.bint:
     return kept >> 32 == identity and (ticks - kept + DUPLICATE_TICKS) & MASK32 <= 2 * DUPLICATE_TICKS
+
+
+@cython.cfunc
+def note_reset(
+    rows: Rows,
+    place: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+    seq: cython.longlong,
+    flags: cython.longlong,
+    window: cython.longlong,
+    mark: cython.longlong,
+    hops: cython.longlong,
+) -> cython.int:
+    """Keep the first RST of a connection, before it changes what is known of its sender."""
+    sender: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
+    receiver: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (1 - (place & 1))
+    rows.resets[place >> 1] = SeenReset(
+        packet,
+        ts,
+        place & 1,
+        hops,
+        mark,
+        rows.state[sender + USUAL],
+        flags & ACK != 0,
+        window,
+        seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT]) if rows.state[sender + BITS] & BASED else 0,
+        rows.state[sender + LAST_PACKET],
+        rows.state[sender + LAST_NS],
+        rows.state[receiver + LAST_PACKET],
+        rows.state[receiver + LAST_NS],
+    )
+    return 0
 
 
 @cython.cfunc
@@ -86,6 +121,8 @@ def segment(
     rows.state[sender + PACKETS] += 1
     if rows.state[conn + IDLE_SINCE] >= 0:
         previous = rows.last_ns(conn)
+    if flags & RST and (place >> 1) not in rows.resets:
+        note_reset(rows, place, ts, packet, seq, flags, window, mark, hops)
     rows.state[sender + LAST_NS] = ts
     rows.state[sender + LAST_PACKET] = packet
 
@@ -103,7 +140,7 @@ def segment(
         rows.note_letters(conn, direction, LETTER_RST)
         stop_idling(rows, conn, ts, previous, "rst", packet)
         rows.state[sender + BITS] |= RESET
-        note_closing(rows, place)
+        note_closing(rows, place, ts, packet)
         start_linger(rows, place, ts)
         return 0
 
@@ -112,13 +149,28 @@ def segment(
             rows.state[conn + STATE] |= OPENED
         acknowledge(rows, place, sender, receiver, ack, flags, ts)
 
+    if not rows.state[sender + BITS] & SPOKEN:
+        rows.state[sender + USUAL] = (mark + 1) << 8 | hops
+        if not flags & SYN:
+            rows.state[sender + BITS] |= SPOKEN
     if window == 0 and not flags & SYN:
         letters |= LETTER_WINDOW
+        if rows.state[sender + WINDOW]:
+            windows = rows.shut_windows.get(place)
+            if windows is None:
+                windows = rows.shut_windows[place] = ShutWindows()
+            windows.shut(packet, ts)
+    elif rows.state[sender + WINDOW] == 0 and place in rows.shut_windows:
+        rows.shut_windows[place].opened(packet, ts)
     rows.state[sender + WINDOW] = window
+    if rows.state[receiver + WINDOW] == 0 and length <= 1 and not flags & (SYN | FIN) and (place ^ 1) in rows.shut_windows:
+        # A probe of a window that is shut (RFC 9293 3.8.6.1): the byte before it (Linux: without payload), or the next one.
+        if offset == rows.state[sender + ACKED] - 1 or (length and offset == rows.state[sender + ACKED]):
+            rows.shut_windows[place ^ 1].probes += 1
 
     if length <= 1 and offset == rows.state[sender + ACKED] - 1 and is_probe(rows, sender, receiver, offset, length, flags):
         letters |= LETTER_ACK
-        probe(rows, place, conn, sender, ts, previous)
+        probe(rows, place, conn, sender, receiver, ts, previous, packet)
     elif length:
         if rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, ts, previous, "data", packet)

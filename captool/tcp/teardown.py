@@ -63,18 +63,20 @@ def finish_side(
                 rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset
             )
         rows.state[sender + NEXT] = offset + 1
-    note_closing(rows, place)
+    note_closing(rows, place, ts, packet)
     if rows.state[receiver + BITS] & FINISHED:
         start_linger(rows, place, ts)
     return 0
 
 
 @cython.cfunc
-def note_closing(rows: Rows, place: cython.longlong) -> cython.int:
+def note_closing(rows: Rows, place: cython.longlong, ts: cython.longlong, packet: cython.longlong) -> cython.int:
     """The first FIN or RST tells who closed."""
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
     if not rows.state[conn + STATE] & (CLOSED_BY_CLIENT | CLOSED_BY_SERVER):
         rows.state[conn + STATE] |= CLOSED_BY_SERVER if place & 1 else CLOSED_BY_CLIENT
+        rows.state[conn + CLOSING_PACKET] = packet
+        rows.state[conn + CLOSING_NS] = ts
     return 0
 
 

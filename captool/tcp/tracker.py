@@ -221,18 +221,17 @@ class Tracker:
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", None)
+        beside = (  # taken out in any case: the slot is used again
+            rows.gaps.pop(slot, ()),
+            (rows.probing.pop(2 * slot, None), rows.probing.pop(2 * slot + 1, None)),
+            (rows.shut_windows.pop(2 * slot, None), rows.shut_windows.pop(2 * slot + 1, None)),
+            rows.resets.pop(slot, None),
+            (rows.holes.pop(2 * slot, ()), rows.holes.pop(2 * slot + 1, ())),
+        )
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
-            self.closed.append(
-                describe(
-                    list(rows.state[conn : conn + ROW]),
-                    rows.gaps.pop(slot, ()),
-                    (rows.intervals.pop(2 * slot, None), rows.intervals.pop(2 * slot + 1, None)),
-                    (rows.holes.pop(2 * slot, ()), rows.holes.pop(2 * slot + 1, ())),
-                    self.keepalive_window_ns,
-                )
-            )
+            self.closed.append(describe(list(rows.state[conn : conn + ROW]), *beside, self.keepalive_window_ns))
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
         rows.free_slot(slot)

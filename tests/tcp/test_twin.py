@@ -25,19 +25,33 @@ class Twin:
         self.idle_since: int | None = begin_ns
         self.gaps: list[tuple[int, int, tuple[int, int]]] = []
         self.gap_probes = [0, 0]
+        self.idle_by, self.number = 0, 3
+        self.last_packet, self.probe_runs, self.closing = [3, 2], [(0, 0), (0, 0)], None
+        self.shut: list[list[list[int]]] = [[], []]
 
     def add(self, direction: int, ts: int, offset: int, ack: int, flags: int, payload: bytes, window: int) -> None:
         me, peer = direction, 1 - direction
+        self.number += 1
+        self.last_packet[me] = self.number
         self.packets[me] += 1
         if ack > self.acked[peer]:
             self.acked[peer] = ack
             self.resent[peer] = 0
+        if (window == 0) != (self.window[me] == 0):
+            if window:
+                self.shut[me][-1][1] = ts
+            else:
+                self.shut[me].append([ts, 0, 0])
         self.window[me] = window
         length = len(payload)
+        if self.window[peer] == 0 and not flags & FIN and length <= 1:
+            self.shut[peer][-1][2] += offset == self.acked[me] - 1 or (length == 1 and offset == self.acked[me])
         rubbish = length == 1 and not flags & 8 and offset < self.next[me]
         if (not length or rubbish) and not flags & FIN and offset == self.acked[me] - 1 and self.window[peer]:
             self.probes[me] += 1
             self.awaiting[me] = True
+            run, heard = self.probe_runs[me]
+            self.probe_runs[me] = (run + 1 if heard == self.last_packet[peer] else 1, self.last_packet[peer])
             if self.idle_since is not None:
                 self.gap_probes[me] += 1
         elif length:
@@ -54,6 +68,7 @@ class Twin:
             self.answered[peer] += 1
         if flags & FIN:
             self.end_gap(ts)
+            self.closing = self.closing or (self.number, ts)
             if self.fin[me] is None:
                 self.fin[me] = offset + length
                 self.next[me] = max(self.next[me], offset + length + 1)
@@ -61,11 +76,12 @@ class Twin:
         if not quiet:
             self.idle_since = None
         elif self.idle_since is None and None in self.fin:
-            self.idle_since, self.gap_probes = ts, [0, 0]
+            self.idle_since, self.gap_probes, self.idle_by = ts, [0, 0], me
 
     def end_gap(self, ts: int) -> None:
         if self.idle_since is not None and ts - self.idle_since >= GAP_NS:
-            self.gaps.append((self.idle_since, ts - self.idle_since, tuple(self.gap_probes)))
+            spoke = ("server", "client")[self.idle_by] if self.next[1 - self.idle_by] else None
+            self.gaps.append((self.idle_since, ts - self.idle_since, tuple(self.gap_probes), spoke))
         self.idle_since = None
 
     def data_end(self, side: int) -> int:
@@ -87,8 +103,18 @@ class Twin:
                 + (max(0, self.acked[side] - self.next[side]) if self.fin[side] is None else 0)
                 for side in (0, 1)
             ),
+            "closing": self.closing,
+            "unanswered": tuple(run if heard == self.last_packet[1 - side] else 0 for side, (run, heard) in enumerate(self.probe_runs)),
+            "shut": tuple(self.longest_shut(side, end_ns) for side in (1, 0)),
             "resent": tuple(self.resent[side] if ends[side] > self.acked[side] else 0 for side in (0, 1)),
         }
+
+    def longest_shut(self, side: int, end_ns: int) -> tuple[int, int, int] | None:
+        times = [(max(0, (end or end_ns) - begin), probes) for begin, end, probes in self.shut[side]]
+        if not times:
+            return None
+        longest = max(times, key=lambda one: one[0])
+        return (*longest, len(times))
 
     def check(self, direction: int, pieces: list[StreamPiece]) -> None:
         """Pieces follow each other, hold the bytes that were sent, and miss nothing that came before its loss was certain."""
@@ -162,7 +188,10 @@ def test_the_tracker_agrees_with_its_slow_twin(tmp_path: Path, told: tuple[int, 
         "packets": tuple(seen.packets),
         "retransmissions": tuple(seen.retransmissions),
         "probes": tuple((side.probes, side.answered) for side in seen.keepalive),
-        "gaps": [(gap.start_ns, gap.duration_ns, tuple(gap.probes)) for gap in seen.gaps],
+        "gaps": [(gap.start_ns, gap.duration_ns, tuple(gap.probes), gap.spoke_last) for gap in seen.gaps],
+        "closing": seen.closing and (seen.closing.packet, seen.closing.ts_ns),
+        "unanswered": tuple(side.unanswered for side in seen.keepalive),
+        "shut": tuple(shut and (shut.duration_ns, shut.probes, shut.times) for shut in seen.shut_windows),
         "unacknowledged": tuple(seen.unacknowledged_bytes),
         "payload_bytes": tuple(seen.payload_bytes),
         "holes": tuple(seen.stream_holes),
