@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStep:
+    """Timestamps that ran backwards by more than a second: how often, by how many nanoseconds at most, and at which packet."""
+
+    count: int
+    largest_ns: int
+    packet: int
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureSummary:
     """Counters over all files of one capture. Times are nanoseconds since 1970 (UTC), sizes bytes.
 
@@ -28,3 +37,4 @@ class CaptureSummary:
     other_packets: int
     undecodable_packets: int
     notes: tuple[str, ...] = ()
+    clock_step: ClockStep | None = None

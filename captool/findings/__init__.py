@@ -1,10 +1,12 @@
 """Findings: plain functions over the tables, in one visible tuple."""
 
-from captool.findings.coverage import capture_loss, snapped_packets
+from captool.findings.coverage import capture_loss, clock_step, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
+from captool.findings.endings import capture_ended, client_timeout, half_close_idle, possible_drop, reset_after_idle, zero_window_stall
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected, settled
+from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
 from captool.findings.tables import Tables
 
@@ -15,7 +17,14 @@ RULES = (
     silent_drop,
     reset_injected,
     output_lost,
+    reset_after_idle,
+    keepalive_unanswered,
+    half_close_idle,
+    zero_window_stall,
+    client_timeout,
     missing_keepalive,
+    keepalive_too_slow,
+    possible_drop,
     idle_gap,
     unanswered_request,
     tls_alert,
@@ -24,6 +33,9 @@ RULES = (
     not_decrypted,
     capture_loss,
     snapped_packets,
+    clock_step,
+    mid_stream,
+    capture_ended,
 )
 
 

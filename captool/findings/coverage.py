@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from captool.findings.finding import Finding
 from captool.findings.tables import Tables
-from captool.units import counted
+from captool.units import SECOND_NS, counted, seconds
 
 
 def capture_loss(tables: Tables) -> Iterator[Finding]:
@@ -36,4 +36,41 @@ def snapped_packets(tables: Tables) -> Iterator[Finding]:
             message=f"{counted(snapped, 'packet')} were cut by the snap length: timing is right, their payload cannot be decrypted.",
             remedy="Record whole packets: tcpdump -s 0, or captool record.",
             evidence={"snapped_packets": snapped},
+        )
+
+
+def clock_step(tables: Tables) -> Iterator[Finding]:
+    """The clock of the recording machine was set back: durations across the step are wrong."""
+    step = tables.capture.clock_step
+    if step:
+        yield Finding(
+            code="clock-step",
+            severity="warning",
+            confidence="high",
+            connection=None,
+            packets=(step.packet,),
+            message=f"The recording machine's clock ran backwards ({counted(step.count, 'time')}, at most by {seconds(step.largest_ns)}, "
+            f"at packet {step.packet}): durations across it are not to be believed.",
+            remedy="Keep the clock of the recording machine from being stepped (chrony or ntpd slew it) and record again.",
+            evidence={"count": step.count, "largest_s": step.largest_ns / SECOND_NS, "proof_needs": None},
+        )
+
+
+def mid_stream(tables: Tables) -> Iterator[Finding]:
+    """Recording began after the connection was opened: what came before cannot be judged."""
+    for connection in tables.connections:
+        tcp = connection.tcp
+        if tcp.handshake_seen or "S" in tcp.history.upper():
+            continue
+        guessed = "; which side is the client was guessed" if tcp.client_guessed else ""
+        yield Finding(
+            code="mid-stream",
+            severity="info",
+            confidence="high",
+            connection=connection.id,
+            packets=(),
+            message="Recording began in the middle of this connection: earlier idle times, probes, requests and the TLS handshake "
+            f"are not in the capture{guessed}.",
+            remedy="Start recording before the connection is opened.",
+            evidence={"client_guessed": tcp.client_guessed, "proof_needs": None},
         )

@@ -5,6 +5,7 @@ from rich.text import Text
 from captool.direction import Direction
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings.gaps import worst_gap
+from captool.findings.probes import sender_hint
 from captool.findings.silence import shortened
 from captool.findings.tables import Connection
 from captool.report.other_side_text import crossed
@@ -72,7 +73,8 @@ def _keepalive(side: Keepalive, direction: Direction) -> str:
     if side.status == "not-observable":
         return f"{direction.sender} not observable (longest idle time {seconds(side.longest_idle_ns)})"
     every = f" every {seconds(side.interval_ns)}" if side.interval_ns is not None else ""
-    return f"{direction.sender} sent {counted(side.probes, 'probe')}{every}, {side.answered} answered"
+    hint = sender_hint(side, direction)
+    return f"{direction.sender} sent {counted(side.probes, 'probe')}{every}, {side.answered} answered" + (f" ({hint})" if hint else "")
 
 
 def _tls(tls: TlsSummary) -> Text:

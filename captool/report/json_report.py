@@ -5,9 +5,10 @@ from typing import Any
 
 from captool import __version__
 from captool.analysis import Analysis
-from captool.direction import PerDirection
+from captool.direction import Direction, PerDirection
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings import Finding
+from captool.findings.probes import sender_hint
 from captool.findings.tables import Connection
 from captool.report.other_side_json import other_side, passage
 from captool.report.printable import iso
@@ -116,7 +117,7 @@ def _tcp(tcp: TcpConnection) -> Json:
         "closed_by": tcp.closed_by,
         "conn_state": tcp.conn_state,
         "history": tcp.history,
-        "keepalive": {"to_server": _keepalive(tcp.keepalive.to_server), "to_client": _keepalive(tcp.keepalive.to_client)},
+        "keepalive": {direction.name.lower(): _keepalive(tcp.keepalive[direction], direction) for direction in Direction},
         "gaps": [_gap(gap) for gap in tcp.gaps],
         "gap_count": tcp.gap_count,
         "longest_gap_s": in_seconds(tcp.longest_gap_ns),
@@ -127,13 +128,16 @@ def _tcp(tcp: TcpConnection) -> Json:
     }
 
 
-def _keepalive(side: Keepalive) -> Json:
+def _keepalive(side: Keepalive, direction: Direction) -> Json:
     return {
         "status": side.status,
         "probes": side.probes,
         "answered": side.answered,
         "interval_s": None if side.interval_ns is None else in_seconds(side.interval_ns),
         "longest_idle_s": in_seconds(side.longest_idle_ns),
+        "first_probe_s": None if side.first_probe_ns is None else in_seconds(side.first_probe_ns),
+        "unanswered_at_end": side.unanswered,
+        "sender_hint": sender_hint(side, direction),
     }
 
 
