@@ -25,6 +25,7 @@ HALF32 = cython.declare(cython.longlong, 0x80000000)
 TWO32 = cython.declare(cython.longlong, 0x100000000)
 MAX_SEGMENT = cython.declare(cython.longlong, 1 << 24)  # offload makes segments of up to 512 KiB
 NONE = cython.declare(cython.longlong, -1)
+SECOND = cython.declare(cython.longlong, 1_000_000_000)
 
 
 @cython.cfunc
@@ -78,7 +79,8 @@ def timestamp_mark(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.P
 class Decoder:
     """Turns chunks of frames into chunks of TCP segments and counts what it saw.
 
-    `bytes` are lengths on the wire, `snapped_packets` those of which a snap length cut something.
+    `bytes` are lengths on the wire, `snapped_packets` packets of which a snap length cut something. `clock_steps` counts the packets that
+    are more than a second older than the one before them, `clock_step_ns` is the largest step back, at packet `clock_step_packet`.
     """
 
     tcp_packets = cython.declare(cython.longlong, visibility="readonly")
@@ -86,8 +88,12 @@ class Decoder:
     undecodable_packets = cython.declare(cython.longlong, visibility="readonly")
     snapped_packets = cython.declare(cython.longlong, visibility="readonly")
     bytes = cython.declare(cython.longlong, visibility="readonly")
+    clock_steps = cython.declare(cython.longlong, visibility="readonly")
+    clock_step_ns = cython.declare(cython.longlong, visibility="readonly")
+    clock_step_packet = cython.declare(cython.longlong, visibility="readonly")
     start_ns = cython.declare(cython.longlong, visibility="readonly")
     end_ns = cython.declare(cython.longlong, visibility="readonly")
+    previous_ns: cython.longlong
     fragments: object
     segments: Segments
 
@@ -97,8 +103,12 @@ class Decoder:
         self.undecodable_packets = 0
         self.snapped_packets = 0
         self.bytes = 0
+        self.clock_steps = 0
+        self.clock_step_ns = 0
+        self.clock_step_packet = 0
         self.start_ns = 0
         self.end_ns = -1
+        self.previous_ns = -1
         self.segments = Segments(0)
         self.fragments = Fragments()
 
@@ -133,10 +143,11 @@ class Decoder:
         undecodable: cython.longlong = 0
         size: cython.longlong = 0
         steps: cython.int
+        previous: cython.longlong = self.previous_ns
         first: cython.longlong = self.start_ns
         last: cython.longlong = self.end_ns
         if count and last < first:
-            first = last = ts_ns[0]
+            first = last = previous = ts_ns[0]
         for row in range(count):
             at = frames.offset[row]
             end = at + frames.captured[row]
@@ -150,6 +161,12 @@ class Decoder:
                 first = ts_ns[row]
             if ts_ns[row] > last:
                 last = ts_ns[row]
+            elif previous - ts_ns[row] > SECOND:  # packets of several queues are out of order by far less
+                self.clock_steps += 1
+                if previous - ts_ns[row] > self.clock_step_ns:
+                    self.clock_step_ns = previous - ts_ns[row]
+                    self.clock_step_packet = frames.first_packet + row
+            previous = ts_ns[row]
 
             kind = 0
             if frames.link_type[row] == 1 and end - at >= 34:
@@ -288,6 +305,7 @@ class Decoder:
             segments.payload_captured[out] = cython.cast(cython.int, end - at) if end > at else 0
             segments.frame[out] = cython.cast(cython.int, row)
             out += 1
+        self.previous_ns = previous
         self.start_ns = first
         self.end_ns = last
         self.tcp_packets += out

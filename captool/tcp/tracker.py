@@ -11,6 +11,8 @@ takes from the other compiled ones stands in its .pxd file. An idle connection i
 # ruff: noqa: F403, F405, FURB136, PLR1730
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
+from collections import deque
+
 import cython
 
 from captool.tcp.closing import describe
@@ -29,6 +31,8 @@ if not cython.compiled:  # compiled, they come from tracker.pxd
     from captool.tcp.teardown import ended_lingering, starts_anew
 
 BATCH = cython.declare(cython.Py_ssize_t, 128)
+# Connections that a SYN opened and nothing answered, newest first: so many are remembered. Linux's own backlog is 4096 for each socket.
+MAX_ATTEMPTS = cython.declare(cython.Py_ssize_t, 32768)
 
 
 @cython.final
@@ -39,11 +43,13 @@ class Tracker:
     `service_ports` tell the server where no SYN was captured. With `only_ports`, connections to other server ports are
     passed over. `gap_ns` is the shortest gap to keep, `keepalive_window_ns` the idle time from which a missing probe is a fact.
     `max_buffer` bounds the bytes that wait for a hole to fill, for one direction; all together may hold 16 times as much.
-    Without `streams` no stream pieces are made.
+    Without `streams` no stream pieces are made. `forgotten_attempts` counts connections that were never opened beyond the SYN, and
+    given up because more than 32,768 later ones were tried: a flood takes no memory.
     """
 
     duplicate_packets = cython.declare(cython.longlong, visibility="readonly")
     connections = cython.declare(cython.longlong, visibility="readonly")
+    forgotten_attempts = cython.declare(cython.longlong, visibility="readonly")
     rows: Rows
     table: ConnectionTable
     keepalive_window_ns: cython.longlong
@@ -54,6 +60,7 @@ class Tracker:
     by_id: dict
     now: cython.longlong
     closed: list
+    attempts: object
 
     def __init__(
         self,
@@ -81,12 +88,20 @@ class Tracker:
         self.by_id = {}
         self.duplicate_packets = 0
         self.connections = 0
+        self.forgotten_attempts = 0
+        self.attempts = deque()
         self.now = 0
         self.closed = []
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""
-        return self.rows.assembly.notes()
+        notes: list = self.rows.assembly.notes()
+        if self.forgotten_attempts:
+            notes.append(
+                f"{self.forgotten_attempts} connections were tried with a SYN and never opened; of so many only the last "
+                f"{MAX_ATTEMPTS} are kept at a time, these are counted but not listed"
+            )
+        return notes
 
     def add(self, frames: Frames, segments: Segments) -> None:
         """Take in one chunk; its stream pieces and closed connections can be taken afterwards."""
@@ -111,7 +126,7 @@ class Tracker:
         rows.assembly.end_chunk()
         slot = ended_lingering(rows, self.now)
         while slot >= 0:
-            self.close(slot)
+            self.close(slot, True)
             slot = ended_lingering(rows, self.now)
 
     @cython.cfunc
@@ -133,7 +148,7 @@ class Tracker:
             ports,
         )
         if place >= 0 and segments.flags[row] & SYN and starts_anew(rows, place, segments.seq[row], segments.flags[row]):
-            self.close(place >> 1)
+            self.close(place >> 1, True)
             place = -1
         if place < 0:
             place = self.open(
@@ -206,14 +221,38 @@ class Tracker:
             self.by_id[self.connections] = slot
             self.connections += 1
         rows.state[conn + STATE] = bits
+        if flags & SYN:
+            self.attempts.append((slot, rows.state[conn + ID], ts))
+            if len(self.attempts) > MAX_ATTEMPTS:
+                self.forget_attempt()
         self.table.insert(
             rows, slot, key, source_high, source_low, destination_high, destination_low, ports, from_client
         )
         return slot << 1 | (0 if from_client else 1)
 
     @cython.cfunc
-    def close(self, slot: cython.longlong) -> cython.int:
-        """Turn the connection into its summary and free its state."""
+    def forget_attempt(self) -> cython.int:
+        """Give the oldest connection that a SYN opened up, unless it became one or is another by now."""
+        rows: Rows = self.rows
+        slot: cython.longlong
+        number: cython.longlong
+        begin: cython.longlong
+        conn: cython.longlong
+        told: cython.bint
+        slot, number, begin = self.attempts.popleft()
+        conn = rows.origin + slot * ROW
+        if rows.state[conn + ID] != number or rows.state[conn + START_NS] != begin or rows.state[conn + STATE] & (OPENED | LINGERING):
+            return 0
+        # Bytes in a SYN (RFC 7413) may have been handed on as a piece already.
+        told = (rows.state[conn + SIDES + BITS] | rows.state[conn + SIDES + SIDE + BITS]) & DATA_SEEN != 0
+        if number >= 0 and not told:
+            self.forgotten_attempts += 1
+        self.close(slot, told)
+        return 0
+
+    @cython.cfunc
+    def close(self, slot: cython.longlong, told: cython.bint) -> cython.int:
+        """Turn the connection into its summary, if it is to be told, and free its state."""
         rows: Rows = self.rows
         conn: cython.longlong = rows.origin + slot * ROW
         last: cython.longlong
@@ -231,7 +270,8 @@ class Tracker:
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
-            self.closed.append(describe(list(rows.state[conn : conn + ROW]), *beside, self.keepalive_window_ns))
+            if told:
+                self.closed.append(describe(list(rows.state[conn : conn + ROW]), *beside, self.keepalive_window_ns))
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
         rows.free_slot(slot)
@@ -271,6 +311,6 @@ class Tracker:
         slot: cython.longlong
         for slot in range(self.rows.slots):
             if self.rows.state[self.rows.origin + slot * ROW + ID] >= -1:
-                self.close(slot)
+                self.close(slot, True)
         self.closed.sort(key=lambda connection: connection.id)
         self.rows.linger.clear()
