@@ -2,7 +2,7 @@
 
 Compiled by Cython (pure-Python mode) and runs unchanged without it. Every frame is counted once: as TCP, as something
 else, or as undecodable (an IP or TCP header that is cut or contradicts itself). Formats: IEEE 802.3/802.1Q, RFC 791, 8200,
-9293. What stands before the network layer is passed by link.py.
+9293. What stands before the network layer is passed by link.py, what is around it by tunnel.py.
 """
 
 # ruff: noqa: D103, FURB136, PLR0912, PLR0915, PLR1714, PLR1730, SIM109
@@ -16,6 +16,7 @@ if not cython.compiled:  # compiled, they come from decode.pxd
     from captool.capture.frames import Frames
     from captool.packets.link import after_link_header
     from captool.packets.segments import Segments
+    from captool.packets.tunnel import inside
 
 ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
 ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
@@ -175,6 +176,15 @@ class Decoder:
                 at += 14
             else:
                 found = after_link_header(data, frames.link_type[row], at, end)
+                if found < 0:
+                    undecodable += 1
+                    continue
+                kind = found >> 32
+                at = found & MASK32
+            if (kind == ETHERTYPE_IPV4 and end - at >= 20 and data[at + 9] != 6) or (
+                kind == ETHERTYPE_IPV6 and end - at >= 40 and data[at + 6] != 6
+            ):
+                found = inside(data, kind, at, end)
                 if found < 0:
                     undecodable += 1
                     continue

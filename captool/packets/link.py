@@ -1,6 +1,6 @@
 """Link layers: where the network layer of a frame begins, and which it is.
 
-Numbers and headers: www.tcpdump.org/linktypes.html; IEEE 802.3, 802.1Q, 802.2; RFC 1661 (PPP), 2516 (PPPoE), 3032 (MPLS).
+Numbers and headers: www.tcpdump.org/linktypes.html; IEEE 802.3, 802.1Q, 802.2, 802.11; RFC 1661 (PPP), 2516 (PPPoE), 3032 (MPLS).
 """
 
 # ruff: noqa: D103, PLR0911, PLR0912, PLR1714, SIM109
@@ -56,6 +56,10 @@ def after_link_header(
         if end - at < 20:
             return NONE
         return after_ethertype(data, u16(data, at), at + 20, end)
+    if link == 105:
+        return after_wireless_header(data, at, end)
+    if link == 127:
+        return after_radiotap(data, at, end)
     if link == 0 or link == 108:
         if end - at < 4:
             return NONE
@@ -132,3 +136,32 @@ def after_ethertype(
                 return kind << 32 | at
         return NONE
     return at
+
+
+@cython.cfunc
+def after_radiotap(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """Passes the radio's own header (radiotap.org), whose second byte pair is its length, least significant byte first."""
+    if end - at < 8:
+        return NONE
+    return after_wireless_header(data, at + (cython.cast(cython.Py_ssize_t, data[at + 3]) << 8 | data[at + 2]), end)
+
+
+@cython.cfunc
+def after_wireless_header(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """IEEE 802.11 data frames with LLC and SNAP. Encrypted ones, fragments and aggregates are not IP to us."""
+    kind: cython.int
+    flags: cython.int
+    size: cython.Py_ssize_t
+    if end - at < 24:
+        return at if end > at and data[at] & 0x0C != 8 else NONE  # control frames are shorter than a data frame's header
+    kind, flags = data[at], data[at + 1]
+    if kind & 0x4F != 0x08 or flags & 0x44 or data[at + 22] & 15:  # no data in it, or protected, or a fragment
+        return at
+    size = 30 if flags & 3 == 3 else 24
+    if kind & 0x80:
+        if end - at < size + 2:
+            return NONE
+        if data[at + size] & 0x80:
+            return at
+        size += 6 if flags & 0x80 else 2
+    return after_ethertype(data, 0, at + size, end)
