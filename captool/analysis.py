@@ -5,10 +5,13 @@
 The way up to a connection on all layers is in `captool.connections`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from io import FileIO
+from pathlib import Path
 
 from captool.capture.reader import CaptureReader
+from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
 from captool.connections import DOCKER_PORTS, Paths, Progress, as_paths, key_ring, read_connections
 from captool.errors import NothingMatchedError
@@ -58,20 +61,24 @@ def analyze(
     ports: Sequence[int] = (),
     key_password: bytes | None = None,
     other_side: Paths = (),
+    timeouts: Path | None = None,
+    wait: Callable[[FileIO | Pipe], bool] | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Explain the connections of a capture.
 
-    `paths` is a capture file or several that together are one capture (a rotated set); `keys` are directories, PEM files or key
-    logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the middlebox catalogue and `idle_timeout_ns`
-    a timeout in nanoseconds: gaps are judged by them, or by the whole catalogue when neither is given. `ports` keeps only
-    connections to these server ports. `key_password` opens encrypted key files. `other_side` is a capture (a file or several) of the same
-    connections recorded at the other end of the path: it shows which packets arrived.
+    `paths` is a capture file, a directory of them, or several that together are one capture (a rotated set); `-` is standard input.
+    `keys` are directories, PEM files or key logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the
+    middlebox catalogue and `idle_timeout_ns` a timeout in nanoseconds: gaps are judged by them, or by the whole catalogue when neither
+    is given. `ports` keeps only connections to these server ports. `key_password` opens encrypted key files. `timeouts` is a file with
+    entries of your own for the catalogue. `wait` follows a file that is still being written (`captool.capture.growing.Following`).
+    `other_side` is a capture (named like `paths`) of the same connections recorded at the other end of the path: it shows which packets
+    arrived.
     `progress(done, total)` is called with bytes of the capture.
 
     Raises CaptureError, KeyMaterialError, UsageError and NothingMatchedError (no TCP connection at all, or none to `ports`).
     """
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(timeouts)
     settings = Settings(idle_timeout_ns, network, tuple(ports) or DOCKER_PORTS)
     chosen = chosen_timeouts(settings, catalogue)
     ring = key_ring(keys, key_password)
@@ -79,7 +86,7 @@ def analyze(
     other = read_other_side(as_paths(other_side), settings.ports) if as_paths(other_side) else None
     log = PacketLog() if other else None
     tracker = Tracker(service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns)
-    with CaptureReader(as_paths(paths)) as capture:
+    with CaptureReader(as_paths(paths), wait=wait) as capture:
         decoder = Decoder()
         chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
         ended = [connection for chunk in chunks for connection in chunk]

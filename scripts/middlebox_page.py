@@ -16,6 +16,30 @@ to that box: load balancers and proxies that end the connection themselves do no
 
 `captool analyze --network ID` judges idle times by one entry; without it every entry that an idle time exceeds is a candidate, the nearest first.
 
+## Your own
+
+`captool analyze --timeouts FILE` puts entries of your own on top. `seconds` must be there; an entry with an id of the table below need only name what
+differs.
+
+```toml
+[office-firewall]
+name = "Firewall of the office"
+seconds = 300
+range = [60, 3600]
+probe_resets = true             # or false, or "unknown"
+on_expiry = "silent-drop"       # or "reset", "close", "unknown"
+state = "established"           # or "half-closed"
+source = "the firewall's own page, session timeout"
+primary = true
+
+[aws-nlb]
+seconds = 1200
+```
+
+    captool analyze trace.pcap --timeouts timeouts.toml --network office-firewall
+
+## The catalogue
+
 | id | middlebox | seconds | range | probes count | at expiry | state | documented | source |
 |---|---|---|---|---|---|---|---|---|
 """

@@ -5,23 +5,30 @@ depend on the length of a capture. A file that ends in the middle of a packet, o
 """
 
 import io
+import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import IO, Final, Protocol, Self, cast
 
 from captool.capture import linktype
 from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
 from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
 from captool.capture.pcapng import PcapngFile
+from captool.capture.source import Pipe, capture_files, open_source
 from captool.capture.summary import CaptureSummary
 from captool.errors import CaptureError
+from captool.units import counted
 
 CHUNK: Final = 1 << 19  # together with the rows of some thousand connections it fits a second-level cache
 SPARE: Final = 1 << 18
 ROWS: Final = 16384
 LINK_TYPES_NAMED: Final = 8  # in an error message; a hostile file has thousands
+
+FIRST_PACKET: Final = CHUNK  # of a file, beside others, this much is read to learn when it begins
+NAMED_EMPTY: Final = 10
+OVERLAP_NS: Final = 10_000_000
 
 SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
 GZIP: Final = b"\x1f\x8b"
@@ -88,16 +95,34 @@ class ByteStream(Protocol):
         ...
 
 
+class EmptyFileError(CaptureError):
+    """A file without a byte."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: is empty; nothing was recorded (did tcpdump start, and was it stopped with SIGINT?)")
+
+
+class ForeignFileError(CaptureError):
+    """A file that is something else than a capture."""
+
+
 class CaptureReader:
     """The packets of one capture that lies in one file or several (a rotated set), in order of time of their first packets.
 
-    Raises CaptureError, on entry or while reading, for a file that is missing, unreadable, empty, a directory or of a
-    format that is not known, and for a capture all of whose packets have a link type that is not decoded.
+    A directory stands for the captures in it, told by their content; `-` is standard input. Packets are numbered through all files.
+    Empty files beside others are noted and left out. `wait`, if given, is asked at the end of the last file whether there will be more.
+
+    Raises CaptureError, on entry or while reading, for a file that is missing, unreadable or of a format that is not known, for a
+    single one that is empty, for a directory without a capture, and for a capture all of whose packets have a link type that is not
+    decoded.
     """
 
-    def __init__(self, paths: Iterable[Path | str], chunk_size: int = CHUNK) -> None:
+    def __init__(
+        self, paths: Iterable[Path | str], chunk_size: int = CHUNK, wait: Callable[[io.FileIO | Pipe], bool] | None = None
+    ) -> None:
         self.paths = [Path(path) for path in paths]
         self.chunk_size = chunk_size
+        self.wait = wait
         self.bytes_read = 0
         self.total_bytes = 0
         self.packets = 0
@@ -107,16 +132,20 @@ class CaptureReader:
         self._link_types: dict[int, int] = {}
         self._dropped: int | None = None
         self._secrets: list[tuple[str, bytes]] = []
-        self._file: io.FileIO | None = None
+        self._file: io.FileIO | Pipe | None = None
+        self._pipes: dict[Path, Pipe] = {}
+        self._last_ns: int | None = None
 
     def __enter__(self) -> Self:
         if not self.paths:
             raise CaptureError("no capture file was named; give at least one")
-        starts = [self._check(path) for path in self.paths]
-        if len(self.paths) > 1:
-            # Files without a packet keep their place beside the file before them: they matter only for their secrets.
-            order = sorted(range(len(starts)), key=lambda i: (starts[i] is None, starts[i] or 0))
-            self.paths = [self.paths[i] for i in order]
+        named = self.paths
+        self.paths, in_directory, self._notes = capture_files(named)
+        starts = self._starts(frozenset(in_directory))
+        if not starts:
+            raise CaptureError(f"{', '.join(map(str, named))}: holds no pcap or pcapng capture; name the files or another directory")
+        # Files without a packet come last: they matter only for their secrets.
+        self.paths = sorted(starts, key=lambda path: (starts[path] is None, starts[path] or 0))
         return self
 
     def __exit__(
@@ -125,6 +154,9 @@ class CaptureReader:
         if self._file is not None:
             self._file.close()
             self._file = None
+        for pipe in self._pipes.values():
+            pipe.close()
+        self._pipes.clear()
 
     def chunks(self) -> Iterator[Frames]:
         """All packets, chunk by chunk; each chunk is valid until the next one is asked for."""
@@ -167,33 +199,63 @@ class CaptureReader:
             notes=(*self._notes, *decoder.notes(), *tracker.notes()),
         )
 
+    def _starts(self, in_directory: frozenset[Path]) -> dict[Path, int | None]:
+        """Each file that is a capture, with the time of its first packet where the order matters."""
+        starts: dict[Path, int | None] = {}
+        empty: list[Path] = []
+        passed_over: dict[Path, int] = {}
+        for path in self.paths:
+            try:
+                starts[path] = self._check(path)
+            except EmptyFileError:
+                if len(self.paths) == 1:
+                    raise
+                empty.append(path)
+            except ForeignFileError:
+                if path not in in_directory:
+                    raise
+                passed_over[path.parent] = passed_over.get(path.parent, 0) + 1
+        if empty and not starts:
+            raise EmptyFileError(empty[0])
+        self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:NAMED_EMPTY]]
+        if len(empty) > NAMED_EMPTY:
+            self._notes.append(f"{len(empty) - NAMED_EMPTY} more files are empty")
+        self._notes += [f"{folder}: {counted(count, 'other file')} passed over (not a capture)" for folder, count in passed_over.items()]
+        return starts
+
     def _check(self, path: Path) -> int | None:
         """Raise CaptureError if `path` is no capture; else the time of its first packet where the order matters."""
-        try:
-            if path.is_dir():
-                raise CaptureError(f"{path}: is a directory; name the capture files in it")
-            self.total_bytes += path.stat().st_size
-        except OSError as error:
-            raise unreadable(path, error) from error
-        frames = Frames(bytearray(CHUNK), CHUNK, 1)
+        alone = len(self.paths) == 1
         opened = None
         try:
-            stream, opened = open_stream(path)
-            fill = read_up_to(stream, frames.buffer, 0, HEADER_LENGTH if len(self.paths) == 1 else CHUNK)
-            file, position = recognise(path, frames.buffer, fill)
-            if len(self.paths) == 1:
+            opened = open_source(path)
+            if isinstance(opened, Pipe):
+                self._pipes[path] = opened
+                if alone:
+                    return None  # what comes out of it is recognised when it is read
+                stream = open_stream(io.BytesIO(look(opened, FIRST_PACKET)))
+            else:
+                self.total_bytes += os.fstat(opened.fileno()).st_size
+                stream = open_stream(opened)
+            buffer = bytearray(HEADER_LENGTH if alone else FIRST_PACKET)
+            fill = read_up_to(stream, buffer, 0, HEADER_LENGTH)
+            file, position = recognise(path, buffer, fill)
+            if alone:
                 return None
+            fill = read_up_to(stream, buffer, fill, FIRST_PACKET)
+            frames = Frames(buffer, FIRST_PACKET, 1)
             file.walk(frames, position, fill)
         except OSError as error:
             raise unreadable(path, error) from error
         finally:
-            if opened is not None:
+            if opened is not None and path not in self._pipes:
                 opened.close()
         return frames.ts_ns[0] if frames.count else None
 
     def _file_chunks(self, path: Path, frames: Frames) -> Iterator[Frames]:  # noqa: PLR0915 - one loop, read in one go
         try:
-            stream, self._file = open_stream(path)
+            self._file = self._pipes.pop(path, None) or open_source(path)
+            stream = open_stream(self._file)
             fill = read_up_to(stream, frames.buffer, 0, frames.spare)
         except OSError as error:
             raise unreadable(path, error) from error
@@ -201,12 +263,15 @@ class CaptureReader:
         self._formats.append(file.format)
         reader_offset = self.bytes_read
         before = 0  # bytes of the file that were moved out of the buffer
-        ended = False
+        ended = started = False
         while True:
             frames.count = 0
             position, needed = file.walk(frames, position, fill)
             self._take_blocks(path, file)
             if frames.count:
+                self._note_overlap(path, frames.ts_ns[0], first=not started)
+                started = True
+                self._last_ns = frames.last_ts_ns
                 frames.first_packet = self.packets + 1
                 self.packets += frames.count
                 self.bytes_read = reader_offset + self._file.tell()
@@ -220,6 +285,8 @@ class CaptureReader:
                     f"the {self.packets} packets before it were read"
                 )
                 break
+            if ended and self.wait is not None and path == self.paths[-1] and self.wait(self._file):
+                ended = False
             if ended:
                 if position < fill or needed == 1:
                     self.truncated_file = True
@@ -247,9 +314,16 @@ class CaptureReader:
             self._link_types[number] = self._link_types.get(number, 0) + packets
         if file.dropped_packets is not None:
             self._dropped = (self._dropped or 0) + file.dropped_packets
+        self.bytes_read = reader_offset + self._file.tell()
         self._file.close()
         self._file = None
-        self.bytes_read = reader_offset + path.stat().st_size
+
+    def _note_overlap(self, path: Path, start_ns: int, *, first: bool) -> None:
+        if first and self._last_ns is not None and start_ns < self._last_ns - OVERLAP_NS:
+            self._notes.append(
+                f"{path}: begins {(self._last_ns - start_ns) / 1e9:.3f} s before the end of the file before it; they were read one "
+                "after the other, not in order of time: merge files recorded at the same time with mergecap first"
+            )
 
     def _take_blocks(self, path: Path, file: PcapFile | PcapngFile) -> None:
         if isinstance(file, PcapngFile) and file.secrets:
@@ -260,7 +334,7 @@ class CaptureReader:
 def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | PcapngFile, int]:
     """The format of a file by its first bytes, and where its records begin; raises CaptureError for any other file."""
     if fill == 0:
-        raise CaptureError(f"{path}: is empty; nothing was recorded (did tcpdump start, and was it stopped with SIGINT?)")
+        raise EmptyFileError(path)
     magic = bytes(buffer[:4])
     if magic == SECTION_HEADER_BYTES:
         return PcapngFile(), 0
@@ -273,24 +347,35 @@ def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | Pcap
     if what is None:
         text = all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head
         what = "a text file" if text else f"of an unknown format (it begins with {head[:4].hex(' ')})"
-    raise CaptureError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
+    raise ForeignFileError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
 
 
-def open_stream(path: Path) -> tuple[ByteStream, io.FileIO]:
-    """The file's bytes, expanded where it is compressed (by content, not by name), and the file itself."""
-    file = io.FileIO(path)
-    magic = file.read(4) or b""
-    file.seek(0)
+def look(pipe: Pipe, size: int) -> bytes:
+    """The next bytes of a pipe, which stay unread."""
+    head = bytearray(size)
+    fill = read_up_to(pipe, head, 0, size)
+    pipe.unread(bytes(head[:fill]))
+    return bytes(head[:fill])
+
+
+def open_stream(file: io.FileIO | Pipe | io.BytesIO) -> ByteStream:
+    """The bytes of an open file, expanded where it is compressed (by content, not by name)."""
+    if isinstance(file, Pipe):
+        magic = look(file, 4)
+    else:
+        magic = file.read(4) or b""
+        file.seek(0)
     if magic.startswith(GZIP):
         import gzip
 
-        return Expanded(gzip.GzipFile(fileobj=io.BufferedReader(file), mode="rb"), (zlib.error, EOFError, OSError)), file
+        buffered = io.BufferedReader(file)
+        return Expanded(gzip.GzipFile(fileobj=buffered, mode="rb"), (zlib.error, EOFError, OSError))
     if magic == ZSTD:
         import zstandard
 
-        reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=False, read_across_frames=True)
-        return Expanded(reader, (zstandard.ZstdError,)), file
-    return file, file
+        reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", file), closefd=False, read_across_frames=True)
+        return Expanded(reader, (zstandard.ZstdError,))
+    return file
 
 
 class Expanded:

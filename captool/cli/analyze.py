@@ -3,14 +3,17 @@
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, Duration, key_password, key_password_option
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
+from captool.units import SECOND_NS
 
 if TYPE_CHECKING:
     from captool.analysis import Analysis
@@ -28,6 +31,12 @@ SLOW_BYTES = 20_000_000
 )
 @click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge idle times by this timeout, e.g. 600s, 10m.")
 @click.option(
+    "--timeouts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Middleboxes of your own, in TOML, on top of the catalogue (form: docs/middleboxes.md).",
+)
+@click.option(
     "--port",
     "ports",
     multiple=True,
@@ -43,6 +52,13 @@ SLOW_BYTES = 20_000_000
     help="The same connections as recorded at the other end of the path (repeatable: a rotated set). Shows which packets arrived.",
 )
 @click.option("--connection", type=click.IntRange(0), metavar="N", help="Show only this connection, in full.")
+@click.option(
+    "--follow",
+    "following",
+    is_flag=True,
+    help="Read on while the last file is being written (tcpdump -U), until its writer closes it (told to its owner and to root) or Ctrl-C.",
+)
+@click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="With --follow: report after this time at the latest.")
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."
 )
@@ -60,14 +76,20 @@ def analyze(
     key_password_file: Path | None,
     network: str | None,
     idle_timeout_ns: int | None,
+    timeouts: Path | None,
     ports: tuple[int, ...],
     other_side: tuple[Path, ...],
     connection: int | None,
+    following: bool,  # noqa: FBT001 - a flag of the command line
+    duration_ns: int | None,
     output_format: str,
     output: Path | None,
     fail_on: str | None,
 ) -> None:
-    """Explain what happened to each connection of TRACE (several files are read as one capture).
+    """Explain what happened to each connection of TRACE: a capture, a directory of captures, or - for standard input.
+
+    Several are read as one capture, a rotated set in order of time; packets are numbered through all of them. When standard input is a
+    pipe or a file is followed, the first Ctrl-C ends the recording and not the report.
 
     Without --network and --idle-timeout every middlebox of the catalogue that an idle time would trip is named, nearest first.
 
@@ -75,14 +97,22 @@ def analyze(
     captool analyze trace.pcap --keys keys --network gcp-vpc
     captool analyze trace.pcap --fail-on silent-drop,missing-keepalive
     captool analyze server.pcap --other-side client.pcap
+    tcpdump -U -i eth0 -w - tcp port 2376 | captool analyze -
     """  # noqa: D301
     wanted = fail_on_codes(fail_on)
     from captool.analysis import analyze as run
     from captool.analysis import hot_path_compiled
+    from captool.capture.growing import Following
+    from captool.capture.source import STANDARD_INPUT
 
     if not hot_path_compiled() and sum(path.stat().st_size for path in trace if path.is_file()) > SLOW_BYTES:
         click.echo("captool: the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand", err=True)
-    with progress_bar() as progress:
+    if duration_ns is not None and not following:
+        raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
+    end_s = None if duration_ns is None else time.monotonic() + duration_ns / SECOND_NS
+    piped = STANDARD_INPUT in trace
+    said = "reading what was recorded; Ctrl-C again interrupts"
+    with progress_bar() as progress, first_interrupt_noted(said, wanted=piped or following) as interrupted:
         analysis = run(
             trace,
             keys,
@@ -91,6 +121,8 @@ def analyze(
             ports=ports,
             key_password=key_password(key_password_file),
             other_side=other_side,
+            timeouts=timeouts,
+            wait=Following(lambda: interrupted() or (end_s is not None and time.monotonic() >= end_s), time.sleep) if following else None,
             progress=progress,
         )
     if connection is not None and connection not in {one.id for one in analysis.connections}:

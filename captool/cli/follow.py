@@ -37,7 +37,7 @@ def follow(
     raw: str | None,
     output: Path | None,
 ) -> None:
-    """Show what the containers of TRACE printed, stdout and stderr apart, with times.
+    """Show what the containers of TRACE printed, stdout and stderr apart, with times (- is standard input).
 
     Bytes that would act on a terminal are written as escapes, and output that the client never acknowledged is said to be so.
     With --raw the bytes come as they are; without --connection it takes the one connection that carries container output.
@@ -57,6 +57,8 @@ def follow(
             heard = transcript(trace, keys, connection=connection, key_password=password, progress=progress)
             file.writelines(line.encode("utf-8", "backslashreplace") for line in TranscriptText().render(heard))
             return
+        if connection is None and Path("-") in trace:
+            raise UsageError("standard input can be read only once; name the connection with --connection N, or read from a file")
         number = only_connection(trace, keys, key_password=password) if connection is None else connection
         for said in plaintext(trace, Direction[raw.upper()], number, keys, key_password=password, progress=progress):
             if isinstance(said, Said):

@@ -16,7 +16,7 @@ from captool.errors import NothingMatchedError
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="TRACE",
-    help="Match with the connections of this capture (repeatable: a rotated set).",
+    help="Match with the connections of this capture (repeatable: a rotated set; a directory; - for standard input).",
 )
 @click.option(
     "--format",

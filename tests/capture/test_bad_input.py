@@ -44,7 +44,7 @@ def test_what_is_no_capture_is_named(tmp_path: Path, content: bytes, reason: str
 
 def test_missing_directory_and_unreadable(tmp_path: Path) -> None:
     assert "no such file" in error(tmp_path / "missing")
-    assert "is a directory" in error(tmp_path)
+    assert "holds no pcap or pcapng capture" in error(tmp_path)
     if os.geteuid():
         closed = tmp_path / "closed"
         closed.write_bytes(pcap([]))

@@ -1,0 +1,112 @@
+"""Arguments that name a capture -> its files: directories are looked into, standard input and pipes are read as they come."""
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from captool.errors import CaptureError
+
+STANDARD_INPUT: Final = Path("-")
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that come once, from standard input or a named pipe; `unread` puts those back that were only looked at."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self._file = file
+        self._again = b""
+        self._position = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def unread(self, data: bytes) -> None:
+        """Give these bytes once more, before all others."""
+        self._again = data + self._again
+        self._position -= len(data)
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Fill the buffer's beginning; 0 at the end."""
+        if self._again:
+            count = min(len(buffer), len(self._again))
+            buffer[:count] = self._again[:count]
+            self._again = self._again[count:]
+        else:
+            count = self._file.readinto(buffer) or 0
+        self._position += count
+        return count
+
+    def tell(self) -> int:
+        """Bytes given so far."""
+        return self._position
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self._file.close()
+        super().close()
+
+
+def open_source(path: Path) -> io.FileIO | Pipe:
+    """The file, or what is at the other end of the pipe. Raises CaptureError for a terminal, OSError for what cannot be opened."""
+    if path == STANDARD_INPUT:
+        descriptor = sys.stdin.fileno() if sys.stdin is not None else 0
+        if os.isatty(descriptor):
+            raise CaptureError("-: standard input is a terminal; pipe a capture into it: tcpdump -w - | captool analyze -")
+        file = io.FileIO(os.dup(descriptor))
+    else:
+        file = io.FileIO(path)
+    kind = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(kind) and path != STANDARD_INPUT:
+        return file
+    if stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+        return Pipe(file)
+    file.close()
+    raise CaptureError(f"{path}: is a device; name a capture file, a directory of them or a pipe")
+
+
+def capture_files(named: Iterable[Path]) -> tuple[list[Path], list[Path], list[str]]:
+    """The files that are named or lie in directories that are named; which of them were found in a directory; notes on repetitions.
+
+    Nothing is recursive; of a directory only regular files are taken, whatever their names. Raises CaptureError.
+    """
+    files: list[Path] = []
+    found: list[Path] = []
+    notes: list[str] = []
+    seen: dict[tuple[int, int] | Path, Path] = {}
+    for path in named:
+        inside = _entries(path) if path != STANDARD_INPUT and path.is_dir() else None
+        for one in inside if inside is not None else [path]:
+            identity = _identity(one)
+            if identity in seen:
+                notes.append(f"{one}: named twice (also as {seen[identity]}); read once" if one != seen[identity]
+                             else f"{one}: named twice; read once")  # fmt: skip
+                continue
+            seen[identity] = one
+            files.append(one)
+            if inside is not None:
+                found.append(one)
+    return files, found, notes
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_file())
+    except OSError as error:
+        raise CaptureError(f"{directory}: cannot be listed ({error.strerror}); make the directory readable for this user") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    if path == STANDARD_INPUT:
+        return path
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino

@@ -1,0 +1,28 @@
+"""Ctrl-C while a capture is still coming in: the first ends the reading and gives the report, the second interrupts."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+
+@contextmanager
+def first_interrupt_noted(said: str, *, wanted: bool = True) -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C was pressed; `said` goes to standard error then."""
+    noted: list[int] = []
+    if not wanted:
+        yield lambda: False
+        return
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, before)
+        click.echo(f"captool: {said}", err=True)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGINT, before)
