@@ -30,7 +30,7 @@ def read(*paths: Path, wait: object = None) -> tuple[CaptureSummary, list[TcpCon
 
 @pytest.fixture
 def talk() -> Talk:
-    return Talk().opened().client(b"question").server(b"answer").wait(100).client(b"again").server(b"more")
+    return Talk().opened().client(b"question").server(b"answer").client().wait(100).client(b"again").server(b"more")
 
 
 @pytest.fixture

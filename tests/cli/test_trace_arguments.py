@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-CAPTOOL = [sys.executable, "-m", "captool.cli.main"]
+CAPTOOL = [sys.executable, "-P", "-m", "captool.cli.main"]
 
 
 def test_standard_input_is_a_capture(fixtures):
@@ -44,7 +44,7 @@ def test_a_bomb_on_standard_input_is_read_in_bounded_memory(tmp_path):
               " out.write(bytes.fromhex('d4c3b2a1020004000000000000000000ffff000001000000'))\n for _ in range(300): out.write(bytes(1 << 20))")
     measure = "import resource, sys; from captool.cli.main import main\ntry: main()\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as bomb:
-        run = subprocess.run([sys.executable, "-c", measure, "analyze", "-"], stdin=bomb.stdout, capture_output=True, text=True, check=False)
+        run = subprocess.run([sys.executable, "-P", "-c", measure, "analyze", "-"], stdin=bomb.stdout, capture_output=True, text=True, check=False)
     assert 4 == run.returncode
     assert int(run.stderr.split()[-1]) < 150_000
 
