@@ -8,7 +8,7 @@ These modules are compiled by Cython (pure-Python mode) and run unchanged withou
 takes from the other compiled ones stands in its .pxd file. An idle connection is never aged out.
 """
 
-# ruff: noqa: F403, F405, FURB136, PLR1730
+# ruff: noqa: F403, F405, FBT003, FURB136, PLR1730
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 from collections import deque
