@@ -16,6 +16,7 @@ from processes import LabError, run, started, wait_until
 
 IMAGE = "lab/busybox:latest"
 PORT = 2376
+PLAIN_PORT = 2375  # without TLS
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,11 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[Daemon]:
-    """Start dockerd in the namespace; with `tls_from` (a machine directory) it listens on 2376 itself, as on a docker-machine host."""
+def daemon(directory: Path, namespace: str, tls_from: Path | None, *, plain: bool = False) -> Iterator[Daemon]:
+    """Start dockerd in the namespace; with `tls_from` (a machine directory) it listens on 2376 itself, as on a docker-machine host.
+
+    With `plain` it listens on 2375, without TLS.
+    """
     dockerd, docker = shutil.which("dockerd"), shutil.which("docker")
     if dockerd is None or docker is None:
         raise LabError("dockerd and docker are needed (Debian: docker.io)")
@@ -76,6 +80,8 @@ def daemon(directory: Path, namespace: str, tls_from: Path | None) -> Iterator[D
     if tls_from is not None:
         command += ["--host", f"tcp://{SERVER_IP}:{PORT}", "--tlsverify", "--tlscacert", tls_from / "ca.pem"]
         command += ["--tlscert", tls_from / "server.pem", "--tlskey", tls_from / "server-key.pem"]
+    if plain:
+        command += ["--host", f"tcp://{SERVER_IP}:{PLAIN_PORT}"]
     (directory / "daemon.json").write_text("{}")
     running = Daemon(socket, docker)
     with contextlib.ExitStack() as stack:

@@ -30,6 +30,28 @@ ABOUT = {
     "all output arrives. TLS 1.2 with RSA key exchange and AES-GCM.",
     "idle-but-healthy": "A job that is silent for 12 s without keepalive, behind a firewall that would forget only after 600 s: nothing is wrong. "
     "TLS 1.2 with RSA key exchange and AES-CBC.",
+    "just-below": "The same job behind a firewall that forgets after 10 s, silent for 8 s: all output arrives.",
+    "just-above": "And silent for 12 s: the output after the silence is lost, while a second connection stays busy and healthy.",
+    "keepalive-server": "A job that is silent for 25 s behind a firewall that forgets after 10 s, saved by a server that sends a probe every 4 s.",
+    "keepalive-both": "The unmodified docker client and dockerd, which both probe every 15 s, keep a job alive that is silent for 50 s behind a firewall "
+    "that forgets after 20 s. TLS 1.3; the key log was taken from the running client.",
+    "keepalive-too-slow": "Probes that come too late: every 20 s, behind a firewall that forgets after 10 s. The client's probe is dropped like the "
+    "output that follows.",
+    "reset-on-reuse": "A firewall that forgets after 6 s and answers what it no longer knows with a reset, in the client's name: the server hears that "
+    "the client is gone, the client hears nothing at all.",
+    "half-close": "The docker client without TLS ends its standard input, which half-closes the attach connection. conntrack remembers such a one only for "
+    "the time it gives to half-closed ones, here 5 s; the job is silent for 10 s, and the rest is lost.",
+    "client-timeout": "A client that waits 5 s for output and then leaves, while the job is silent for 8 s.",
+    "dead-peer": "Both sides probe every 2 s; after 5 s the path between them dies. After 9 unanswered probes each kernel resets its end, and hears nothing "
+    "of the other's.",
+    "stopped-reader": "A client that is stopped (SIGSTOP) for 7 s while the job prints 59 kB: its window closes, the server probes it, and everything "
+    "arrives when it continues.",
+    "daemon-closed": "The TLS front is killed (SIGKILL) while the job prints: its kernel closes the connection without a TLS close_notify.",
+    "capture-ended-first": "The recording is stopped while the job is silent: nothing is known of the end.",
+    "rotated": "One recording twice: `server.pcap` in one file, and `rotated-*.pcap` by tcpdump's own rotation, whose files change in the silence between "
+    "two probes.",
+    "any-interface": "On the router: `any.pcap` from all interfaces (`-i any`, each packet once coming and once going), and each of its two interfaces in a file.",
+    "lossy-path": "A path that loses 3 % of the packets and delays a quarter of the others, so that they are overtaken, while a job prints 73 kB. Everything arrives.",
     "ecdhe-no-secrets": "TLS 1.2 with ECDHE, and only the private keys: they fit the certificate, and cannot open the session.",
     "ecdhe-key-log": "The same kind of session with the client's key log, which opens it.",
     "stock-docker-tls13": "The official docker client 28.2.2, unmodified, runs a container on stock dockerd: TLS 1.3, three connections. The key log was taken "
@@ -40,7 +62,7 @@ ABOUT = {
 def main() -> None:
     lines = [HEAD]
     for folder in sorted(path.parent for path in FIXTURES.glob("*/recipe")):
-        capture = folder / "server.pcap"
+        capture = min(folder.glob("*.pcap"), key=lambda path: path.name != "server.pcap")
         seconds = int.from_bytes(capture.read_bytes()[24:28], "little")
         recipe = (folder / "recipe").read_text().splitlines()[0]
         lines += [

@@ -12,23 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from firewall import CLIENT_END, SERVER_END, Firewall, install
 from processes import LabError, run
 
 CLIENT_IP = "10.77.1.2"
 SERVER_IP = "10.77.2.2"
 INTERFACE = "eth0"
-
-# Only a SYN opens a connection; everything that conntrack does not know (any more) disappears without an answer.
-FIREWALL = """
-table inet captool_lab {
-    chain forward {
-        type filter hook forward priority filter; policy drop;
-        ct state invalid counter drop
-        ct state established,related counter accept
-        ct state new tcp flags & (fin | syn | rst | ack) == syn counter accept
-    }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -41,8 +30,8 @@ class Network:
 
 
 @contextlib.contextmanager
-def network(established_timeout_s: int) -> Iterator[Network]:
-    """Build the namespaces and the firewall; remove them at the end."""
+def network(firewall: Firewall, *, client_buffer: int | None = None) -> Iterator[Network]:
+    """Build the namespaces and the firewall; remove them at the end. `client_buffer` is what the client's sockets hold at most, in bytes."""
     remove_leftovers()
     names = Network(*(f"captool-{os.getpid()}-{role}" for role in ("client", "router", "server")))
     with contextlib.ExitStack() as stack:
@@ -50,17 +39,15 @@ def network(established_timeout_s: int) -> Iterator[Network]:
             run("ip", "netns", "add", name)
             stack.callback(run, "ip", "netns", "delete", name)
             run("ip", "-n", name, "link", "set", "lo", "up")
-        _connect(names.router, "towards-client", "10.77.1.1/24", names.client, f"{CLIENT_IP}/24", "10.77.1.1")
-        _connect(names.router, "towards-server", "10.77.2.1/24", names.server, f"{SERVER_IP}/24", "10.77.2.1")
-        in_router = ("nsenter", f"--net=/run/netns/{names.router}")
-        run(*in_router, "nft", "-f", "-", input=FIREWALL)
-        for setting in (
-            "net.ipv4.ip_forward=1",
-            # a connection must not be picked up in the middle, or the firewall would forget only for an instant
-            "net.netfilter.nf_conntrack_tcp_loose=0",
-            f"net.netfilter.nf_conntrack_tcp_timeout_established={established_timeout_s}",
-        ):
-            run(*in_router, "sysctl", "-q", "-w", setting)
+        _connect(names.router, CLIENT_END, "10.77.1.1/24", names.client, f"{CLIENT_IP}/24", "10.77.1.1")
+        _connect(names.router, SERVER_END, "10.77.2.1/24", names.server, f"{SERVER_IP}/24", "10.77.2.1")
+        install(firewall, names.router)
+        if firewall.lossy:  # packets are lost one by one, not 64 kB at a time
+            for name in (names.client, names.server):
+                run("ip", "-n", name, "link", "set", INTERFACE, "gso_max_segs", "1")
+        if client_buffer is not None:
+            sizes = f"net.ipv4.tcp_rmem=4096 {client_buffer} {client_buffer}"
+            run("nsenter", f"--net=/run/netns/{names.client}", "sysctl", "-q", "-w", sizes)
         yield names
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Play one case in the lab and keep what was recorded: run.py CASE -o DIRECTORY [options]. Needs root and Linux.
 
-Writes server.pcap and client.pcap (as the case says), machines/, keys.log when the case has one, recipe (this command) and
-truth.json (what really happened: output of the container, output that the client got).
+Writes server.pcap and client.pcap (or others, as the case says), machines/, keys.log when the case has one, recipe (this command) and
+truth.json (what really happened: output of the container, output that the client got, what went wrong meanwhile).
 """
 
 import argparse
@@ -21,10 +21,13 @@ import time
 from pathlib import Path
 
 from certificates import write_storage
-from docker_daemon import IMAGE, PORT, Daemon, daemon
-from network import SERVER_IP, network
+from docker_daemon import IMAGE, PLAIN_PORT, PORT, Daemon, daemon
+from firewall import Firewall
+from incidents import Stage
+from network import INTERFACE, SERVER_IP, Network, network
 from processes import LabError, started
-from recording import recording
+from recording import PLACES, recording, rotating
+from runner_client import BROKEN, GAVE_UP
 from scenarios import SCENARIOS, Scenario
 from tls_front import tls_front
 
@@ -54,35 +57,49 @@ def main() -> int:
 def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool) -> dict[str, object]:
     """Set the stage, record, run the job, wait for it and its aftermath. Everything that was set up is taken down again."""
     machine = write_storage(directory / "storage", MACHINE, SERVER_IP, datetime.datetime.now(datetime.UTC))
-    with contextlib.ExitStack() as stage:
-        names = stage.enter_context(network(scenario.established_timeout_s))
-        docker = stage.enter_context(daemon(directory, names.server, None if scenario.suite else machine))
+    firewall = Firewall(scenario.established_timeout_s, scenario.half_closed_timeout_s, scenario.resets, scenario.lossy)
+    with contextlib.ExitStack() as stack:
+        names = stack.enter_context(network(firewall, client_buffer=scenario.client_buffer))
+        tls_from = None if scenario.suite or scenario.plain else machine
+        docker = stack.enter_context(daemon(directory, names.server, tls_from, plain=scenario.plain))
+        front = None
         if scenario.suite:
-            stage.enter_context(tls_front(directory, names.server, machine, docker.socket, scenario.suite))
+            options = (machine, docker.socket, scenario.suite, scenario.front_keepalive_s)
+            front = stack.enter_context(tls_front(directory, names.server, *options))
         with contextlib.ExitStack() as recorders:
-            for side in scenario.sides:
-                trace = directory / f"{side}.pcap"
-                log = directory / f"{side}.log"
-                recorders.enter_context(recording(trace, getattr(names, side), machine.parent, log, scenario.session_keys))
-            client = (
-                _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine)
-            )
+            _start_recorders(scenario, directory, names, machine, recorders)
+            command = _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine)
             received = directory / "received"
-            process = stage.enter_context(started(client, log=directory / "client.log", namespace=names.client, stdout=received.open("wb")))
-            truth = _wait_for_job(scenario, directory, docker, process)
+            options = {"namespace": names.client, "stdout": received.open("wb")}
+            client = stack.enter_context(started(command, log=directory / "client.log", **options))
+            stage = Stage(names, client, front, recorders, sorted(scenario.incidents))
+            truth = _wait_for_job(scenario, directory, docker, stage)
             recorders.close()  # before the client gives up, which would add packets of its own
             truth["client"] = _received(scenario, received)
-    for side in scenario.sides:
-        shutil.copyfile(directory / f"{side}.pcap", output / f"{side}.pcap")
+            truth["incidents"] = stage.happened
+    for trace in sorted(directory.glob("*.pcap")):
+        shutil.copyfile(trace, output / trace.name)
         if everything:
-            shutil.copyfile(directory / f"{side}.pcap.json", output / f"{side}.pcap.json")
-            shutil.copytree(directory / f"{side}.pcap.keys", output / f"{side}.pcap.keys", dirs_exist_ok=True)
+            shutil.copyfile(directory / f"{trace.name}.json", output / f"{trace.name}.json")
+            shutil.copytree(directory / f"{trace.name}.keys", output / f"{trace.name}.keys", dirs_exist_ok=True)
+    for trace in sorted(directory.glob("rotated/*.pcap")):
+        shutil.copyfile(trace, output / trace.name)
     if scenario.key_log:
         shutil.copyfile(directory / "keys.log", output / "keys.log")
     if scenario.session_keys:
         shutil.copyfile(directory / f"{scenario.sides[0]}.pcap.keys" / "session-keys.log", output / "keys.log")
     shutil.copytree(machine.parent, output / "machines", dirs_exist_ok=True)
     return truth
+
+
+def _start_recorders(scenario: Scenario, directory: Path, names: Network, machine: Path, recorders: contextlib.ExitStack) -> None:
+    for side in scenario.sides:
+        role, interface = PLACES[side]
+        trace, log = directory / f"{side}.pcap", directory / f"{side}.log"
+        options = (getattr(names, role), interface, machine.parent, log, scenario.session_keys)
+        recorders.enter_context(recording(trace, *options))
+    if scenario.rotate_s:
+        recorders.enter_context(rotating(directory / "rotated", names.server, INTERFACE, scenario.rotate_s, directory / "rotated.log"))
 
 
 def _runner(scenario: Scenario, directory: Path, machine: Path) -> list[str]:
@@ -92,27 +109,35 @@ def _runner(scenario: Scenario, directory: Path, machine: Path) -> list[str]:
         words += ["--keepalive", *map(str, scenario.keepalive_s)]
     if scenario.key_log:
         words += ["--key-log", str(directory / "keys.log")]
+    if scenario.read_timeout_s:
+        words += ["--read-timeout", str(scenario.read_timeout_s)]
     return words
 
 
 def _docker_client(scenario: Scenario, directory: Path, docker: Daemon, machine: Path) -> list[str]:
-    """The docker program itself, unmodified."""
+    """The docker program itself, unmodified. Without TLS its standard input is attached, and ends at once: a half-close."""
     (directory / "docker-config").mkdir()
-    return [
-        docker.docker, "--config", str(directory / "docker-config"), "--host", f"tcp://{SERVER_IP}:{PORT}", "--tlsverify",
-        "--tlscacert", str(machine / "ca.pem"), "--tlscert", str(machine / "cert.pem"), "--tlskey", str(machine / "key.pem"),
-        "run", "--network", "none", IMAGE, "sh", "-c", scenario.job,
-    ]  # fmt: skip
+    words = [docker.docker, "--config", str(directory / "docker-config")]
+    run_container = ["--network", "none", IMAGE, "sh", "-c", scenario.job]
+    if scenario.plain:
+        return [*words, "--host", f"tcp://{SERVER_IP}:{PLAIN_PORT}", "run", "--interactive", *run_container]
+    words += ["--host", f"tcp://{SERVER_IP}:{PORT}", "--tlsverify", "--tlscacert", str(machine / "ca.pem")]
+    return [*words, "--tlscert", str(machine / "cert.pem"), "--tlskey", str(machine / "key.pem"), "run", *run_container]
 
 
-def _wait_for_job(scenario: Scenario, directory: Path, docker: Daemon, client: "subprocess.Popen[bytes]") -> dict[str, object]:
+def _wait_for_job(scenario: Scenario, directory: Path, docker: Daemon, stage: Stage) -> dict[str, object]:
     """Ask dockerd itself, through its unix socket, when the container has ended and what it printed."""
     while not (container := docker.docker_run("ps", "--all", "--quiet", "--no-trunc").strip()):
-        if client.poll() is not None:
+        if stage.client.poll() is not None:
             raise LabError(f"the client ended early: {(directory / 'client.log').read_text(errors='replace')}")
         time.sleep(0.1)
-    while docker.docker_run("inspect", "--format", "{{.State.Status}}", container).strip() in {"created", "running"}:
-        if client.poll() not in {None, 0}:
+    began = None
+    while (state := docker.docker_run("inspect", "--format", "{{.State.Status}}", container).strip()) in {"created", "running"}:
+        if began is None and state == "running":
+            began = time.monotonic()
+        if began is not None:
+            stage.play_due(began)
+        if stage.client.poll() not in {None, 0, GAVE_UP, BROKEN}:
             raise LabError(f"the client ended early: {(directory / 'client.log').read_text(errors='replace')}")
         time.sleep(0.25)
     exit_code = int(docker.docker_run("inspect", "--format", "{{.State.ExitCode}}", container))

@@ -6,6 +6,7 @@ that the analysis has to find: when it attached, what output arrived, how it end
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 API = "/v1.41"
+GAVE_UP, BROKEN = 3, 4  # exit codes beside 0: no output for too long; connection lost
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def main() -> None:
     _tell("started")
     if arguments.poll:
         threading.Thread(target=_poll, args=(pooled, container, arguments.poll), daemon=True).start()
-    for kind, text in _frames(stream, rest, deadline):
+    for kind, text in _frames(stream, rest, deadline, arguments.read_timeout):
         _tell("output", stream=kind, text=text)
     _tell("ended")
 
@@ -59,7 +61,7 @@ def _connect(context: ssl.SSLContext, arguments: argparse.Namespace) -> ssl.SSLS
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, arguments.keepalive[0])
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, arguments.keepalive[1])
-    return context.wrap_socket(plain, server_hostname=arguments.host)
+    return context.wrap_socket(plain, server_hostname=arguments.host, suppress_ragged_eofs=False)  # an end without close_notify is no end
 
 
 def _poll(pooled: ssl.SSLSocket, container: str, seconds: float) -> None:
@@ -125,22 +127,26 @@ def _receive(connection: ssl.SSLSocket) -> bytes:
     return data
 
 
-def _frames(stream: ssl.SSLSocket, received: bytes, deadline: float) -> Iterator[tuple[str, str]]:
+def _frames(stream: ssl.SSLSocket, received: bytes, deadline: float, read_timeout: float) -> Iterator[tuple[str, str]]:
     """The frames of a multiplexed stream: 1 byte of kind, 3 zero bytes, 4 bytes of length, the output."""
     while True:
         while len(received) >= 8 and len(received) >= 8 + int.from_bytes(received[4:8]):
             end = 8 + int.from_bytes(received[4:8])
             yield ("stderr" if received[0] == 2 else "stdout"), received[8:end].decode(errors="replace")
             received = received[end:]
-        stream.settimeout(max(0.01, deadline - time.monotonic()))
+        stream.settimeout(max(0.01, min(read_timeout, deadline - time.monotonic())))
         try:
             data = stream.recv(65536)
-        except TimeoutError:
+        except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT:  # the kernel's: nobody answered its probes
+                _tell("broken", reason=str(error))
+                sys.exit(BROKEN)
             _tell("gave-up")
-            sys.exit(3)
+            stream.close()
+            sys.exit(GAVE_UP)
         except (ssl.SSLEOFError, ConnectionResetError) as error:
             _tell("broken", reason=str(error))
-            sys.exit(4)
+            sys.exit(BROKEN)
         if not data:
             return
         received += data
@@ -164,6 +170,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keepalive", type=int, nargs=2, metavar=("IDLE", "INTERVAL"), help="seconds; off when not given")
     parser.add_argument("--poll", type=float, default=0, help="ask for the container's state every so many seconds")
     parser.add_argument("--key-log", type=Path)
+    parser.add_argument("--read-timeout", type=float, default=3600, help="give up after so many seconds without output")
     parser.add_argument("--deadline", type=float, default=3600)
     return parser.parse_args()
 
