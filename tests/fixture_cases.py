@@ -1,6 +1,6 @@
 """The cases of fixtures/: each folder holds captures, keys, a recipe and `expected.json`, a list of runs.
 
-A run is `{"capture": FILE, "keys": [PATH, ...], "options": {...}, "report": PARTIAL, "absent": [FINDING CODE or SEVERITY, ...]}`.
+A run is `{"capture": FILE or [FILE, ...], "keys": [PATH, ...], "options": {...}, "report": PARTIAL, "absent": [FINDING CODE or SEVERITY, ...]}`.
 PARTIAL is matched against the JSON report: a dict by the keys it names, a list by finding each of its members in the report's list,
 everything else by equality.
 """
@@ -16,18 +16,18 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 @dataclass(frozen=True)
 class Run:
-    """One analysis of a fixture's capture, and the part of its report that matters."""
+    """One analysis of a fixture's capture (several files are one capture), and the part of its report that matters."""
 
     case: str
     number: int
-    capture: Path
+    capture: tuple[Path, ...]
     keys: tuple[Path, ...]
     options: dict[str, Any]
     report: dict[str, Any]
     absent: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.case}-{self.number}-{self.capture.name}"
+        return f"{self.case}-{self.number}-{self.capture[0].name}"
 
 
 def folders() -> list[Path]:
@@ -42,7 +42,9 @@ def runs() -> Iterator[Run]:
     for folder in folders():
         for number, run in enumerate(json.loads((folder / "expected.json").read_text())):
             keys = tuple(folder / path for path in run.get("keys", ()))
-            yield Run(folder.name, number, folder / run["capture"], keys, run.get("options", {}), run["report"], tuple(run.get("absent", ())))
+            names = [run["capture"]] if isinstance(run["capture"], str) else run["capture"]
+            capture = tuple(folder / name for name in names)
+            yield Run(folder.name, number, capture, keys, run.get("options", {}), run["report"], tuple(run.get("absent", ())))
 
 
 def mismatches(expected: Any, actual: Any, path: str = "") -> list[str]:

@@ -23,6 +23,17 @@ def test_report_holds_what_is_expected(run):
     assert set() == found & set(run.absent)
 
 
+def test_a_rotated_recording_gives_the_report_of_the_whole_one():
+    """Of the same packets, recorded twice at the same time: its files change while the stream is idle, before a probe."""
+    folder = FIXTURES / "rotated"
+    files = sorted(folder.glob("rotated-*.pcap"))
+    assert 4 <= len(files)
+    whole, rotated = (report(analyze(paths, folder / "machines")) for paths in (folder / "server.pcap", files))
+    for values in (whole, rotated):
+        del values["capture"]["files"], values["capture"]["bytes"]
+    assert whole == rotated
+
+
 @pytest.mark.parametrize("capture", captures(), ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_every_packet_is_accounted_for(capture):
     summary = analyze(capture).capture
