@@ -48,7 +48,7 @@ ABOUT = {
     "arrives when it continues.",
     "daemon-closed": "The TLS front is killed (SIGKILL) while the job prints: its kernel closes the connection without a TLS close_notify.",
     "capture-ended-first": "The recording is stopped while the job is silent: nothing is known of the end.",
-    "rotated": "One recording twice: `server.pcap` in one file, and `rotated-*.pcap` by tcpdump's own rotation, whose files change in the silence between "
+    "rotated": "The same packets recorded twice: `server.pcap` in one file, and `rotated-*.pcap` by tcpdump's own rotation, whose files change in the silence between "
     "two probes.",
     "any-interface": "On the router: `any.pcap` from all interfaces (`-i any`, each packet once coming and once going), and each of its two interfaces in a file.",
     "lossy-path": "A path that loses 3 % of the packets and delays a quarter of the others, so that they are overtaken, while a job prints 73 kB. Everything arrives.",

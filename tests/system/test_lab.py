@@ -106,6 +106,29 @@ def test_keepalive_saves_the_same_job(tmp_path):
     assert any(one["tcp"]["keepalive"]["to_server"]["status"] == "present" for one in values["connections"])
 
 
+def attach_connection(trace):
+    """The connection that carried the output: the one with the longest gap."""
+    return max(report(analyze(trace))["connections"], key=lambda connection: connection["tcp"]["longest_gap_s"] or 0)
+
+
+def test_a_firewall_that_resets_tells_only_one_side(tmp_path):
+    truth = lab("reset-on-reuse", tmp_path)
+    assert (truth["client"]["stdout"], truth["client"]["ended"]) == ("start\n", False)
+    server = attach_connection(tmp_path / "server.pcap")
+    assert (server["tcp"]["close"], server["tcp"]["retransmissions"]["to_client"]) == ("rst", 0)
+    assert server["tcp"]["unacknowledged_bytes"]["to_client"] > 0
+    assert {"open"} == {connection["tcp"]["close"] for connection in report(analyze(tmp_path / "client.pcap"))["connections"]}
+
+
+def test_the_window_of_a_stopped_reader_is_probed_until_it_opens(tmp_path):
+    truth = lab("stopped-reader", tmp_path)
+    assert truth["client"]["ended"]
+    assert truth["client"]["stdout"] == truth["printed"]["stdout"]
+    (connection,) = [one for one in report(analyze(tmp_path / "server.pcap"))["connections"] if one["payload_bytes"]["to_client"] > 50_000]
+    assert "W" in connection["tcp"]["history"].upper()
+    assert connection["tcp"]["keepalive"]["to_client"]["probes"] == 0
+
+
 @pytest.fixture
 def short_directory():
     """The name of a unix socket must be short, which pytest's own directories are not."""
