@@ -1,9 +1,7 @@
 """The two directions of a connection, and values that are kept once for each."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -25,23 +23,14 @@ class Direction(IntEnum):
         return "client" if self is Direction.TO_SERVER else "server"
 
 
-@dataclass(frozen=True, slots=True)
-class PerDirection(Generic[T]):
+class PerDirection(NamedTuple, Generic[T]):
     """One value for each direction; index it with a `Direction`, iterate it as (to_server, to_client)."""
 
     to_server: T
     to_client: T
 
-    def __getitem__(self, direction: Direction) -> T:
-        return self.to_client if direction else self.to_server
 
-    def __iter__(self) -> Iterator[T]:
-        yield self.to_server
-        yield self.to_client
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """Where in the capture something was seen: packet number (from 1) and time (nanoseconds since 1970, UTC)."""
 
     packet: int

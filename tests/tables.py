@@ -29,18 +29,15 @@ def capture(**changes: Any) -> CaptureSummary:
 
 
 def keepalive(status: str = "not-observable", **changes: Any) -> Keepalive:
-    return replace(Keepalive(status, probes=0, answered=0, interval_ns=None, longest_idle_ns=0), **changes)  # type: ignore[arg-type]
+    return Keepalive(status, probes=0, answered=0, interval_ns=None, longest_idle_ns=0)._replace(**changes)  # type: ignore[arg-type]
 
 
 def gap(duration_s: float, *, silence_s: float | None = None, ended_by: str = "data", packet: int | None = 5, **changes: Any) -> Gap:
     duration = round(duration_s * S)
-    return replace(
-        Gap(
-            start_ns=START, duration_ns=duration, probes=NONE, longest_silence_ns=duration if silence_s is None else round(silence_s * S),
-            after_packet=4, ended_by=ended_by, ended_by_packet=packet,  # type: ignore[arg-type]
-        ),
-        **changes,
-    )  # fmt: skip
+    return Gap(
+        start_ns=START, duration_ns=duration, probes=NONE, longest_silence_ns=duration if silence_s is None else round(silence_s * S),
+        after_packet=4, ended_by=ended_by, ended_by_packet=packet,  # type: ignore[arg-type]
+    )._replace(**changes)  # fmt: skip
 
 
 def tcp(**changes: Any) -> TcpConnection:
@@ -53,7 +50,7 @@ def tcp(**changes: Any) -> TcpConnection:
         acknowledged_offset=PerDirection(500, 500), unanswered=PerDirection(None, None), stream_holes=NONE, snapped_segments=0,
         last_packet=Moment(10, START + 700 * S),
     )  # fmt: skip
-    return replace(quiet, **changes)
+    return quiet._replace(**changes)
 
 
 def dropped_tcp(**changes: Any) -> TcpConnection:
@@ -64,7 +61,7 @@ def dropped_tcp(**changes: Any) -> TcpConnection:
         close="silent-drop", closed_by=None, conn_state="S1", gaps=(gap(601),), keepalive=PerDirection(missing, missing),
         unanswered=PerDirection(None, sent), unacknowledged_bytes=PerDirection(0, 162), retransmissions=PerDirection(0, 7),
     )  # fmt: skip
-    return replace(silent, **changes)
+    return silent._replace(**changes)
 
 
 def tls(**changes: Any) -> TlsSummary:

@@ -1,5 +1,6 @@
 """`captool`: the group of commands, and the one place where an expected failure becomes a line and an exit code."""
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; expected failures are one line on stderr and an exit code, anything else is a bug."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
+    gc.set_threshold(100_000, 50, 100)  # results grow and stay; going through them again and again finds nothing
     try:
         sys.exit(cli(arguments, prog_name="captool", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):

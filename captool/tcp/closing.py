@@ -1,10 +1,14 @@
-"""The state of a connection at its end -> TcpConnection, once for each connection."""
+"""The state of a connection at its end -> TcpConnection, once for each connection. Compiled, since captures have many connections."""
+
+# ruff: noqa: F403, F405
+# (layout.py is the vocabulary)
 
 from collections.abc import Sequence
 from typing import Final
 
+import cython
+
 from captool.direction import Moment, PerDirection
-from captool.tcp import layout
 from captool.tcp.connection import (
     OPEN_WINDOWS,
     Close,
@@ -18,40 +22,91 @@ from captool.tcp.connection import (
     Unanswered,
 )
 from captool.tcp.holes import Holes
+from captool.tcp.layout import LETTERS
 from captool.tcp.quiet import Probing, SeenGap, SeenReset, ShutWindows
+
+if not cython.compiled:  # compiled, they come from closing.pxd
+    from captool.tcp.layout import *
 
 SILENT_TRANSMISSIONS: Final = 3
 SILENT_NS: Final = 3_000_000_000
 
 ZERO: Final = PerDirection(0, 0)
 NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
-SIDES: Final[tuple[SideName, SideName]] = ("client", "server")
+BOTH_LETTERS: Final = LETTERS + LETTERS.lower()
+NAMES: Final[tuple[SideName, SideName]] = ("client", "server")
 
 
+@cython.final
+@cython.cclass
 class Side:
     """One side as a sender: its block of the connection's row, and what is kept beside it."""
 
-    def __init__(self, row: list[int], direction: int, holes: Holes, probing: Probing | None) -> None:
-        begin = layout.SIDES + direction * layout.SIDE
-        hot, cold = row[begin : begin + layout.SIDE], row[begin + layout.SYN_SEQ : begin + layout.SYN_SEQ + layout.SIDE]
-        _, self.next, self.acked, self.last_ns, self.last_packet, self.packets, bits, _ = hot[:8]
-        self.syn, self.fin, first_ns, self.resent_first, self.retransmissions, self.resent, resent_ns, resent_packet = cold[:8]
-        self.probes, self.answered, _, _, self.longest_idle, self.forgotten = cold[8:14]
-        self.resent_packet, self.resent_ns = resent_packet, resent_ns
-        self.newest_offset, self.first_ns, self.first_packet, first_packet = hot[layout.NEWEST_OFFSET :]
-        if first_packet:
-            self.first_packet, self.first_ns = first_packet, first_ns
-        self.reset = bool(bits & layout.RESET)
-        self.finished = bool(bits & layout.FINISHED)
-        self.synchronised = self.syn >= 0
+    next: cython.longlong
+    acked: cython.longlong
+    last_ns: cython.longlong
+    last_packet: cython.longlong
+    packets: cython.longlong
+    fin: cython.longlong
+    first_ns: cython.longlong
+    first_packet: cython.longlong
+    newest_offset: cython.longlong
+    resent_first: cython.longlong
+    retransmissions: cython.longlong
+    resent: cython.longlong
+    resent_ns: cython.longlong
+    resent_packet: cython.longlong
+    probes: cython.longlong
+    answered: cython.longlong
+    longest_idle: cython.longlong
+    forgotten: cython.longlong
+    data_end: cython.longlong
+    acknowledged: cython.longlong
+    reset: cython.bint
+    finished: cython.bint
+    synchronised: cython.bint
+    holes: object
+    probing: object
+
+    def __init__(self, row: list, direction: cython.Py_ssize_t, holes: object, probing: object) -> None:
+        side: cython.Py_ssize_t = SIDES + direction * SIDE
+        bits: cython.longlong = row[side + BITS]
+        self.next = row[side + NEXT]
+        self.acked = row[side + ACKED]
+        self.last_ns = row[side + LAST_NS]
+        self.last_packet = row[side + LAST_PACKET]
+        self.packets = row[side + PACKETS]
+        self.fin = row[side + FIN_OFFSET]
+        self.newest_offset = row[side + NEWEST_OFFSET]
+        self.first_packet = row[side + FIRST_PACKET]
+        self.first_ns = row[side + FIRST_NS]
+        if not self.first_packet:
+            self.first_packet = row[side + NEWEST_PACKET]
+            self.first_ns = row[side + NEWEST_NS]
+        self.resent_first = row[side + RESENT_FIRST]
+        self.retransmissions = row[side + RETRANSMISSIONS]
+        self.resent = row[side + RESENT]
+        self.resent_ns = row[side + RESENT_NS]
+        self.resent_packet = row[side + RESENT_PACKET]
+        self.probes = row[side + PROBES]
+        self.answered = row[side + ANSWERED]
+        self.longest_idle = row[side + LONGEST_IDLE]
+        self.forgotten = row[side + FORGOTTEN]
+        self.reset = bits & RESET != 0
+        self.finished = bits & FINISHED != 0
+        self.synchronised = row[side + SYN_SEQ] >= 0
         self.holes = holes
         self.probing = probing
         self.data_end = self.fin if self.finished else self.next
-        self.acknowledged = max(0, min(self.acked, self.data_end) if self.finished else self.acked)
+        self.acknowledged = self.acked
+        if self.finished and self.data_end < self.acknowledged:
+            self.acknowledged = self.data_end
+        if self.acknowledged < 0:
+            self.acknowledged = 0
 
 
 def describe(
-    row: list[int],
+    row: list,
     gaps: Sequence[SeenGap],
     probing: tuple[Probing | None, Probing | None],
     shut: tuple[ShutWindows | None, ShutWindows | None],
@@ -59,14 +114,14 @@ def describe(
     holes: tuple[Holes, Holes],
     keepalive_window_ns: int,
 ) -> TcpConnection:
-    """The summary of the connection with this row of state (layout.py), after its last gap was ended."""
-    bits = row[layout.STATE]
+    """The summary of the connection with this row of state (py), after its last gap was ended."""
+    bits = row[STATE]
     client = Side(row, 0, holes[0], probing[0])
     server = Side(row, 1, holes[1], probing[1])
-    first = Endpoint(address(row[layout.FIRST_HIGH], row[layout.FIRST_LOW]), row[layout.PORTS] >> 16)
-    second = Endpoint(address(row[layout.SECOND_HIGH], row[layout.SECOND_LOW]), row[layout.PORTS] & 0xFFFF)
-    swapped = bits & layout.CLIENT_SECOND
-    opened = bool(bits & layout.OPENED)
+    first = Endpoint(address(row[FIRST_HIGH], row[FIRST_LOW]), row[PORTS] >> 16)
+    second = Endpoint(address(row[SECOND_HIGH], row[SECOND_LOW]), row[PORTS] & 0xFFFF)
+    swapped = bits & CLIENT_SECOND
+    opened = bool(bits & OPENED)
     unacknowledged = both(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client))
     unanswered = NOTHING
     if unacknowledged is not ZERO:
@@ -76,31 +131,31 @@ def describe(
         )
     last = client if client.last_packet > server.last_packet else server
     return TcpConnection(
-        id=row[layout.ID],
+        id=row[ID],
         client=second if swapped else first,
         server=first if swapped else second,
-        client_guessed=bool(bits & layout.GUESSED),
-        start_ns=row[layout.START_NS],
-        end_ns=max(row[layout.START_NS], client.last_ns, server.last_ns),
+        client_guessed=bool(bits & GUESSED),
+        start_ns=row[START_NS],
+        end_ns=max(row[START_NS], client.last_ns, server.last_ns),
         packets=both(client.packets, server.packets),
         payload_bytes=both(payload_bytes(client), payload_bytes(server)),
         handshake_seen=client.synchronised and server.synchronised and opened,
         close=close(client, server, unanswered),
-        closed_by="client" if bits & layout.CLOSED_BY_CLIENT else "server" if bits & layout.CLOSED_BY_SERVER else None,
+        closed_by="client" if bits & CLOSED_BY_CLIENT else "server" if bits & CLOSED_BY_SERVER else None,
         conn_state=conn_state(client, server, opened=opened),
         history=history(row),
         keepalive=PerDirection(keepalive(client, server, keepalive_window_ns), keepalive(server, client, keepalive_window_ns)),
         gaps=tuple([described_gap(gap, client, server) for gap in gaps]),
-        gap_count=row[layout.GAP_COUNT],
-        longest_gap_ns=row[layout.LONGEST_GAP],
+        gap_count=row[GAP_COUNT],
+        longest_gap_ns=row[LONGEST_GAP],
         retransmissions=both(client.retransmissions, server.retransmissions),
         unacknowledged_bytes=unacknowledged,
         acknowledged_offset=both(client.acknowledged, server.acknowledged),
         unanswered=unanswered,
         stream_holes=both(stream_holes(client), stream_holes(server)),
-        snapped_segments=row[layout.SNAPPED],
+        snapped_segments=row[SNAPPED],
         last_packet=Moment(last.last_packet, last.last_ns),
-        closing=moment(row[layout.CLOSING_PACKET], row[layout.CLOSING_NS]),
+        closing=moment(row[CLOSING_PACKET], row[CLOSING_NS]),
         reset=described_reset(row, seen_reset) if seen_reset else None,
         # The receiver of a direction is the other side.
         shut_windows=PerDirection(shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)) if any(shut) else OPEN_WINDOWS,
@@ -123,16 +178,16 @@ def described_gap(gap: SeenGap, client: Side, server: Side) -> Gap:
         after_packet=gap.after_packet,
         ended_by=gap.ended_by,  # type: ignore[arg-type]
         ended_by_packet=gap.ended_by_packet,
-        spoke_last=SIDES[2 - gap.acknowledged_by] if known else None,
+        spoke_last=NAMES[2 - gap.acknowledged_by] if known else None,
     )
 
 
-def described_reset(row: list[int], seen: SeenReset) -> Reset:
+def described_reset(row: list, seen: SeenReset) -> Reset:
     """What is known of the RST, and of its sender before it."""
-    ipv4 = row[layout.FIRST_HIGH] == 0 and row[layout.FIRST_LOW] >> 32 == 0xFFFF
+    ipv4 = row[FIRST_HIGH] == 0 and row[FIRST_LOW] >> 32 == 0xFFFF
     return Reset(
         moment=Moment(seen.packet, seen.ts_ns),
-        sender=SIDES[seen.direction],
+        sender=NAMES[seen.direction],
         hops=seen.hops,
         usual_hops=seen.usual & 0xFF if seen.usual or seen.own_packet else None,
         identification=identification(seen.mark) if ipv4 else None,
@@ -166,25 +221,26 @@ def both(to_server: int, to_client: int) -> PerDirection[int]:
     return PerDirection(to_server, to_client) if to_server or to_client else ZERO
 
 
-def address(high: int, low: int) -> str:
+def address(high: cython.longlong, low: cython.longlong) -> str:
     """The text of an address kept as two signed 64-bit words."""
     if high == 0 and low >> 32 == 0xFFFF:
         return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
     import socket
+    import struct
 
-    return socket.inet_ntop(socket.AF_INET6, high.to_bytes(8, "big", signed=True) + low.to_bytes(8, "big", signed=True))
+    return socket.inet_ntop(socket.AF_INET6, struct.pack(">qq", high, low))
 
 
-def history(row: list[int]) -> str:
+def history(row: list) -> str:
     """Zeek's history: what was seen of each side for the first time, in order; `^` if the server, as guessed, spoke first."""
-    letters = "^" if row[layout.STATE] & layout.SERVER_FIRST else ""
-    for word in (row[layout.HISTORY], row[layout.HISTORY_MORE]):
+    letters = ["^"] if row[STATE] & SERVER_FIRST else []
+    rest: cython.longlong
+    for word in (row[HISTORY], row[HISTORY_MORE]):
         rest = word
         while rest:
-            number = (rest & 31) - 1
-            letters += layout.LETTERS[number] if number < 9 else layout.LETTERS[number - 9].lower()
+            letters.append(BOTH_LETTERS[(rest & 31) - 1])
             rest >>= 5
-    return letters
+    return "".join(letters)
 
 
 def payload_bytes(side: Side) -> int:

@@ -1,10 +1,10 @@
 """What is known of a TCP connection once it was tracked: plain values, no packets.
 
-Times are integer nanoseconds since 1970 (UTC), durations integer nanoseconds, sizes bytes of TCP payload.
+Times are integer nanoseconds since 1970 (UTC), durations integer nanoseconds, sizes bytes of TCP payload. Captures have many connections,
+and a named tuple is made in a quarter of the time that a frozen dataclass takes.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from captool.direction import Moment, PerDirection
 
@@ -14,16 +14,14 @@ GapEnd = Literal["data", "fin", "rst", "end-of-capture"]
 SideName = Literal["client", "server"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One side of a connection."""
 
     ip: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """A time in which no data crossed in either direction while nothing was left unacknowledged.
 
     `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client). `longest_silence_ns` is the
@@ -42,8 +40,7 @@ class Gap:
     spoke_last: SideName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Keepalive:
+class Keepalive(NamedTuple):
     """Keepalive probes sent in one direction (to_server: by the client).
 
     `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
@@ -65,8 +62,7 @@ class Keepalive:
     last_probe: Moment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(NamedTuple):
     """Data of one direction that was sent again and again and never acknowledged before the capture or the connection ended.
 
     `first` is its first transmission, `last` its last; `retransmissions` counts the segments sent again after `first`.
@@ -80,8 +76,7 @@ class Unanswered:
     peer_last_heard: Moment | None
 
 
-@dataclass(frozen=True, slots=True)
-class ShutWindow:
+class ShutWindow(NamedTuple):
     """The longest time in which the receiver of a direction let nothing in: its window was 0.
 
     From packet `since` to packet `until_packet`, which opened it again (None: it never did; then the time is that until the
@@ -98,8 +93,7 @@ class ShutWindow:
 OPEN_WINDOWS: Final[PerDirection[ShutWindow | None]] = PerDirection(None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(NamedTuple):
     """The first RST of a connection, and what tells whether its sender is the side whose address it bears.
 
     `hops` is its TTL or hop limit, `usual_hops` that of the side's other packets (None: it sent none). `identification` is that of
@@ -121,8 +115,7 @@ class Reset:
     peer_last: Moment | None
 
 
-@dataclass(frozen=True, slots=True)
-class TcpConnection:
+class TcpConnection(NamedTuple):
     """One TCP connection: both directions of a 5-tuple from its first packet to its last.
 
     `conn_state` and `history` use Zeek's letters. `gaps` holds the longest gaps in order of time (`gap_count` all of them).
@@ -161,8 +154,7 @@ class TcpConnection:
     shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPiece:
+class StreamPiece(NamedTuple):
     """A run of in-order payload of one direction, as it became available.
 
     `from_start` says that the SYN of this direction was captured, so that offset 0 is truly the first byte.

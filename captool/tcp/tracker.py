@@ -256,6 +256,7 @@ class Tracker:
         rows: Rows = self.rows
         conn: cython.longlong = rows.origin + slot * ROW
         last: cython.longlong
+        at: cython.longlong
         rows.unpack(slot)
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
@@ -271,7 +272,7 @@ class Tracker:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
             if told:
-                self.closed.append(describe(list(rows.state[conn : conn + ROW]), *beside, self.keepalive_window_ns))
+                self.closed.append(describe([rows.state[at] for at in range(conn, conn + ROW)], *beside, self.keepalive_window_ns))
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
         rows.free_slot(slot)

@@ -1,6 +1,5 @@
 """Silent drops and lost output: what is claimed, and with which confidence."""
 
-from dataclasses import replace
 
 from captool.direction import PerDirection
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
@@ -29,8 +28,8 @@ def test_peer_alive_on_another_connection_makes_the_drop_certain():
 
 def test_one_sided_capture_gives_low_confidence():
     dead = dropped_tcp()
-    unheard = replace(dead.unanswered.to_client, peer_last_heard=None)
-    (finding,) = silent_drop(tables(connection(replace(dead, unanswered=PerDirection(None, unheard)))))
+    unheard = dead.unanswered.to_client._replace(peer_last_heard=None)
+    (finding,) = silent_drop(tables(connection(dead._replace(unanswered=PerDirection(None, unheard)))))
     assert "low" == finding.confidence
 
 

@@ -1,0 +1,1 @@
+from captool.tcp.layout cimport *
