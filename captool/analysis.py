@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
@@ -22,12 +23,13 @@ from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import load_catalogue
-from captool.other_side import OtherSide, Recorded, compare, read_other_side
 from captool.packets.decode import Decoder
 from captool.tcp import tracker as tracker_module
-from captool.tcp.packet_log import PacketLog
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS
+
+if TYPE_CHECKING:  # imported only where a second capture is given
+    from captool.other_side import OtherSide
 
 GAP_NS = 2 * SECOND_NS
 # Without a timeout to judge by, one minute without a probe is called missing keepalive: the shortest idle timeout of the catalogue
@@ -49,7 +51,7 @@ class Analysis:
     connections: tuple[Connection, ...]
     findings: tuple[Finding, ...]
     verdict: tuple[str, ...]
-    other_side: OtherSide | None = None
+    other_side: "OtherSide | None" = None
 
 
 def analyze(
@@ -83,8 +85,12 @@ def analyze(
     chosen = chosen_timeouts(settings, catalogue)
     ring = key_ring(keys, key_password)
     window_ns = min((entry.timeout_ns for entry in chosen), default=KEEPALIVE_WINDOW_NS)
-    other = read_other_side(as_paths(other_side), settings.ports) if as_paths(other_side) else None
-    log = PacketLog() if other else None
+    other = log = None
+    if as_paths(other_side):
+        from captool.other_side import Recorded, compare, read_other_side
+        from captool.tcp.packet_log import PacketLog
+
+        other, log = read_other_side(as_paths(other_side), settings.ports), PacketLog()
     tracker = Tracker(service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns)
     with CaptureReader(as_paths(paths), wait=wait) as capture:
         decoder = Decoder()

@@ -18,11 +18,11 @@ from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
 from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
-from captool.tcp.packet_log import PacketLog
 from captool.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # the layers above TCP are imported when the first connection speaks TLS or HTTP
     from captool.dockerapi.exchange import DockerExchange
+    from captool.tcp.packet_log import PacketLog
     from captool.tls.summary import TlsSummary
 
 DOCKER_PORTS: Final = (2375, 2376)
@@ -73,7 +73,7 @@ def read_connections(
     *,
     open_conversation: OpenConversation | None = None,
     progress: Progress | None = None,
-    log: PacketLog | None = None,
+    log: "PacketLog | None" = None,
 ) -> Iterator[list[Connection]]:
     """The connections that ended, after every chunk of the capture; the last list holds those that its end cut off.
 

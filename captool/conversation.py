@@ -7,12 +7,12 @@ from captool.direction import Direction, Moment
 from captool.keys.material import KeyRing
 from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
-from captool.tls.conversation import TlsConversation
-from captool.tls.summary import Plaintext, TlsSummary
 
-if TYPE_CHECKING:  # these are imported when there is plaintext: most captures are never decrypted
+if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.dockerapi.conversation import DockerConversation, OutputSink
     from captool.dockerapi.exchange import DockerExchange
+    from captool.tls.conversation import TlsConversation
+    from captool.tls.summary import Plaintext, TlsSummary
 
 PlaintextSink = Callable[[Direction, bytes, Moment], None]
 
@@ -29,7 +29,11 @@ class Conversation:
         self, ring: KeyRing, first: StreamPiece, *, output: "OutputSink | None" = None, plaintext: PlaintextSink | None = None
     ) -> None:
         protocol = protocol_of(first)
-        self._tls = TlsConversation(ring) if protocol == "tls" else None
+        self._tls: "TlsConversation | None" = None
+        if protocol == "tls":
+            from captool.tls.conversation import TlsConversation
+
+            self._tls = TlsConversation(ring)
         self._read = protocol is not None or plaintext is not None
         self._docker: DockerConversation | None = None
         self._output = output
@@ -83,7 +87,7 @@ class Conversation:
         return self._docker
 
 
-def joined(released: list[Plaintext], acknowledged: int | None) -> list[Plaintext]:
+def joined(released: "list[Plaintext]", acknowledged: int | None) -> "list[Plaintext]":
     """Neighbouring records of one direction as one, as far as their receiver has acknowledged them; the last one stays apart.
 
     Only the last moment of what arrived is ever told, and the records that did not arrive keep theirs. There are many small records

@@ -1,7 +1,7 @@
 """The two directions of a connection, and values that are kept once for each."""
 
 from enum import IntEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -21,6 +21,9 @@ class Direction(IntEnum):
     def sender(self) -> str:
         """The side that sends in this direction: `client` or `server`."""
         return "client" if self is Direction.TO_SERVER else "server"
+
+
+DIRECTIONS: Final = (Direction.TO_SERVER, Direction.TO_CLIENT)  # going through the enumeration itself is slow
 
 
 class PerDirection(NamedTuple, Generic[T]):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from captool.direction import Direction
+from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts, tripped, worst_gap
 from captool.findings.tables import Connection, Tables
@@ -140,7 +140,7 @@ def _round_timeout(duration_ns: int) -> int | None:
 def zero_window_stall(tables: Tables) -> Iterator[Finding]:
     """A receiver whose buffer was full: its program did not read."""
     for connection in tables.connections:
-        for direction in Direction:
+        for direction in DIRECTIONS:
             shut = connection.tcp.shut_windows[direction]
             if shut is None or shut.duration_ns < STALL_NS:
                 continue

@@ -1,20 +1,24 @@
 """What two captures of the same connection prove: where packets were lost, who never sent a reset, and that a silent drop was one."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from captool.capture.summary import CaptureSummary
-from captool.direction import Direction, Moment
+from captool.direction import DIRECTIONS, Direction, Moment
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
-from captool.other_side import Counterpart, OtherSide, Side
 from captool.tcp.layout import FIN, RST
-from captool.tcp.passage import DeadPath, NotSent, PacketRange, Passage
 from captool.units import SECOND_NS, counted, seconds, size
+
+if TYPE_CHECKING:  # imported only where a second capture is given
+    from captool.other_side import Counterpart, OtherSide, Side
+    from captool.tcp.passage import DeadPath, NotSent, PacketRange, Passage
 
 SHOWN: Final = 4
 BETWEEN: Final = "Look at what lies between the two places of recording: "
@@ -201,7 +205,7 @@ def _settle(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findi
 def _passages(tables: Tables) -> Iterator[tuple[Connection, Counterpart, Direction, Passage]]:
     for connection in tables.connections:
         if connection.counterpart:
-            for direction in Direction:
+            for direction in DIRECTIONS:
                 yield connection, connection.counterpart, direction, connection.counterpart.passage[direction]
 
 

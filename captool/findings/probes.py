@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from captool.direction import Direction
+from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
 from captool.findings.gaps import chosen_timeouts, named, timeouts, tripped, where, worst_gap
 from captool.findings.tables import Tables
@@ -99,7 +99,7 @@ def keepalive_unanswered(tables: Tables) -> Iterator[Finding]:
     """The last probes of one side went unanswered: its peer is dead, or the path no longer carries them."""
     for connection in tables.connections:
         tcp = connection.tcp
-        for direction in Direction:
+        for direction in DIRECTIONS:
             side = tcp.keepalive[direction]
             first, last = side.unanswered_since, side.last_probe
             if side.unanswered < MIN_UNANSWERED or first is None or last is None or last.ts_ns - first.ts_ns < UNANSWERED_NS:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from captool.direction import Direction
+from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.idle import KEEPALIVE_REMEDY
@@ -25,7 +25,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
     for connection in tables.connections:
         if connection.tcp.close != "silent-drop":
             continue
-        for direction in Direction:
+        for direction in DIRECTIONS:
             sent = connection.tcp.unanswered[direction]
             if sent is None:
                 continue

@@ -1,9 +1,12 @@
 """One connection for a terminal: who, when, which requests, which TLS, which probes, how it ended."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
 from captool.direction import Direction
-from captool.dockerapi.exchange import DockerExchange
 from captool.findings.gaps import worst_gap
 from captool.findings.probes import sender_hint
 from captool.findings.silence import shortened
@@ -11,8 +14,11 @@ from captool.findings.tables import Connection
 from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
-from captool.tls.summary import TlsSummary
 from captool.units import counted, seconds, size
+
+if TYPE_CHECKING:  # imported only where a connection speaks TLS or HTTP
+    from captool.dockerapi.exchange import DockerExchange
+    from captool.tls.summary import TlsSummary
 
 EXCHANGES = 6
 ENDINGS = {"fin": "closed", "rst": "reset", "open": "open at the end of the capture", "silent-drop": "DROPPED SILENTLY"}

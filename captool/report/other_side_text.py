@@ -1,11 +1,17 @@
 """Two captures of the same connections for a terminal: how they fit together, and what crossed of each connection."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from captool.direction import Direction
 from captool.findings.passage import numbers
-from captool.other_side import Counterpart, OtherSide
-from captool.tcp.clock_offset import ClockOffset
-from captool.tcp.passage import Passage
 from captool.units import SECOND_NS, counted, seconds
+
+if TYPE_CHECKING:  # imported only where a second capture is given
+    from captool.other_side import Counterpart, OtherSide
+    from captool.tcp.clock_offset import ClockOffset
+    from captool.tcp.passage import Passage
 
 
 def captures_compared(other: OtherSide, connections: int) -> str:

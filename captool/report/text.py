@@ -1,8 +1,10 @@
 """The analysis for a terminal: the verdict first, then each connection that matters with its evidence, then what was not judged."""
 
+from __future__ import annotations
+
 import io
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.padding import Padding
@@ -19,8 +21,10 @@ from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
 from captool.report.other_side_text import captures_compared
 from captool.report.printable import printable, utc
-from captool.tls.summary import Reason
 from captool.units import counted, seconds, size
+
+if TYPE_CHECKING:  # imported only where a connection speaks TLS
+    from captool.tls.summary import Reason
 
 WIDTH: Final = 110
 LISTED: Final = 20

@@ -1,6 +1,6 @@
 """The state of a connection at its end -> TcpConnection, once for each connection. Compiled, since captures have many connections."""
 
-# ruff: noqa: F403, F405
+# ruff: noqa: F403, F405, PLR1730
 # (layout.py is the vocabulary)
 
 from collections.abc import Sequence

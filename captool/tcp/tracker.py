@@ -272,7 +272,10 @@ class Tracker:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
             if told:
-                self.closed.append(describe([rows.state[at] for at in range(conn, conn + ROW)], *beside, self.keepalive_window_ns))
+                row: list = []
+                for at in range(conn, conn + ROW):
+                    row.append(rows.state[at])  # noqa: PERF401 - a comprehension has untyped names of its own
+                self.closed.append(describe(row, *beside, self.keepalive_window_ns))
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
         rows.free_slot(slot)
