@@ -24,9 +24,10 @@ from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import load_catalogue
 from captool.packets.decode import Decoder
+from captool.shards import Reading
 from captool.tcp import tracker as tracker_module
 from captool.tcp.tracker import Tracker
-from captool.units import SECOND_NS
+from captool.units import SECOND_NS, counted
 
 if TYPE_CHECKING:  # imported only where a second capture is given
     from captool.other_side import OtherSide
@@ -35,6 +36,8 @@ GAP_NS = 2 * SECOND_NS
 # Without a timeout to judge by, one minute without a probe is called missing keepalive: the shortest idle timeout of the catalogue
 # that a probe resets at all (Google's external passthrough load balancer).
 KEEPALIVE_WINDOW_NS = 60 * SECOND_NS
+SHARED_BYTES = 16 << 20  # a smaller capture is read before other processes are at work
+MAX_UNEVENTFUL = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def analyze(
     other_side: Paths = (),
     timeouts: Path | None = None,
     wait: Callable[[FileIO | Pipe], bool] | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Analysis:
     """Explain the connections of a capture.
@@ -76,6 +80,7 @@ def analyze(
     entries of your own for the catalogue. `wait` follows a file that is still being written (`captool.capture.growing.Following`).
     `other_side` is a capture (named like `paths`) of the same connections recorded at the other end of the path: it shows which packets
     arrived.
+    `jobs` is the number of processes that share the work on a large capture; the result is the same.
     `progress(done, total)` is called with bytes of the capture.
 
     Raises CaptureError, KeyMaterialError, UsageError and NothingMatchedError (no TCP connection at all, or none to `ports`).
@@ -91,13 +96,29 @@ def analyze(
         from captool.tcp.packet_log import PacketLog
 
         other, log = read_other_side(as_paths(other_side), settings.ports), PacketLog()
-    tracker = Tracker(service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns)
-    with CaptureReader(as_paths(paths), wait=wait) as capture:
-        decoder = Decoder()
-        chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
-        ended = [connection for chunk in chunks for connection in chunk]
-        connections = tuple(sorted(ended, key=lambda connection: connection.id))
-        summary = capture.summary(decoder, tracker)
+
+    def read(shard: int, shards: int, progress: Progress | None) -> Reading:
+        tracker = Tracker(
+            service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns,
+            shard=shard, shards=shards,
+        )  # fmt: skip
+        with CaptureReader(as_paths(paths), wait=wait) as capture:
+            decoder = Decoder()
+            chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
+            found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one)]
+            found.sort(key=lambda connection: connection.id)
+            summary = capture.summary(decoder, tracker)
+            alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
+            return Reading(summary, found, tracker.connections, ring, alone)
+
+    reading = None
+    if jobs > 1 and wait is None and log is None and file_bytes(as_paths(paths)) >= SHARED_BYTES:
+        from captool.shards import read_in_shards
+
+        reading = read_in_shards(read, jobs, progress)
+    reading = reading or read(0, 1, progress)
+    ring = replace(ring, session_secrets=reading.ring.session_secrets, premaster_secrets=reading.ring.premaster_secrets)
+    summary, connections = listed(reading)
     if not connections:
         raise NothingMatchedError(_nothing(summary, ports))
     compared = compare(Recorded(summary, [one.tcp for one in connections], log), other) if other and log else None
@@ -109,6 +130,42 @@ def analyze(
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings), compared)
+
+
+def file_bytes(paths: Sequence[Path]) -> int:
+    """Size of the capture files; 0 where a path is no file or directory (a pipe can be read only once)."""
+    total = 0
+    for path in paths:
+        files = list(path.iterdir()) if path.is_dir() else [path]
+        if not path.is_dir() and not path.is_file():
+            return 0
+        total += sum(file.stat().st_size for file in files if file.is_file())
+    return total
+
+
+def resumes_another(connection: Connection) -> bool:
+    """Whether the connection resumes a TLS session whose secret was not found."""
+    tls = connection.tls
+    return tls is not None and tls.resumed is True and tls.status != "decrypted"
+
+
+def eventful(connection: Connection) -> bool:
+    """Whether anything happened on the connection that findings are made of, besides that it was opened and closed."""
+    tcp = connection.tcp
+    return bool(tcp.gaps or connection.exchanges or tcp.reset or tcp.unanswered != (None, None) or tcp.shut_windows != (None, None))
+
+
+def listed(reading: Reading) -> tuple[CaptureSummary, tuple[Connection, ...]]:
+    """The connections to tell of. Of more than `MAX_UNEVENTFUL` those on which nothing happened are counted only."""
+    kept = tuple(one for one in reading.connections if one.id < MAX_UNEVENTFUL or eventful(one))
+    passed = reading.opened - len(kept)
+    if not passed:
+        return reading.capture, kept
+    note = (
+        f"{counted(passed, 'connection')} on which nothing happened are counted but not listed: those that came to nothing in a flood, "
+        f"and those after the first {MAX_UNEVENTFUL}"
+    )
+    return replace(reading.capture, notes=(*reading.capture.notes, note), unlisted_connections=passed), kept
 
 
 def hot_path_compiled() -> bool:

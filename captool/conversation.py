@@ -29,11 +29,7 @@ class Conversation:
         self, ring: KeyRing, first: StreamPiece, *, output: "OutputSink | None" = None, plaintext: PlaintextSink | None = None
     ) -> None:
         protocol = protocol_of(first)
-        self._tls: "TlsConversation | None" = None
-        if protocol == "tls":
-            from captool.tls.conversation import TlsConversation
-
-            self._tls = TlsConversation(ring)
+        self._tls = tls_conversation(ring) if protocol == "tls" else None
         self._read = protocol is not None or plaintext is not None
         self._docker: DockerConversation | None = None
         self._output = output
@@ -85,6 +81,13 @@ class Conversation:
 
             self._docker = DockerConversation(self._output)
         return self._docker
+
+
+def tls_conversation(ring: KeyRing) -> "TlsConversation":
+    """A TLS session that is read with the keys of `ring`."""
+    from captool.tls.conversation import TlsConversation
+
+    return TlsConversation(ring)
 
 
 def joined(released: "list[Plaintext]", acknowledged: int | None) -> "list[Plaintext]":

@@ -17,7 +17,7 @@ from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
 from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
 from captool.capture.pcapng import PcapngFile
 from captool.capture.source import Pipe, capture_files, open_source
-from captool.capture.summary import CaptureSummary
+from captool.capture.summary import CaptureSummary, ClockStep
 from captool.errors import CaptureError
 from captool.units import counted
 
@@ -55,6 +55,9 @@ class DecoderCounts(Protocol):
     bytes: int
     start_ns: int
     end_ns: int
+    clock_steps: int
+    clock_step_ns: int
+    clock_step_packet: int
 
     def notes(self) -> list[str]:
         """Sentences about packets that could not be used."""
@@ -197,6 +200,7 @@ class CaptureReader:
             other_packets=decoder.other_packets,
             undecodable_packets=decoder.undecodable_packets,
             notes=(*self._notes, *decoder.notes(), *tracker.notes()),
+            clock_step=ClockStep(decoder.clock_steps, decoder.clock_step_ns, decoder.clock_step_packet) if decoder.clock_steps else None,
         )
 
     def _starts(self, in_directory: frozenset[Path]) -> dict[Path, int | None]:

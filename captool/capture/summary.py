@@ -19,6 +19,7 @@ class CaptureSummary:
     `packets` counts captured frames; it equals `tcp_packets + other_packets + undecodable_packets`, where the
     duplicates that were removed before counting are reported apart in `duplicate_packets` and are part of
     `tcp_packets`. `dropped_packets` is what the capture file says the kernel dropped, None where it says nothing.
+    `unlisted_connections` counts those of a flood, on which nothing happened, that are not listed one by one.
     `notes` are sentences about the files themselves (where a truncated file ends, for example).
     """
 
@@ -38,3 +39,4 @@ class CaptureSummary:
     undecodable_packets: int
     notes: tuple[str, ...] = ()
     clock_step: ClockStep | None = None
+    unlisted_connections: int = 0

@@ -66,6 +66,12 @@ SLOW_BYTES = 20_000_000
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE instead of standard output."
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that share the work on a large capture; the report is the same. Default: as many as there are processor cores.",
+)
+@click.option(
     "--fail-on",
     metavar="LIST",
     help="Exit with 1 on findings of this severity or above (error, warning, info), or with these codes; comma-separated.",
@@ -84,6 +90,7 @@ def analyze(
     duration_ns: int | None,
     output_format: str,
     output: Path | None,
+    jobs: int | None,
     fail_on: str | None,
 ) -> None:
     """Explain what happened to each connection of TRACE: a capture, a directory of captures, or - for standard input.
@@ -123,6 +130,7 @@ def analyze(
             other_side=other_side,
             timeouts=timeouts,
             wait=Following(lambda: interrupted() or (end_s is not None and time.monotonic() >= end_s), time.sleep) if following else None,
+            jobs=jobs or len(os.sched_getaffinity(0)),
             progress=progress,
         )
     if connection is not None and connection not in {one.id for one in analysis.connections}:

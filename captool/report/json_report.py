@@ -61,6 +61,13 @@ def report(analysis: Analysis) -> Json:
             "duplicate_packets": capture.duplicate_packets,
             "dropped_packets": capture.dropped_packets,
             "coverage": {"tcp": capture.tcp_packets, "other": capture.other_packets, "undecodable": capture.undecodable_packets},
+            "clock_step": capture.clock_step
+            and {
+                "count": capture.clock_step.count,
+                "largest_s": in_seconds(capture.clock_step.largest_ns),
+                "packet": capture.clock_step.packet,
+            },
+            "unlisted_connections": capture.unlisted_connections,
             "notes": list(capture.notes),
         },
         "settings": {

@@ -155,6 +155,7 @@ def describe(
         stream_holes=both(stream_holes(client), stream_holes(server)),
         snapped_segments=row[SNAPPED],
         last_packet=Moment(last.last_packet, last.last_ns),
+        first_packet=row[START_PACKET],
         closing=moment(row[CLOSING_PACKET], row[CLOSING_NS]),
         reset=described_reset(row, seen_reset) if seen_reset else None,
         # The receiver of a direction is the other side.

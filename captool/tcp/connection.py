@@ -149,6 +149,7 @@ class TcpConnection(NamedTuple):
     stream_holes: PerDirection[int]
     snapped_segments: int
     last_packet: Moment
+    first_packet: int = 0
     closing: Moment | None = None
     reset: Reset | None = None
     shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS

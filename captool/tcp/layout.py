@@ -32,9 +32,9 @@ LIMIT_SHIFT = 12  # LIMIT_CODE: the idle time that changes no maximum, as 4 bits
 ROW = 88
 FIRST_LOW, SECOND_LOW, PORTS, STATE, IDLE_SINCE, IDLE_PACKET, IDLE_LIMIT, HISTORY = range(8)
 ID, HASH, FIRST_HIGH, SECOND_HIGH, START_NS, SNAPPED, GAP_COUNT, LONGEST_GAP, SILENCE, HISTORY_MORE, LIMIT_CODE = range(40, 51)
-# CLOSING_*: the first FIN or RST. IDLE_BY: whose packet this idle time began with, 1 client, 2 server, 0 where
+# START_*: its first packet. CLOSING_*: the first FIN or RST. IDLE_BY: whose packet this idle time began with, 1 client, 2 server, 0 where
 # the other had said nothing; known once STIRRED.
-CLOSING_PACKET, CLOSING_NS, IDLE_BY = range(51, 54)
+CLOSING_PACKET, CLOSING_NS, IDLE_BY, START_PACKET = range(51, 55)
 
 # The full row: a side. BASE: sequence number of offset 0. NEXT: one above the highest offset sent (a FIN takes one).
 # ACKED: what the peer acknowledged, -1 while a SYN is not. RECENT: identities and times of its last four segments.

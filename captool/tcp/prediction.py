@@ -69,12 +69,15 @@ def predicted(
     length: cython.longlong
     ts: cython.longlong
     it: cython.Py_ssize_t
+    sharded: cython.bint = table.shards > 1
     if rows.duplicate_packets:
         return begin
     for it in range(begin, end):
         wanted = segments.key[it]
         swapped = wanted & 1
         wanted >>= 1
+        if sharded and not table.is_mine(wanted):
+            continue
         at = wanted & table.mask
         entry = table.entries[at]
         while entry and entry >> 32 != wanted:

@@ -52,9 +52,9 @@ class Run:
 class Reassembly:
     """The streams of all wanted connections, and the pieces that are ready."""
 
-    def __init__(self, max_buffer: int) -> None:
+    def __init__(self, max_buffer: int, shards: int = 1) -> None:
         self.max_buffer = max_buffer
-        self.max_buffer_in_all = 16 * max_buffer
+        self.max_buffer_in_all = 16 * max_buffer // shards
         self.waiting_in_all = 0
         self.given_up = 0
         self._streams: dict[int, tuple[Stream, Stream]] = {}

@@ -16,6 +16,8 @@ cdef class Rows:
     cdef dict shut_windows
     cdef dict resets
     cdef object linger
+    cdef long long max_lingering
+    cdef bint limited
     cdef object assembly
     cdef long long gap_ns
     cdef long long duplicate_packets

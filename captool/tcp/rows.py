@@ -22,6 +22,8 @@ TWO32 = cython.declare(cython.longlong, 0x100000000)
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
 
+MAX_LINGERING = 8192  # of all shards together
+
 # Of BITS: what must be set and what must not be where a segment goes as predicted.
 STEADY_BITS = cython.declare(cython.longlong, BASED | ACK_KNOWN)
 STEADY_MASK = cython.declare(cython.longlong, BASED | ACK_KNOWN | AWAITING | RESET | FINISHED | RESENDING | HOLED)
@@ -48,10 +50,11 @@ class Rows:
     """State of the open connections.
 
     `holes`, `probing` and `shut_windows` are kept by place, `gaps` and `resets` by slot. `linger` holds (until when, slot,
-    connection) of those that ended. `assembly` takes the payload of connections that are `WANTED`.
+    connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is set. `assembly`
+    takes the payload of connections that are `WANTED`.
     """
 
-    def __init__(self, gap_ns: int, assembly: object) -> None:
+    def __init__(self, gap_ns: int, assembly: object, shards: int = 1) -> None:
         self.gap_ns = gap_ns
         self.assembly = assembly
         self.slots = 0
@@ -67,6 +70,8 @@ class Rows:
         self.shut_windows = {}
         self.resets = {}
         self.linger = deque()
+        self.max_lingering = MAX_LINGERING // shards
+        self.limited = False
         self.duplicate_packets = 0
 
     @cython.cfunc

@@ -11,7 +11,10 @@ cdef class ConnectionTable:
     cdef long long used
     cdef long long touched
     cdef unsigned long long seed
+    cdef long long shard
+    cdef long long shards
 
+    cdef bint is_mine(self, long long hashed) noexcept
     cdef int look_ahead(self, Rows rows, Segments segments, Py_ssize_t begin, Py_ssize_t end)
     cdef long long hash_ends(
         self, long long source_high, long long source_low, long long destination_high, long long destination_low, long long ports

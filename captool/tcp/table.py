@@ -47,14 +47,26 @@ def row_addresses(first_low: cython.longlong, second_low: cython.longlong) -> cy
 
 @cython.cclass
 class ConnectionTable:
-    """The open connections by their two ends. `seed` keeps captures from being built to fill one chain."""
+    """The open connections by their two ends. `seed` keeps captures from being built to fill one chain.
 
-    def __init__(self, seed: int) -> None:
+    Several processes may share the work: each takes the connections of one of `shards` parts.
+    """
+
+    def __init__(self, seed: int, shard: int = 0, shards: int = 1) -> None:
         self.seed = seed
+        self.shard = shard
+        self.shards = shards
         self.entries = array.array("q", bytes(8 * 1024))
         self.mask = 1023
         self.used = 0
         self.touched = 0
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def is_mine(self, hashed: cython.longlong) -> cython.bint:
+        """Whether a connection with these 31 bits of hash is one of this table's shard."""
+        return self.shards == 1 or hashed * self.shards >> 31 == self.shard
 
     @cython.cfunc
     @cython.boundscheck(False)

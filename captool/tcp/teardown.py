@@ -16,7 +16,6 @@ if not cython.compiled:  # compiled, they come from teardown.pxd
     from captool.tcp.rows import Rows
 
 LINGER_NS = cython.declare(cython.longlong, 120_000_000_000)  # twice the 60 s that Linux keeps TIME_WAIT
-MAX_LINGERING = cython.declare(cython.longlong, 8192)
 
 
 @cython.cfunc
@@ -100,7 +99,9 @@ def ended_lingering(rows: Rows, now: cython.longlong) -> cython.longlong:
         until, slot, number = rows.linger[0]
         conn = rows.origin + slot * ROW
         rows.unpack(slot)
-        if rows.state[conn + ID] == number and len(rows.linger) <= MAX_LINGERING:
+        if rows.state[conn + ID] == number and len(rows.linger) > rows.max_lingering:
+            rows.limited = True
+        elif rows.state[conn + ID] == number:
             if now < until:
                 break
             if rows.last_ns(conn) + LINGER_NS > now:  # late packets still come

@@ -43,7 +43,8 @@ class Tracker:
     `service_ports` tell the server where no SYN was captured. With `only_ports`, connections to other server ports are
     passed over. `gap_ns` is the shortest gap to keep, `keepalive_window_ns` the idle time from which a missing probe is a fact.
     `max_buffer` bounds the bytes that wait for a hole to fill, for one direction; all together may hold 16 times as much.
-    Without `streams` no stream pieces are made. `forgotten_attempts` counts connections that were never opened beyond the SYN, and
+    Without `streams` no stream pieces are made. Of all connections, told apart by a hash of their ends, only those of `shard` out of
+    `shards` are followed. `forgotten_attempts` counts connections that were never opened beyond the SYN, and
     given up because more than 32,768 later ones were tried: a flood takes no memory.
     """
 
@@ -61,6 +62,7 @@ class Tracker:
     now: cython.longlong
     closed: list
     attempts: object
+    max_attempts: cython.Py_ssize_t
 
     def __init__(
         self,
@@ -71,11 +73,14 @@ class Tracker:
         max_buffer: int = 4 << 20,
         *,
         streams: bool = True,
+        shard: int = 0,
+        shards: int = 1,
     ) -> None:
         port: cython.Py_ssize_t
-        self.rows = Rows(gap_ns, Reassembly(max_buffer))
+        self.rows = Rows(gap_ns, Reassembly(max_buffer, shards), shards)
+        self.max_attempts = MAX_ATTEMPTS // shards
         # Secret to each process, so that no capture can be built to fill one chain; no result depends on it.
-        self.table = ConnectionTable(hash(b"captool") & 0xFFFFFFFFFFFFFFFF)
+        self.table = ConnectionTable(hash(b"captool") & 0xFFFFFFFFFFFFFFFF, shard, shards)
         self.streams = streams
         self.keepalive_window_ns = keepalive_window_ns
         self.service = bytearray(65536)
@@ -102,6 +107,11 @@ class Tracker:
                 f"{MAX_ATTEMPTS} are kept at a time, these are counted but not listed"
             )
         return notes
+
+    @property
+    def limited(self) -> bool:
+        """Whether a bound on all connections together was reached, so that what is known of one may depend on others."""
+        return self.forgotten_attempts > 0 or self.rows.assembly.given_up > 0 or self.rows.limited
 
     def add(self, frames: Frames, segments: Segments) -> None:
         """Take in one chunk; its stream pieces and closed connections can be taken afterwards."""
@@ -133,10 +143,13 @@ class Tracker:
     def take_in(self, frames: Frames, segments: Segments, row: cython.Py_ssize_t) -> cython.int:
         """Take in a segment that was not predicted."""
         rows: Rows = self.rows
+        table: ConnectionTable = self.table
         ts: cython.longlong = frames.ts_ns[segments.frame[row]]
         ports: cython.longlong = segments.ports[row]
         place: cython.longlong
         if self.filtered and not self.only[ports >> 16] and not self.only[ports & 0xFFFF]:
+            return 0
+        if not table.is_mine(segments.key[row] >> 1):
             return 0
         place = self.table.find(
             rows,
@@ -160,6 +173,7 @@ class Tracker:
                 ports,
                 segments.flags[row],
                 ts,
+                frames.first_packet + segments.frame[row],
             )
         rows.unpack(place >> 1)
         segment(
@@ -191,6 +205,7 @@ class Tracker:
         ports: cython.longlong,
         flags: cython.longlong,
         ts: cython.longlong,
+        packet: cython.longlong,
     ) -> cython.longlong:
         """Make room for a new connection, `find` having failed; returns 2 * slot + direction of its first segment."""
         rows: Rows = self.rows
@@ -213,6 +228,7 @@ class Tracker:
         slot = rows.take_slot()
         conn = rows.origin + slot * ROW
         rows.state[conn + START_NS] = ts
+        rows.state[conn + START_PACKET] = packet
         if self.filtered and not self.only[destination_port if from_client else source_port]:
             rows.state[conn + ID] = -1
             bits &= ~WANTED
@@ -223,7 +239,7 @@ class Tracker:
         rows.state[conn + STATE] = bits
         if flags & SYN:
             self.attempts.append((slot, rows.state[conn + ID], ts))
-            if len(self.attempts) > MAX_ATTEMPTS:
+            if len(self.attempts) > self.max_attempts:
                 self.forget_attempt()
         self.table.insert(
             rows, slot, key, source_high, source_low, destination_high, destination_low, ports, from_client
