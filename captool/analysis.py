@@ -105,7 +105,7 @@ def analyze(
         with CaptureReader(as_paths(paths), wait=wait) as capture:
             decoder = Decoder()
             chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
-            found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one)]
+            found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)]
             found.sort(key=lambda connection: connection.id)
             summary = capture.summary(decoder, tracker)
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
@@ -118,7 +118,7 @@ def analyze(
         reading = read_in_shards(read, jobs, progress)
     reading = reading or read(0, 1, progress)
     ring = replace(ring, session_secrets=reading.ring.session_secrets, premaster_secrets=reading.ring.premaster_secrets)
-    summary, connections = listed(reading)
+    summary, connections = listed(reading, window_ns)
     if not connections:
         raise NothingMatchedError(_nothing(summary, ports))
     compared = compare(Recorded(summary, [one.tcp for one in connections], log), other) if other and log else None
@@ -149,15 +149,19 @@ def resumes_another(connection: Connection) -> bool:
     return tls is not None and tls.resumed is True and tls.status != "decrypted"
 
 
-def eventful(connection: Connection) -> bool:
-    """Whether anything happened on the connection that findings are made of, besides that it was opened and closed."""
+def eventful(connection: Connection, window_ns: int) -> bool:
+    """Whether anything happened on the connection that findings are made of, besides that it was opened and closed.
+
+    An idle time counts from the shortest timeout on that gaps are judged by.
+    """
     tcp = connection.tcp
-    return bool(tcp.gaps or connection.exchanges or tcp.reset or tcp.unanswered != (None, None) or tcp.shut_windows != (None, None))
+    silent = tcp.longest_gap_ns >= window_ns
+    return bool(silent or connection.exchanges or tcp.reset or tcp.unanswered != (None, None) or tcp.shut_windows != (None, None))
 
 
-def listed(reading: Reading) -> tuple[CaptureSummary, tuple[Connection, ...]]:
+def listed(reading: Reading, window_ns: int) -> tuple[CaptureSummary, tuple[Connection, ...]]:
     """The connections to tell of. Of more than `MAX_UNEVENTFUL` those on which nothing happened are counted only."""
-    kept = tuple(one for one in reading.connections if one.id < MAX_UNEVENTFUL or eventful(one))
+    kept = tuple(one for one in reading.connections if one.id < MAX_UNEVENTFUL or eventful(one, window_ns))
     passed = reading.opened - len(kept)
     if not passed:
         return reading.capture, kept

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the layers above TCP are imported when the first connection
     from captool.tls.summary import TlsSummary
 
 DOCKER_PORTS: Final = (2375, 2376)
+ENDED_AT_ONCE: Final = 10_000
 
 Paths = str | Path | Iterable[str | Path]
 Progress = Callable[[int, int], None]
@@ -75,7 +76,7 @@ def read_connections(
     progress: Progress | None = None,
     log: "PacketLog | None" = None,
 ) -> Iterator[list[Connection]]:
-    """The connections that ended, after every chunk of the capture; the last list holds those that its end cut off.
+    """The connections that ended, after every chunk of the capture; the last lists hold those that its end cut off.
 
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its
     default only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another
@@ -93,8 +94,10 @@ def read_connections(
         yield list(_read(tracker, conversations, ring, open_conversation))
         if progress:
             progress(capture.bytes_read, capture.total_bytes)
-    tracker.finish()
-    yield list(_read(tracker, conversations, ring, open_conversation))
+    finished = False
+    while not finished:  # of many open connections not all at once become summaries
+        finished = tracker.finish(ENDED_AT_ONCE)
+        yield list(_read(tracker, conversations, ring, open_conversation))
 
 
 def summing_up(ring: KeyRing) -> OpenConversation:

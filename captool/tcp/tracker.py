@@ -61,6 +61,7 @@ class Tracker:
     by_id: dict
     now: cython.longlong
     closed: list
+    finished: cython.longlong
     attempts: object
     max_attempts: cython.Py_ssize_t
 
@@ -94,6 +95,7 @@ class Tracker:
         self.duplicate_packets = 0
         self.connections = 0
         self.forgotten_attempts = 0
+        self.finished = 0
         self.attempts = deque()
         self.now = 0
         self.closed = []
@@ -326,11 +328,20 @@ class Tracker:
             offset = self.rows.state[side + FIN_OFFSET]
         return offset if offset > 0 else 0
 
-    def finish(self) -> None:
-        """The capture is over: holes will not fill, every connection ends. Take the last pieces and connections after it."""
+    def finish(self, most: int = 1 << 62) -> bool:
+        """The capture is over: holes will not fill, every connection ends. Take the last pieces and connections after it.
+
+        At most `most` connections end in one call; false says that there are more.
+        """
         slot: cython.longlong
-        for slot in range(self.rows.slots):
+        left: cython.longlong = most
+        for slot in range(self.finished, self.rows.slots):
+            if left == 0:
+                break
+            self.finished += 1
             if self.rows.state[self.rows.origin + slot * ROW + ID] >= -1:
                 self.close(slot, True)
+                left -= 1
         self.closed.sort(key=lambda connection: connection.id)
         self.rows.linger.clear()
+        return self.finished == self.rows.slots
