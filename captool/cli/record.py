@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from captool import __version__
-from captool.cli.options import DOCKER_TLS_PORT, Duration
+from captool.cli.options import DOCKER_TLS_PORT, Duration, Size
 from captool.errors import UsageError
 from captool.units import counted, size
 
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("-i", "--interface", default="any", show_default=True, metavar="IFACE", help="Network interface to record on.")
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="IFACE",
+    help="Network interface to record on (repeatable). Default: any.",
+)
 @click.option(
     "-w",
     "--write",
@@ -43,6 +50,14 @@ if TYPE_CHECKING:
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N packets.")
 @click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="Stop after this time, e.g. 90s, 10m, 1h30m.")
 @click.option(
+    "-C", "file_size", type=Size(), metavar="SIZE", help="Begin a new file before one would exceed SIZE, e.g. 100MB (a bare number: bytes)."
+)
+@click.option("-G", "period_ns", type=Duration(), metavar="TIME", help="Begin a new file every TIME, e.g. 10m; needs no traffic.")
+@click.option("-W", "keep", type=click.IntRange(1), metavar="COUNT", help="Keep the last COUNT files, with -C, -G or both.")
+@click.option("--min-free", type=Size(), metavar="SIZE", help="End before the disk has less than SIZE free.")
+@click.option("--netns", metavar="NAME|PATH", help="Record in this network namespace (ip netns, or /proc/PID/ns/net).")
+@click.option("--container", metavar="NAME|ID", help="Record in the network namespace of this running container.")
+@click.option(
     "--machines",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -60,12 +75,18 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace the trace if it exists.")
 @click.argument("pcap_filter", metavar="[PCAP-FILTER]", nargs=-1)
 def record(
-    interface: str,
+    interfaces: tuple[str, ...],
     output: Path | None,
     ports: tuple[int, ...],
     hosts: tuple[str, ...],
     count: int | None,
     duration_ns: int | None,
+    file_size: int | None,
+    period_ns: int | None,
+    keep: int | None,
+    min_free: int | None,
+    netns: str | None,
+    container: str | None,
     machines: tuple[Path, ...],
     targets: tuple[str, ...],
     force: bool,  # noqa: FBT001
@@ -82,40 +103,60 @@ def record(
     captool record --host 10.77.2.2 --duration 15m -w trace.pcap
     captool record -i eth0 'tcp portrange 2375-2377'
     """  # noqa: D301
+    from captool.record.namespace import container_namespace, named_namespace
     from captool.record.recorder import Plan
     from captool.record.tcpdump import capture_filter
-    from captool.record.with_keys import SessionKeysWish, record_with_keys
+    from captool.record.trace_set import Rotation
+    from captool.record.with_keys import Keeping, Talk, record_with_keys
     from captool.report.printable import printable
     from captool.session_keys.targets import parse_targets
 
     trace = output or Path(f"captool-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.pcap")
     if trace.name in {"", "-"}:
         raise UsageError("-w needs the name of a file; to write a trace to standard output, run tcpdump itself")
+    if netns is not None and container is not None:
+        raise UsageError("--netns and --container both name a network namespace; give one of them")
+    rotation = Rotation(file_size, period_ns, keep)
+    if keep is not None and not rotation.rotates:
+        raise UsageError("-W keeps the last files of a set; say when a new one is begun, with -C or -G")
     expression = " ".join(pcap_filter)
     chosen = ports or (() if expression else (DOCKER_TLS_PORT,))
-    plan = Plan(interface, trace, capture_filter(chosen, hosts, expression), count, duration_ns, force)
-    wish = None
-    if targets:
-        wish = SessionKeysWish(parse_targets(targets), chosen or (DOCKER_TLS_PORT,), lambda sentence: say(printable(sentence)))
-    with live_line(plan) as (started, progress):
-        outcome = record_with_keys(plan, machines or default_machines(), __version__, time.time_ns, started, progress, wish)
-    for remark in outcome.remarks:
-        say(printable(remark))
+    namespace = named_namespace(netns) if netns is not None else container_namespace(container) if container is not None else None
+    plan = Plan(
+        interfaces=interfaces or ("any",),
+        output=trace,
+        expression=capture_filter(chosen, hosts, expression),
+        count=count,
+        duration_ns=duration_ns,
+        replace=force,
+        rotation=rotation,
+        min_free=min_free,
+        namespace=namespace,
+    )
+    keeping = Keeping(machines or default_machines(), parse_targets(targets), chosen or (DOCKER_TLS_PORT,))
+    with live_line(plan, keeping.ports) as (started, progress):
+        outcome = record_with_keys(
+            plan, keeping, __version__, time.time_ns, Talk(lambda sentence: say(printable(sentence)), started, progress)
+        )
     done = outcome.recording
     if done.failure is not None:
         kept = f"; {counted(done.packets, 'packet')} kept in {trace}" if done.packets else ""
         raise type(done.failure)(f"{done.failure}{kept}")
-    say(f"{counted(done.packets, 'packet')}, {size(done.size)} in {printable(str(trace))}")
+    where = printable(str(trace))
+    if rotation.rotates:
+        where = f"{counted(len(done.files), 'file')}, listed in {where}.json"
+    say(f"{counted(done.packets, 'packet')}, {size(done.size)} in {where}")
+    if done.removed:
+        say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
     keys = ["--keys", str(outcome.keys)] if outcome.keys else []
-    click.echo(shlex.join(["captool", "analyze", str(trace), *keys]))
+    click.echo(shlex.join(["captool", "analyze", *(str(file.path) for file in done.files), *keys]))
 
 
 def default_machines() -> tuple[Path, ...]:
-    """docker-machine's storage where there is one."""
-    from captool.keys.machine_store import default_storage
+    """Every store of TLS material that this machine has."""
+    from captool.keys.stores import default_stores
 
-    storage = default_storage(os.environ)
-    return (storage,) if storage is not None and storage.is_dir() and os.access(storage, os.R_OK | os.X_OK) else ()
+    return default_stores(os.environ)
 
 
 def say(sentence: str) -> None:
@@ -124,27 +165,39 @@ def say(sentence: str) -> None:
 
 
 @contextmanager
-def live_line(plan: "Plan") -> Iterator[tuple[Callable[[], None], "Callable[[Progress], None]"]]:
+def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[tuple[Callable[[], None], "Callable[[Progress], None] | None"]]:
     """What is said when the recording has started, and a line that is kept up to date, on a terminal only."""
     from captool.report.printable import printable
 
-    about = printable(f"recording on {plan.interface} ({plan.expression}) to {plan.output}")
+    where = f" in {plan.namespace.shown}" if plan.namespace else ""
+    about = printable(f"recording on {plan.interface}{where} ({plan.expression}) to {plan.output}")
     if not sys.stderr.isatty():
-        yield (lambda: say(about)), (lambda _: None)
+        yield (lambda: say(about)), None
         return
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
+    from captool.record.silence import SilenceWatch
+
+    silence = SilenceWatch(ports, plan.namespace)
     console = Console(stderr=True, highlight=False)
     with Live("", console=console, auto_refresh=False, transient=True) as live:
 
         def started() -> None:
             console.print(Text(f"captool: {about}; stop with Ctrl-C"))
+            silence.start()
 
         def progress(now: "Progress") -> None:
             minutes, seconds = divmod(now.elapsed_ns // 1_000_000_000, 60)
             state = f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}  {counted(now.packets, 'packet')}  {size(now.size)}"
+            if now.dropped is not None:
+                state += f"  {now.dropped:,} dropped"
+            if (seen := silence.latest).connections:
+                state += f"  {counted(seen.connections, 'connection')}  {seen.sentence()}"
             live.update(Text(state), refresh=True)
 
-        yield started, progress
+        try:
+            yield started, progress
+        finally:
+            silence.stop()

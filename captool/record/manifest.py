@@ -1,18 +1,26 @@
 """TRACE.json, schema captool.recording/1: how a trace was made, what was lost, how it ended.
 
-It is written when the recording starts and again when it ends; one that still says "recording" belongs to a recording that was killed.
+It is written when the recording starts, after every file, and when it ends. One that still says "recording" belongs to a recording that
+goes on, or that was killed: the recorder holds a lock on the file that grows, and the kernel takes it away with the process.
 """
 
+import fcntl
 import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from captool.keys.bundle import iso, write_private
-from captool.record.recorder import Plan, Recording
+from captool.record.circumstances import Circumstances
+from captool.record.recorder import Files, Plan, Recording, Start
 from captool.record.tcpdump import SNAP_LENGTH, Versions
+from captool.record.trace_file import WrittenFile
 from captool.session_keys.summary import SessionKeysSummary
 
 SCHEMA: Final = "captool.recording/1"
+MAX_MANIFEST: Final = 64 << 20
 
 
 def manifest_path(trace: Path) -> Path:
@@ -20,58 +28,150 @@ def manifest_path(trace: Path) -> Path:
     return trace.with_name(trace.name + ".json")
 
 
-def write_started(plan: Plan, command: tuple[str, ...], link_type: str, start_ns: int, versions: Versions) -> None:
-    """The manifest of a recording that is under way."""
-    _write(plan, _common(plan, command, link_type, start_ns, versions) | {"ended": {"how": "recording"}})
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest of one recording; every method writes it anew, whole or not at all. All raise OSError."""
+
+    plan: Plan
+    versions: Versions
+    circumstances: Circumstances
+
+    def recording(self, start: Start, files: Files) -> None:
+        """The recording is under way."""
+        document = self._common(start) | _listed(files.closed, files.removed)
+        document |= {"recording_to": files.current.name, "ended": {"how": "recording"}}
+        # without fsync: a slow disk must not keep packets waiting, and a process that is killed leaves what it has written
+        path = manifest_path(self.plan.output)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(_json(document))
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+    def ended(self, recording: Recording, keys: Path | None, session_keys: SessionKeysSummary | None, remarks: tuple[str, ...]) -> None:
+        """The recording is over."""
+        counted = recording.counters
+        ended: dict[str, object] = {"how": recording.ending}
+        if recording.failure is not None:
+            ended["reason"] = str(recording.failure)
+        document = self._common(recording.start) | {
+            "end": iso(recording.end_ns),
+            "duration_s": round((recording.end_ns - recording.start.start_ns) / 1e9, 6),
+            "ended": ended,
+            "packets": {
+                "written": recording.packets,
+                "captured": counted.captured,
+                "received_by_filter": counted.received_by_filter,
+                "dropped_by_kernel": counted.dropped_by_kernel,
+                "dropped_by_interface": counted.dropped_by_interface,
+            },
+            "file": None if self.plan.rotation.rotates else _entry(recording.files[0]),
+            **_listed(recording.files, recording.removed),
+            "keys": keys.name if keys else None,
+            "session_keys": session_keys.document() if session_keys else None,
+            "remarks": list(remarks),
+        }
+        path = manifest_path(self.plan.output)
+        try:
+            write_private(path, _json(document))
+        except OSError:
+            # The disk is full. The manifest of the start has a block of its own, and the new one fits into it.
+            with path.open("r+b") as file:
+                file.write(_json(document))
+                file.truncate()
+
+    def remove(self) -> None:
+        """Of a recording that has brought nothing. Raises OSError."""
+        manifest_path(self.plan.output).unlink(missing_ok=True)
+
+    def _common(self, start: Start) -> dict[str, object]:
+        plan, rotation = self.plan, self.plan.rotation
+        return {
+            "schema": SCHEMA,
+            "captool_version": self.versions.captool,
+            "tcpdump_version": self.versions.tcpdump,
+            "libpcap_version": self.versions.libpcap,
+            "command": list(start.command),
+            "interface": plan.interface,
+            "namespace": plan.namespace.shown if plan.namespace else None,
+            "link_type": start.link_type,
+            "filter": plan.expression,
+            "snap_length": SNAP_LENGTH,
+            "rotation": {
+                "size": rotation.size,
+                "period_s": None if rotation.period_ns is None else rotation.period_ns / 1e9,
+                "keep": rotation.keep,
+            }
+            if rotation.rotates
+            else None,
+            "circumstances": self.circumstances.document(),
+            "start": iso(start.start_ns),
+        }
 
 
-def write_ended(recording: Recording, versions: Versions, keys: Path | None, session_keys: SessionKeysSummary | None) -> None:
-    """The manifest of a finished recording."""
-    plan, counted = recording.plan, recording.counters
-    document = _common(plan, recording.command, recording.link_type, recording.start_ns, versions)
-    ended: dict[str, object] = {"how": recording.ending}
-    if recording.failure is not None:
-        ended["reason"] = str(recording.failure)
-    document |= {
-        "end": iso(recording.end_ns),
-        "duration_s": round((recording.end_ns - recording.start_ns) / 1e9, 6),
-        "ended": ended,
-        "packets": {
-            "written": recording.packets,
-            "captured": counted.captured,
-            "received_by_filter": counted.received_by_filter,
-            "dropped_by_kernel": counted.dropped_by_kernel,
-            "dropped_by_interface": counted.dropped_by_interface,
-        },
-        "file": {"name": plan.output.name, "bytes": recording.size, "sha256": recording.sha256},
-        "keys": keys.name if keys else None,
-        "session_keys": session_keys.document() if session_keys else None,
-    }
-    _write(plan, document)
+def cut_short(trace: Path) -> str | None:
+    """A sentence about a trace whose manifest says that its recording never ended; None for all others.
+
+    The manifest may be that of the set to which a file belongs. One that cannot be read says nothing.
+    """
+    for path in (manifest_path(trace), *_manifests_of_sets(trace)):
+        document = _read(path)
+        if document is None or document.get("schema") != SCHEMA:
+            continue
+        ended = document.get("ended")
+        if not isinstance(ended, dict) or ended.get("how") != "recording":
+            continue
+        growing = path.with_name(str(document.get("recording_to") or trace.name))
+        if growing.parent == path.parent and _is_locked(growing):
+            return f"{trace}: is still being recorded ({path.name}); what is written by now is read"
+        return f"{trace}: its recording was cut off (captool was killed, {path.name} says): what came last may be missing"
+    return None
 
 
-def _common(plan: Plan, command: tuple[str, ...], link_type: str | None, start_ns: int, versions: Versions) -> dict[str, object]:
-    return {
-        "schema": SCHEMA,
-        "captool_version": versions.captool,
-        "tcpdump_version": versions.tcpdump,
-        "libpcap_version": versions.libpcap,
-        "command": list(command),
-        "interface": plan.interface,
-        "link_type": link_type,
-        "filter": plan.expression,
-        "snap_length": SNAP_LENGTH,
-        "start": iso(start_ns),
-    }
+def _manifests_of_sets(trace: Path) -> list[Path]:
+    parts = trace.stem.rsplit("-", 2)
+    return [trace.with_name(f"{parts[0]}{trace.suffix}.json")] if len(parts) == 3 else []
 
 
-def _write(plan: Plan, document: dict[str, object]) -> None:
-    content = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-    path = manifest_path(plan.output)
+def _read(path: Path) -> dict[str, object] | None:
+    with suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size <= MAX_MANIFEST:
+            document = json.loads(path.read_bytes())
+            return document if isinstance(document, dict) else None
+    return None
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        write_private(path, content)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        # The disk is full. The manifest of the start has a block of its own, and the new one fits into it.
-        with path.open("r+b") as file:
-            file.write(content)
-            file.truncate()
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _listed(files: tuple[WrittenFile, ...], removed: int) -> dict[str, object]:
+    return {"files": [_entry(file) for file in files], "files_removed": removed}
+
+
+def _entry(file: WrittenFile) -> dict[str, object]:
+    return {
+        "name": file.path.name,
+        "bytes": file.size,
+        "packets": file.packets,
+        "first": None if file.first_ns is None else iso(file.first_ns),
+        "last": None if file.last_ns is None else iso(file.last_ns),
+        "sha256": file.sha256,
+    }
+
+
+def _json(document: dict[str, object]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

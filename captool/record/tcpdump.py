@@ -6,11 +6,12 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from captool.errors import CaptoolError, MissingToolError, UsageError
+from captool.record.namespace import NetworkNamespace
 
 SNAP_LENGTH: Final = 262144  # the largest that libpcap takes; a record cut short cannot be decrypted
 KERNEL_BUFFER_KIB: Final = 32768
@@ -19,6 +20,8 @@ HANDOVER_S: Final = 1.0  # the longest that the kernel keeps a packet before tcp
 SYSTEM_DIRECTORIES: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 LISTENING: Final = re.compile(r"listening on (.+?), link-type (\S+)")
 _COUNTER: Final = re.compile(r"^(\d+) packets? (captured|received by filter|dropped by kernel|dropped by interface)", re.MULTILINE)
+
+_DROPPED: Final = re.compile(r"captured, .* (\d+) packets? dropped by kernel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,27 @@ def capture_filter(ports: tuple[int, ...], hosts: tuple[str, ...], expression: s
     return " and ".join(parts)
 
 
+def one_interface(interfaces: tuple[str, ...], expression: str, namespace: NetworkNamespace | None) -> tuple[str, str]:
+    """The interface and the filter that record all `interfaces` in one process, in the order in which packets came.
+
+    Several are recorded through `any`, whose packets say which interface they passed (`ifindex`, libpcap 1.10). Raises UsageError for an
+    interface that does not exist.
+    """
+    if len(interfaces) == 1 or "any" in interfaces:
+        return ("any" if "any" in interfaces else interfaces[0]), expression
+    numbers = namespace.interfaces() if namespace else interfaces_here()
+    for name in interfaces:
+        if name not in numbers:
+            raise _no_interface(name, numbers)
+    which = _any_of(dict.fromkeys(f"ifindex {numbers[name]}" for name in interfaces))
+    return "any", f"{which} and ({expression})" if expression else which
+
+
+def interfaces_here() -> dict[str, int]:
+    """The network interfaces and their numbers."""
+    return {name: number for number, name in socket.if_nameindex()}
+
+
 def arguments(program: str, interface: str, expression: str, count: int | None) -> list[str]:
     """The command line. The trace goes to standard output, so that captool creates the file and no privilege is in the way.
 
@@ -94,22 +118,32 @@ def counters(messages: str) -> Counters:
     return Counters(**found)
 
 
-def failure(messages: str, interface: str, expression: str) -> CaptoolError:
+def dropped_so_far(messages: str) -> int | None:
+    """What the kernel has dropped, as of the last counters that tcpdump printed on SIGUSR1."""
+    found = _DROPPED.findall(messages)
+    return int(found[-1]) if found else None
+
+
+def failure(messages: str, interface: str, expression: str, existing: Mapping[str, int]) -> CaptoolError:
     """What tcpdump's messages mean for the user, and what to do about it."""
-    lines = [line.removeprefix("tcpdump: ") for line in messages.splitlines() if line.strip() and not line.startswith("tcpdump: verbose")]
+    said_lines = [line for line in messages.splitlines() if line.strip() and not _DROPPED.search(line)]
+    lines = [line.removeprefix("tcpdump: ") for line in said_lines if not line.startswith("tcpdump: verbose")]
     said = " ".join(lines) or "it said nothing"
     if "ermission" in said or "not permitted" in said:
         return MissingToolError(
             f"not allowed to record on {interface}; run captool as root, or let tcpdump do it: setcap cap_net_raw,cap_net_admin=eip TCPDUMP"
         )
     if re.search(r"No such device|doesn't exist|not found|Invalid adapter index", said):
-        existing = ", ".join([*(name for _, name in socket.if_nameindex()), "any"])
-        return UsageError(f"there is no interface {interface}; existing ones: {existing}")
+        return _no_interface(interface, existing)
     if re.search(r"filter expression|syntax error|expression rejected|unknown host|aid qualifier|illegal token|unknown port", said):
         return UsageError(f"tcpdump does not understand the filter {expression!r}: {said}; see man 7 pcap-filter")
     if "is not up" in said or "Network is down" in said:
         return UsageError(f"interface {interface} is down; bring it up: ip link set {interface} up")
     return MissingToolError(f"tcpdump ended: {said}")
+
+
+def _no_interface(name: str, existing: Mapping[str, int]) -> UsageError:
+    return UsageError(f"there is no interface {name}; existing ones: {', '.join([*existing, 'any'])}")
 
 
 def _any_of(words: Iterable[str]) -> str:

@@ -2,26 +2,37 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
-import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from captool.errors import MissingToolError, UsageError
+from captool.errors import UsageError
+from captool.record.packet_stream import PacketRun, PacketStream
 
-FILE_HEADER: Final = 24
-PACKET_HEADER: Final = 16
-_ORDERS: Final = {b"\xd4\xc3\xb2\xa1": "<", b"\x4d\x3c\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">", b"\xa1\xb2\x3c\x4d": ">"}
-_LARGEST_PACKET: Final = 1 << 20  # four times what tcpdump is asked for: beyond that the stream is broken
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DiskFullError(UsageError):
     """The trace cannot grow any more; what was written is whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file of a trace that is finished: its packets, bytes and hash, the times (nanoseconds since 1970) of its first and last packet."""
+
+    path: Path
+    packets: int
+    size: int
+    sha256: str
+    first_ns: int | None
+    last_ns: int | None
+
+
 class TraceFile:
-    """A pcap file that is filled from tcpdump's standard output.
+    """A pcap file that is filled from a PacketStream.
 
     `packets` and `size` tell what is in the file. It ends after a whole packet at any moment, also when the disk is full. A file that
     it is to replace stays until `take_place`, so that a recording that cannot begin costs nobody a trace.
@@ -31,11 +42,13 @@ class TraceFile:
         self.path = path
         self.packets = 0
         self.size = 0
+        self._first_ns: int | None = None
+        self._last_ns: int | None = None
         self._hash = hashlib.sha256()
-        self._waiting = b""
-        self._length = struct.Struct("=I")
         self._place = path.with_name(f".{path.name}.{os.getpid()}.part") if replace and path.is_file() else path
         self._descriptor = _create(self._place, path)
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # by which others see that it still grows
 
     def take_place(self) -> None:
         """Replace the file of that name, if there is one: the recording has begun."""
@@ -43,26 +56,27 @@ class TraceFile:
             self._place.replace(self.path)
             self._place = self.path
 
-    def write(self, data: bytes) -> None:
-        """Write all packets that are whole by now. Raises DiskFullError."""
-        data = self._waiting + data
-        position = 0
-        if self.size == 0:
-            if len(data) < FILE_HEADER:
-                self._waiting = data
-                return
-            if (order := _ORDERS.get(data[:4])) is None:
-                raise MissingToolError("tcpdump wrote something that is no pcap file; is it an old or patched version?")
-            self._length = struct.Struct(f"{order}I")
-            position = FILE_HEADER
-        ends = self._packet_ends(data, position)
-        end = ends[-1] if ends else position
-        self._put(data, end, ends, position)
-        self._waiting = data[end:]
+    def begin(self, header: bytes) -> None:
+        """Write the file header. Raises DiskFullError."""
+        self._put(header, [len(header)])
 
-    def sha256(self) -> str:
-        """Of everything that is in the file."""
-        return self._hash.hexdigest()
+    def append(self, stream: PacketStream, run: PacketRun, start: int, end: int) -> None:
+        """Write packets `start` to `end` (not included) of a run. Raises DiskFullError; then those that fit are there."""
+        if start == end:
+            return
+        begin = run.ends[start - 1] if start else 0
+        before = self.packets
+        try:
+            self._put(run.data[begin : run.ends[end - 1]], [boundary - begin for boundary in run.ends[start:end]], packets=True)
+        finally:
+            if written := self.packets - before:
+                if self._first_ns is None:
+                    self._first_ns = stream.time_ns(run, start)
+                self._last_ns = stream.time_ns(run, start + written - 1)
+
+    def written(self) -> WrittenFile:
+        """What is in the file by now."""
+        return WrittenFile(self.path, self.packets, self.size, self._hash.hexdigest(), self._first_ns, self._last_ns)
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
@@ -77,34 +91,20 @@ class TraceFile:
             with contextlib.suppress(OSError):
                 self._place.unlink()
 
-    def _packet_ends(self, data: bytes, position: int) -> list[int]:
-        ends = []
-        available, unpack = len(data), self._length.unpack_from
-        while position + PACKET_HEADER <= available:
-            captured = unpack(data, position + 8)[0]
-            if captured > _LARGEST_PACKET:
-                raise MissingToolError("tcpdump wrote a broken packet header; the trace ends before it")
-            position += PACKET_HEADER + captured
-            if position > available:
-                break
-            ends.append(position)
-        return ends
-
-    def _put(self, data: bytes, end: int, ends: list[int], header: int) -> None:
+    def _put(self, data: bytes, ends: list[int], *, packets: bool = False) -> None:
         written = 0
         view = memoryview(data)
         try:
-            while written < end:
-                written += os.write(self._descriptor, view[written:end])
+            while written < len(data):
+                written += os.write(self._descriptor, view[written:])
         except OSError as error:
-            whole = [boundary for boundary in (header, *ends) if boundary <= written]
-            self._count(view[: whole[-1] if whole else 0], max(0, len(whole) - 1))
+            whole = [boundary for boundary in ends if boundary <= written]
+            self._count(view[: whole[-1] if whole else 0], len(whole) if packets else 0)
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self.size)
-            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-            reason = "the disk is full" if full else (error.strerror or str(error)).lower()
+            reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error)).lower()
             raise DiskFullError(f"{self.path}: {reason}; make room, or write elsewhere with -w") from None
-        self._count(view[:end], len(ends))
+        self._count(view, len(ends) if packets else 0)
 
     def _count(self, written: memoryview, packets: int) -> None:
         self._hash.update(written)
@@ -120,5 +120,7 @@ def _create(place: Path, wanted: Path) -> int:
             raise UsageError(f"{wanted} exists; choose another name with -w, or replace it with --force") from None
         raise UsageError(f"{wanted} exists and is no ordinary file; choose another name with -w") from None
     except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(f"{wanted}: the disk is full; make room, or write elsewhere with -w") from None
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"{wanted}: cannot write the trace there: {reason}; choose another place with -w") from None

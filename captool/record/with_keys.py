@@ -1,34 +1,50 @@
 """A recording with everything that its reader will need: the trace, the keys beside it, the manifest."""
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from captool.errors import CaptoolError, UsageError
-from captool.keys.harvest import harvest
-from captool.keys.machine_store import find_machines
+from captool.keys.bundle import remove_empty
+from captool.keys.stores import find_places
+from captool.keys.watch import Watcher
 from captool.record import tcpdump
-from captool.record.manifest import manifest_path, write_ended, write_started
-from captool.record.recorder import Plan, Progress, Recording, record
+from captool.record.circumstances import circumstances
+from captool.record.manifest import Manifest, manifest_path
+from captool.record.recorder import Files, Listener, Plan, Progress, Recording, Start, record
 from captool.session_keys.key_log import FILE_NAME
 from captool.session_keys.taker import Taker, take_session_keys
 from captool.session_keys.targets import Target
-from captool.units import counted
+from captool.units import counted, size
 
 
 @dataclass(frozen=True, slots=True)
-class SessionKeysWish:
-    """Which programs to take session keys of; `ports` are the recorded ones, `say` is told at once what the user should know."""
+class Keeping:
+    """Which keys to keep beside the trace: those that appear in `stores`, and session keys of the programs `targets`.
 
-    targets: tuple[Target, ...]
-    ports: tuple[int, ...]
+    `ports` are the recorded ones.
+    """
+
+    stores: tuple[Path, ...] = ()
+    targets: tuple[Target, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Whom to tell: `say` sentences for the user, at once; `started` when tcpdump listens; `progress`, None where nobody looks."""
+
     say: Callable[[str], None]
+    started: Callable[[], None]
+    progress: Callable[[Progress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is on disk after a recording. `keys` is None where no machine had any; `remarks` are sentences for the user."""
+    """What is on disk after a recording. `keys` is None where there were none; `remarks` are sentences for the user."""
 
     recording: Recording
     keys: Path | None
@@ -40,57 +56,75 @@ def keys_path(trace: Path) -> Path:
     return trace.with_name(trace.name + ".keys")
 
 
-def record_with_keys(
-    plan: Plan,
-    machines: Sequence[Path],
-    captool_version: str,
-    clock_ns: Callable[[], int],
-    started: Callable[[], None],
-    progress: Callable[[Progress], None],
-    session_keys: SessionKeysWish | None = None,
-) -> Outcome:
-    """Record; harvest the keys of `machines` when it begins and again when it ends, for machines come and go meanwhile.
+def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_ns: Callable[[], int], talk: Talk) -> Outcome:
+    """Record; meanwhile keep the keys of every machine that is or appears in the stores, also of one that lives for seconds only.
 
     Session keys are taken from before the first packet until after the last one.
     Raises CaptoolError when the recording cannot begin. A recording that fails later is returned with its `failure`.
     """
-    for source in machines:
-        find_machines(source)  # a directory that cannot be read is told before anything is recorded
+    for store in keeping.stores:
+        find_places(store)  # a directory that cannot be read is told before anything is recorded
     _refuse_old_manifest(plan)
-    remarks: dict[str, None] = {}  # in order, each once
-    versions = tcpdump.versions(captool_version, tcpdump.find_tcpdump())
+    said: dict[str, None] = {}  # in order, each once
 
-    def begin(command: tuple[str, ...], link_type: str, start_ns: int) -> None:
-        try:
-            write_started(plan, command, link_type, start_ns, versions)
-        except OSError as error:
-            raise UsageError(f"{manifest_path(plan.output)}: cannot be written: {(error.strerror or str(error)).lower()}") from None
-        _harvest(plan, machines, clock_ns, remarks)
-        if taker is not None:
-            taker.start_reading()
-        started()
+    def say(sentence: str) -> None:
+        if sentence not in said:
+            said[sentence] = None
+            talk.say(sentence)
 
-    with _taking(plan, session_keys, clock_ns) as taker:
-        recording = record(plan, clock_ns, begin, progress)
-    keys = _harvest(plan, machines, clock_ns, remarks)
-    lost = recording.failure is not None and recording.packets == 0
-    try:
-        if lost:
-            manifest_path(plan.output).unlink(missing_ok=True)
-        else:
-            write_ended(recording, versions, keys, taker.summary if taker is not None else None)
-    except OSError as error:
-        remarks[f"{manifest_path(plan.output)}: not written: {(error.strerror or str(error)).lower()}"] = None
+    found = circumstances(keeping.ports, plan.interfaces, plan.namespace)
+    manifest = Manifest(plan, tcpdump.versions(captool_version, tcpdump.find_tcpdump()), found)
+    with _taking(plan, keeping, clock_ns, say) as taker, _watching(plan, keeping, clock_ns, say) as watch:
+
+        class Told(Listener):
+            shows_progress = talk.progress is not None
+
+            def started(self, start: Start, files: Files) -> None:
+                self.start = start
+                try:
+                    manifest.recording(start, files)
+                except OSError as error:
+                    where = manifest_path(plan.output)
+                    raise UsageError(f"{where}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+                watch()
+                if taker is not None:
+                    taker.start_reading()
+                for sentence in found.sentences(open_told=taker is not None):
+                    say(sentence)
+                talk.started()
+
+            def cut(self, files: Files) -> None:
+                try:
+                    manifest.recording(self.start, files)
+                except OSError as error:
+                    say(f"{manifest_path(plan.output)}: not written: {(error.strerror or str(error)).lower()}")
+
+            def progress(self, now: Progress) -> None:
+                if talk.progress is not None:
+                    talk.progress(now)
+
+        recording = record(plan, clock_ns, Told())
     if taker is not None:
         taken = taker.summary
-        remarks[f"session keys: {counted(taken.secrets, 'secret')} of {counted(taken.sessions, 'TLS session')}"] = None
-    return Outcome(recording, keys, (*remarks, *_losses(recording)))
+        say(f"session keys: {counted(taken.secrets, 'secret')} of {counted(taken.sessions, 'TLS session')}")
+    for sentence in _losses(recording):
+        say(sentence)
+    keys = keys_path(plan.output) if keys_path(plan.output).is_dir() else None
+    remarks = tuple(said)
+    try:
+        if recording.failure is not None and recording.packets == 0:
+            manifest.remove()
+        else:
+            manifest.ended(recording, keys, taker.summary if taker is not None else None, remarks)
+    except OSError as error:
+        say(f"{manifest_path(plan.output)}: not written: {(error.strerror or str(error)).lower()}")
+    return Outcome(recording, keys, remarks)
 
 
 @contextmanager
-def _taking(plan: Plan, wish: SessionKeysWish | None, clock_ns: Callable[[], int]) -> Iterator[Taker | None]:
+def _taking(plan: Plan, keeping: Keeping, clock_ns: Callable[[], int], say: Callable[[str], None]) -> Iterator[Taker | None]:
     """Session keys go into the bundle, beside those of the machines."""
-    if wish is None:
+    if not keeping.targets:
         yield None
         return
     bundle = keys_path(plan.output)
@@ -100,12 +134,35 @@ def _taking(plan: Plan, wish: SessionKeysWish | None, clock_ns: Callable[[], int
         raise UsageError(f"{bundle}: cannot keep session keys there: {(error.strerror or str(error)).lower()}") from None
     try:
         with take_session_keys(
-            wish.targets, bundle / FILE_NAME, ports=wish.ports, clock_ns=clock_ns, say=wish.say, reading=False
+            keeping.targets, bundle / FILE_NAME, ports=keeping.ports, clock_ns=clock_ns, say=say, reading=False
         ) as taker:
             yield taker
     finally:
         with suppress(OSError):
             bundle.rmdir()  # where nothing was found to keep
+
+
+@contextmanager
+def _watching(plan: Plan, keeping: Keeping, clock_ns: Callable[[], int], say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """What starts the watch over the stores, in a thread. Keys are no reason to lose packets: whatever goes wrong is a remark."""
+    bundle = keys_path(plan.output)
+    stop = threading.Event()
+    watcher = Watcher(keeping.stores, bundle, clock_ns=clock_ns, monotonic_ns=time.monotonic_ns, say=say)
+
+    def run() -> None:
+        try:
+            watcher.run(stop)
+        except CaptoolError as error:
+            say(str(error))
+
+    thread = threading.Thread(target=run, name="captool-keys", daemon=True)
+    try:
+        yield thread.start if keeping.stores else (lambda: None)
+    finally:
+        stop.set()
+        if thread.ident is not None:
+            thread.join()
+        remove_empty(bundle)  # where nothing was found to keep
 
 
 def _refuse_old_manifest(plan: Plan) -> None:
@@ -114,20 +171,8 @@ def _refuse_old_manifest(plan: Plan) -> None:
         raise UsageError(f"{path} exists; choose another name with -w, or replace it with --force")
 
 
-def _harvest(plan: Plan, machines: Sequence[Path], clock_ns: Callable[[], int], remarks: dict[str, None]) -> Path | None:
-    """Keys are no reason to lose packets: whatever goes wrong here is a remark."""
-    bundle = keys_path(plan.output)
-    try:
-        report = harvest(machines, bundle, clock_ns())
-    except CaptoolError as error:
-        remarks[str(error)] = None
-    else:
-        remarks.update(dict.fromkeys(report.problems))
-    return bundle if bundle.is_dir() else None
-
-
 def _losses(recording: Recording) -> tuple[str, ...]:
-    packets = recording.counters
+    packets, plan = recording.counters, recording.plan
     remarks = []
     if packets.dropped_by_kernel:
         remarks.append(
@@ -135,6 +180,8 @@ def _losses(recording: Recording) -> tuple[str, ...]:
         )
     if packets.dropped_by_interface:
         remarks.append(f"the interface dropped {packets.dropped_by_interface} packets before they could be recorded")
+    if recording.ending == "min-free" and plan.min_free is not None:
+        remarks.append(f"ended, because fewer than {size(plan.min_free)} were free on the disk of {plan.output} (--min-free)")
     if recording.packets == 0 and recording.failure is None:
-        remarks.append(f"no packet matched {recording.plan.expression!r} on {recording.plan.interface}")
+        remarks.append(f"no packet matched {plan.expression!r} on {plan.interface}")
     return tuple(remarks)

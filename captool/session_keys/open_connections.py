@@ -36,11 +36,13 @@ def sentences(connections: tuple[OpenConnection, ...], names: Mapping[int, str])
     told = []
     for one in connections[:MAX_NAMED]:
         owner = f" ({names.get(one.process, 'process')}, pid {one.process})" if one.process is not None else ""
-        told.append(f"{_end(one.client)} -> {_end(one.server)}{owner} is open already and will stay encrypted: its keys were made before")
+        ends = f"{shown_end(one.client)} -> {shown_end(one.server)}"
+        told.append(f"{ends}{owner} is open already and will stay encrypted: its keys were made before")
     if len(connections) > MAX_NAMED:
         told.append(f"{len(connections) - MAX_NAMED} more connections are open already and will stay encrypted")
     return tuple(told)
 
 
-def _end(end: tuple[str, int]) -> str:
+def shown_end(end: tuple[str, int]) -> str:
+    """Address and port, an IPv6 address in brackets."""
     return f"[{end[0]}]:{end[1]}" if ":" in end[0] else f"{end[0]}:{end[1]}"

@@ -47,7 +47,7 @@ def test_the_trace_goes_to_a_pipe_packet_by_packet_and_the_filter_is_no_option()
     ],
 )
 def test_messages_become_one_line_that_says_what_to_do(messages, error, text):
-    failure = tcpdump.failure(messages, "eth0", "tcp port 2376")
+    failure = tcpdump.failure(messages, "eth0", "tcp port 2376", {"lo": 1})
     assert type(failure) is error
     assert text in str(failure)
     assert "\n" not in str(failure)
@@ -57,6 +57,24 @@ def test_counters_are_read_and_those_that_are_missing_stay_unknown():
     said = "10 packets captured\n12 packets received by filter\n1 packet dropped by kernel\n"
     assert tcpdump.Counters(10, 12, 1, None) == tcpdump.counters(said)
     assert tcpdump.Counters() == tcpdump.counters("Killed\n")
+
+
+def test_counters_asked_for_meanwhile_are_told_apart_from_the_last_ones_and_from_reasons():
+    said = "".join(f"tcpdump: 5 packets captured, 9 packets received by filter, {n} packets dropped by kernel\n" for n in (0, 7))
+    assert tcpdump.dropped_so_far(said) == 7
+    assert tcpdump.dropped_so_far("tcpdump: listening on lo\n") is None
+    assert tcpdump.Counters() == tcpdump.counters(said)
+    assert str(tcpdump.failure(said, "lo", "", {})).endswith("it said nothing")
+
+
+def test_several_interfaces_are_one_filter_over_any(monkeypatch):
+    monkeypatch.setattr(tcpdump, "interfaces_here", lambda: {"lo": 1, "eth0": 2, "eth1": 3})
+    assert ("eth0", "tcp") == tcpdump.one_interface(("eth0",), "tcp", None)
+    assert ("any", "tcp") == tcpdump.one_interface(("eth0", "any"), "tcp", None)
+    assert ("any", "(ifindex 2 or ifindex 3) and (tcp)") == tcpdump.one_interface(("eth0", "eth1", "eth0"), "tcp", None)
+    assert ("any", "(ifindex 2 or ifindex 3)") == tcpdump.one_interface(("eth0", "eth1"), "", None)
+    with pytest.raises(UsageError, match="no interface eth9; existing ones: lo, eth0, eth1, any"):
+        tcpdump.one_interface(("eth0", "eth9"), "", None)
 
 
 def test_a_machine_without_tcpdump_is_told_what_to_install(monkeypatch):
