@@ -14,6 +14,7 @@ from captool.errors import CaptoolError
 COMMANDS = {
     "analyze": "captool.cli.analyze",
     "doctor": "captool.cli.doctor",
+    "export": "captool.cli.export",
     "follow": "captool.cli.follow",
     "harvest": "captool.cli.harvest",
     "keys": "captool.cli.keys",
@@ -63,6 +64,7 @@ def cli() -> None:
     captool harvest --watch -o keys             ... and of machines that come and go meanwhile
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
     captool follow trace.pcap --keys keys       what the containers printed
+    captool export trace.pcap --keys keys --to pcapng -o one.pcapng    capture and secrets in one file, for Wireshark
     captool keys keys --trace trace.pcap        which key opens which connection
     captool doctor                              which live connections will be cut, without a capture
     """  # noqa: D301

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +19,9 @@ from captool.units import counted, size
 
 if TYPE_CHECKING:
     from captool.record.recorder import Plan, Progress
+
+
+PCAPNG: Final = ".pcapng"
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -117,6 +120,8 @@ def record(
     if netns is not None and container is not None:
         raise UsageError("--netns and --container both name a network namespace; give one of them")
     rotation = Rotation(file_size, period_ns, keep)
+    if rotation.rotates and trace.suffix == PCAPNG:
+        raise UsageError(f"{trace}: a set of files is pcap; record to {trace.stem}.pcap, then run captool export --to pcapng")
     if keep is not None and not rotation.rotates:
         raise UsageError("-W keeps the last files of a set; say when a new one is begun, with -C or -G")
     expression = " ".join(pcap_filter)
@@ -149,6 +154,9 @@ def record(
     if done.removed:
         say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
     keys = ["--keys", str(outcome.keys)] if outcome.keys else []
+    if trace.suffix == PCAPNG:
+        put_secrets_in(trace, outcome.keys)
+        keys = []
     click.echo(shlex.join(["captool", "analyze", *(str(file.path) for file in done.files), *keys]))
 
 
@@ -157,6 +165,24 @@ def default_machines() -> tuple[Path, ...]:
     from captool.keys.stores import default_stores
 
     return default_stores(os.environ)
+
+
+def put_secrets_in(trace: Path, keys: Path | None) -> None:
+    """Make the finished trace the one file that Wireshark opens decrypted; if that fails it stays as it was recorded."""
+    from captool.errors import CaptoolError
+    from captool.export.key_log import key_log_of
+    from captool.export.pcapng import export_pcapng
+    from captool.record.manifest import note_file
+    from captool.report.printable import printable
+
+    try:
+        lines = key_log_of(trace, [keys] if keys else [])
+        export_pcapng([trace], lines, trace)
+        note_file(trace)
+    except (CaptoolError, OSError) as error:
+        say(printable(f"{trace}: stays in the form of pcap: {error}"))
+    else:
+        say(f"{counted(len(lines), 'secret')} in {printable(str(trace))}: whoever has it can read it")
 
 
 def say(sentence: str) -> None:

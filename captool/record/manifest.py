@@ -5,6 +5,7 @@ goes on, or that was killed: the recorder holds a lock on the file that grows, a
 """
 
 import fcntl
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -112,12 +113,31 @@ class Manifest:
         }
 
 
+def read_manifest(trace: Path) -> dict[str, object] | None:
+    """The manifest of a trace, or of the set that a file belongs to; None where there is none that can be read."""
+    for path in _manifests(trace):
+        document = _read(path)
+        if document is not None and document.get("schema") == SCHEMA:
+            return document
+    return None
+
+
+def note_file(trace: Path) -> None:
+    """The trace was written anew after its recording had ended: its size and hash are entered again. Raises OSError."""
+    document = _read(manifest_path(trace))
+    if document is None or not isinstance(entry := document.get("file"), dict):
+        return
+    with trace.open("rb") as file:
+        entry |= {"bytes": trace.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    write_private(manifest_path(trace), _json(document | {"file": entry, "files": [entry]}))
+
+
 def cut_short(trace: Path) -> str | None:
     """A sentence about a trace whose manifest says that its recording never ended; None for all others.
 
     The manifest may be that of the set to which a file belongs. One that cannot be read says nothing.
     """
-    for path in (manifest_path(trace), *_manifests_of_sets(trace)):
+    for path in _manifests(trace):
         document = _read(path)
         if document is None or document.get("schema") != SCHEMA:
             continue
@@ -131,9 +151,10 @@ def cut_short(trace: Path) -> str | None:
     return None
 
 
-def _manifests_of_sets(trace: Path) -> list[Path]:
+def _manifests(trace: Path) -> list[Path]:
+    """Where the manifest of a file may be: beside it, or beside the name of its set."""
     parts = trace.stem.rsplit("-", 2)
-    return [trace.with_name(f"{parts[0]}{trace.suffix}.json")] if len(parts) == 3 else []
+    return [manifest_path(trace), *([manifest_path(trace.with_name(parts[0] + trace.suffix))] if len(parts) == 3 else [])]
 
 
 def _read(path: Path) -> dict[str, object] | None:

@@ -79,6 +79,10 @@ class TlsConversation:
         self._session.finish()
         return summarize(self._session)
 
+    def key_log(self) -> list[tuple[str, bytes, bytes]]:
+        """The known secrets of the session, as (label, client random, secret) of a key log."""
+        return list(self._session.key_log())
+
     def _read(self, side: Side, data: bytes, piece: StreamRun, released: list[Plaintext]) -> None:
         """Cut `data` into records; whole ones are read, the rest is kept."""
         base = piece.offset + len(piece.data) - len(data)

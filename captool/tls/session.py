@@ -1,5 +1,6 @@
 """What the records of both directions mean: handshake, change of keys, application data, alerts (RFC 5246, RFC 8446)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -23,6 +24,7 @@ from captool.tls.traffic_secrets import Epoch, next_traffic_secret
 CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
 MAX_SKIPPED_RECORDS: Final = 1024
 MAX_ALERTS: Final = 32
+MAX_HANDSHAKES_KEPT: Final = 32  # of one connection that renegotiates
 CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
 MID_STREAM: Final = Failure(
     "handshake-not-captured", "The capture begins after the handshake of this connection, which holds what its keys are made from."
@@ -46,6 +48,7 @@ class Session:
         self._ring = ring
         self._client = Direction.TO_SERVER
         self._master: MasterSecret | None = None
+        self._masters: dict[bytes, bytes] = {}  # of all handshakes that were opened, by client random
         self._patient = True
         self._server_finishes = False
         self._earlier: Negotiation | None = None
@@ -255,6 +258,18 @@ class Session:
         if negotiation.finished == FINISHED_MESSAGES:
             negotiation.drop_transcript()
 
+    def key_log(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """The known secrets of this session as (label, client random, secret) of a key log (RFC 9850).
+
+        Master secrets are those that opened it, wherever they came from; of TLS 1.3 it is what the ring has.
+        """
+        for random, secret in self._masters.items():
+            yield "CLIENT_RANDOM", random, secret
+        hello = self.negotiation.client_hello
+        if hello is not None and hello.random not in self._masters:
+            for line in self._ring.session_secrets.get(hello.random, {}).values():
+                yield line.label, hello.random, line.secret
+
     def _unlock(self, side: Side, record: bytes, place: Place) -> bool:
         """Find the key for the first protected record of a direction; False where there is none (yet)."""
         if side.tls13:
@@ -278,6 +293,8 @@ class Session:
                     self.stop_all(failure)
                 return False
             self.secret_origin = self.secret_origin or self._master.origin
+            if negotiation.client_hello is not None and len(self._masters) < MAX_HANDSHAKES_KEPT:
+                self._masters[negotiation.client_hello.random] = self._master.secret
         side.move(Event.OPENED, opener12(negotiation, self._master, by_client=by_client))
         return True
 

@@ -1,0 +1,73 @@
+"""`captool export`: a capture in a form that other programs read, with the secrets that open it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from captool.cli.options import KEYS_HELP, key_password, key_password_option
+from captool.cli.progress import progress_bar
+from captool.errors import NothingMatchedError, UsageError
+from captool.units import counted
+
+
+@click.command()
+@click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@key_password_option
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["pcapng", "keylog"]),
+    required=True,
+    help="pcapng: the packets with their secrets in front, which Wireshark opens decrypted. keylog: the secrets alone (SSLKEYLOGFILE).",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="The file; - is standard output.",
+)
+def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: Path | None, form: str, output: Path) -> None:
+    """Write TRACE for Wireshark and other programs, with the secrets of its own TLS connections and no others.
+
+    Several files are one capture. Private keys never leave: what they open is written as the session's master secret. FILE is
+    readable for its owner only, and whoever gets it can read the decrypted connections.
+
+    \b
+    captool export trace.pcap --keys keys --to pcapng -o trace.pcapng
+    captool export trace.pcap --keys keys --to keylog -o keys.log
+    """  # noqa: D301
+    from captool.export.key_log import key_log_of, key_log_text, write_key_log
+    from captool.export.pcapng import export_pcapng, write_pcapng
+    from captool.report.printable import printable
+
+    to_stdout = str(output) == "-"
+    if not to_stdout and output.is_file() and any(path.exists() and path.samefile(output) for path in trace):
+        raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
+    password = key_password(key_password_file)
+    with progress_bar(wanted=not to_stdout) as progress:
+        lines = key_log_of(trace, keys, key_password=password, progress=progress)
+        if not lines:
+            named = ", ".join(map(str, trace))
+            raise NothingMatchedError(
+                f"{named}: no secret of its TLS connections is known; captool analyze {named} says why, for each connection"
+            )
+        notes: tuple[str, ...] = ()
+        if form == "keylog":
+            if to_stdout:
+                sys.stdout.buffer.write(key_log_text(lines))
+            else:
+                write_key_log(output, lines)
+        elif to_stdout:
+            notes = write_pcapng(list(trace), lines, sys.stdout.buffer, progress).notes
+        else:
+            notes = export_pcapng(list(trace), lines, output, progress).notes
+    for note in notes:
+        click.echo(f"captool: {printable(note)}", err=True)
+    if to_stdout:
+        sys.stdout.buffer.flush()
+    else:
+        click.echo(f"captool: {counted(len(lines), 'secret')} in {printable(str(output))}: whoever has it can read it", err=True)
