@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from captool import __version__
 from captool.capture.pcap import PcapFile
-from captool.capture.pcapng import BYTE_ORDERS, DECRYPTION_SECRETS, SECTION_HEADER, PcapngFile
+from captool.capture.pcapng import BYTE_ORDERS, DECRYPTION_SECRETS, INTERFACE_DESCRIPTION, SECTION_HEADER, PcapngFile
 from captool.capture.reader import CHUNK, ByteStream, CaptureReader, open_stream, read_up_to, recognise
 from captool.export import blocks
 from captool.export.private_file import private_file
@@ -40,7 +40,7 @@ def write_pcapng(paths: list[Path], lines: tuple[str, ...], file: BinaryIO, prog
     done = 0
     for path in ordered:
         head = _head(path)
-        parts = made.add_pcap(path, head.snap_length) if isinstance(head, PcapFile) else made.add_pcapng(path)
+        parts = made.add_pcap(path, head) if isinstance(head, PcapFile) else made.add_pcapng(path)
         for read in parts:
             if progress:
                 progress(done + read, total)
@@ -70,22 +70,21 @@ class _Export:
         self._statistics: dict[int, dict[str, int | None]] = {}
         self._last_ns = 0
 
-    def add_pcap(self, path: Path, snap_length: int) -> Iterator[int]:
+    def add_pcap(self, path: Path, head: PcapFile) -> Iterator[int]:
         """Append the packets of a pcap file; gives the bytes of it that were read, again and again."""
         if not self._open:
             self._file.write(blocks.section_header(f"captool {__version__}"))
-            self._put_secrets("<")
             self._open = True
         manifest = read_manifest(path) or {}
         name = manifest.get("interface")
         name = name if isinstance(name, str) else None
+        number = self._interface(head.link_type, head.snap_length, name)
+        self._put_secrets("<")
         write, packet = self._file.write, blocks.enhanced_packet
-        number = None
         with CaptureReader([path]) as capture:
             for frames in capture.chunks():
                 view = memoryview(frames.buffer)
                 for row in range(frames.count):
-                    number = self._interface(frames.link_type[row], snap_length, name)
                     begin = frames.offset[row]
                     write(packet(number, frames.ts_ns[row], view[begin : begin + frames.captured[row]], frames.original[row]))
                 view.release()
@@ -95,7 +94,7 @@ class _Export:
             if capture.truncated_file:
                 self.notes.append(f"{path}: ends in the middle of a packet, or is damaged; all before that was exported")
         counted = manifest.get("packets")
-        if number is not None and isinstance(counted, dict):
+        if isinstance(counted, dict):
             self._statistics[number] = {
                 key: value if isinstance(value := counted.get(key), int) and 0 <= value < 1 << 64 else None
                 for key in ("received_by_filter", "dropped_by_kernel", "dropped_by_interface")
@@ -114,10 +113,11 @@ class _Export:
         stream, opened = open_stream(path)
         try:
             for kind, order, body in _blocks(stream):
+                if kind not in {SECTION_HEADER, INTERFACE_DESCRIPTION}:
+                    self._put_secrets(order)
                 if kind == SECTION_HEADER:
                     # its length is no longer known, for blocks come in and go out
                     self._file.write(blocks.block(kind, body[:8] + b"\xff" * 8 + body[16:], order))
-                    self._put_secrets(order)
                 elif kind != DECRYPTION_SECRETS:
                     self._file.write(blocks.block(kind, body, order))
                     self.packets += kind in PACKETS
@@ -131,7 +131,10 @@ class _Export:
             opened.close()
 
     def _put_secrets(self, order: str) -> None:
-        """Once, in front of the first packet: readers keep secrets from one section to the next."""
+        """Once, in front of the first packet, for readers keep secrets from one section to the next.
+
+        Behind the interfaces: Wireshark's tools take the file's link type from those that follow the section header at once.
+        """
         for one in blocks.decryption_secrets(self._lines, order):
             self._file.write(one)
         self._lines = ()
