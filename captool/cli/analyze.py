@@ -133,6 +133,11 @@ def analyze(
             jobs=jobs or len(os.sched_getaffinity(0)),
             progress=progress,
         )
+    from captool.record.manifest_file import cut_short
+    from captool.report.printable import printable
+
+    for sentence in dict.fromkeys(filter(None, map(cut_short, trace))):
+        click.echo(f"captool: {printable(sentence)}", err=True)
     if connection is not None and connection not in {one.id for one in analysis.connections}:
         raise NothingMatchedError(
             f"there is no connection {connection}; the capture holds 0 to {max(one.id for one in analysis.connections)}"

@@ -16,7 +16,7 @@ from captool.capture.pcapng import BYTE_ORDERS, DECRYPTION_SECRETS, INTERFACE_DE
 from captool.capture.reader import CHUNK, ByteStream, CaptureReader, open_stream, read_up_to, recognise
 from captool.export import blocks
 from captool.export.private_file import private_file
-from captool.record.manifest import read_manifest
+from captool.record.manifest_file import read_manifest
 
 MAX_BLOCK: Final = 16 << 20  # as the reader has it
 REPORT_EACH: Final = 4096

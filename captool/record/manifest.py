@@ -4,29 +4,19 @@ It is written when the recording starts, after every file, and when it ends. One
 goes on, or that was killed: the recorder holds a lock on the file that grows, and the kernel takes it away with the process.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from captool.keys.bundle import iso, write_private
 from captool.record.circumstances import Circumstances
+from captool.record.manifest_file import SCHEMA, manifest_path, read_manifest
 from captool.record.recorder import Files, Plan, Recording, Start
 from captool.record.tcpdump import SNAP_LENGTH, Versions
 from captool.record.trace_file import WrittenFile
 from captool.session_keys.summary import SessionKeysSummary
-
-SCHEMA: Final = "captool.recording/1"
-MAX_MANIFEST: Final = 64 << 20
-
-
-def manifest_path(trace: Path) -> Path:
-    """The manifest beside a trace."""
-    return trace.with_name(trace.name + ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,70 +103,14 @@ class Manifest:
         }
 
 
-def read_manifest(trace: Path) -> dict[str, object] | None:
-    """The manifest of a trace, or of the set that a file belongs to; None where there is none that can be read."""
-    for path in _manifests(trace):
-        document = _read(path)
-        if document is not None and document.get("schema") == SCHEMA:
-            return document
-    return None
-
-
 def note_file(trace: Path) -> None:
     """The trace was written anew after its recording had ended: its size and hash are entered again. Raises OSError."""
-    document = _read(manifest_path(trace))
+    document = read_manifest(trace)
     if document is None or not isinstance(entry := document.get("file"), dict):
         return
     with trace.open("rb") as file:
         entry |= {"bytes": trace.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     write_private(manifest_path(trace), _json(document | {"file": entry, "files": [entry]}))
-
-
-def cut_short(trace: Path) -> str | None:
-    """A sentence about a trace whose manifest says that its recording never ended; None for all others.
-
-    The manifest may be that of the set to which a file belongs. One that cannot be read says nothing.
-    """
-    for path in _manifests(trace):
-        document = _read(path)
-        if document is None or document.get("schema") != SCHEMA:
-            continue
-        ended = document.get("ended")
-        if not isinstance(ended, dict) or ended.get("how") != "recording":
-            continue
-        growing = path.with_name(str(document.get("recording_to") or trace.name))
-        if growing.parent == path.parent and _is_locked(growing):
-            return f"{trace}: is still being recorded ({path.name}); what is written by now is read"
-        return f"{trace}: its recording was cut off (captool was killed, {path.name} says): what came last may be missing"
-    return None
-
-
-def _manifests(trace: Path) -> list[Path]:
-    """Where the manifest of a file may be: beside it, or beside the name of its set."""
-    parts = trace.stem.rsplit("-", 2)
-    return [manifest_path(trace), *([manifest_path(trace.with_name(parts[0] + trace.suffix))] if len(parts) == 3 else [])]
-
-
-def _read(path: Path) -> dict[str, object] | None:
-    with suppress(OSError, ValueError, RecursionError):
-        if path.is_file() and path.stat().st_size <= MAX_MANIFEST:
-            document = json.loads(path.read_bytes())
-            return document if isinstance(document, dict) else None
-    return None
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _listed(files: tuple[WrittenFile, ...], removed: int) -> dict[str, object]:

@@ -13,7 +13,8 @@ from captool.keys.stores import find_places
 from captool.keys.watch import Watcher
 from captool.record import tcpdump
 from captool.record.circumstances import circumstances
-from captool.record.manifest import Manifest, manifest_path
+from captool.record.manifest import Manifest
+from captool.record.manifest_file import manifest_path
 from captool.record.recorder import Files, Listener, Plan, Progress, Recording, Start, record
 from captool.session_keys.key_log import FILE_NAME
 from captool.session_keys.taker import Taker, take_session_keys

@@ -112,7 +112,9 @@ def test_counters_of_the_manifest_become_statistics(tmp_path):
     assert b"eth0" in data
 
 
-@pytest.mark.parametrize("manifest", ["[]", "{}", '{"schema": "captool.recording/1", "packets": {"dropped_by_kernel": -1}, "interface": 7}', "\x00"])
+@pytest.mark.parametrize(
+    "manifest", ["[]", "{}", '{"schema": "captool.recording/1", "packets": {"dropped_by_kernel": -1}, "interface": 7}', "\x00"]
+)
 def test_a_manifest_that_says_nothing_useful_is_passed_over(tmp_path, manifest):
     (tmp_path / "in-0.json").write_text(manifest)
     assert [0x0A0D0D0A, 1, 10, *[6] * 5] == kinds(exported(tmp_path, pcap(PACKETS))[0])

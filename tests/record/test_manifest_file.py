@@ -1,0 +1,61 @@
+import fcntl
+import json
+import os
+
+import pytest
+
+from captool.record.manifest_file import cut_short, read_manifest
+
+UNDER_WAY = {"schema": "captool.recording/1", "recording_to": "t.pcap", "ended": {"how": "recording"}}
+
+
+def put(path, document):
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+
+
+def test_a_recording_that_never_ended_is_told_from_one_that_goes_on(tmp_path):
+    trace = tmp_path / "t.pcap"
+    trace.touch()
+    put(tmp_path / "t.pcap.json", UNDER_WAY)
+    assert "t.pcap.json: the recording was cut off" in cut_short(trace)
+    descriptor = os.open(trace, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert "the recording goes on" in cut_short(trace)
+    os.close(descriptor)
+    assert "cut off" in cut_short(trace)
+    put(tmp_path / "t.pcap.json", UNDER_WAY | {"ended": {"how": "count"}})
+    assert cut_short(trace) is None
+
+
+def test_files_of_a_set_have_one_manifest(tmp_path):
+    names = ["t-20261124T170000Z-000001.pcap", "t-20261124T170000Z-000002.pcap"]
+    put(tmp_path / "t.pcap.json", UNDER_WAY | {"recording_to": names[1], "files": [{"name": names[0]}, 7]})
+    assert [read_manifest(tmp_path / name)["recording_to"] for name in names] == [names[1]] * 2
+    assert len({cut_short(tmp_path / name) for name in names}) == 1
+    assert read_manifest(tmp_path / "t-20261124T170000Z-000003.pcap") is None
+    assert read_manifest(tmp_path / "other-20261124T170000Z-000001.pcap") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[",
+        "[]",
+        "7",
+        '{"schema": "other/1"}',
+        "[" * 100_000,
+        json.dumps(UNDER_WAY | {"ended": 5}),
+        json.dumps(UNDER_WAY | {"ended": None}),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_says_nothing(tmp_path, content):
+    put(tmp_path / "t.pcap.json", content)
+    assert cut_short(tmp_path / "t.pcap") is None
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "..", "a\x00b", 7, None, ["x"]])
+def test_hostile_names_stay_names(tmp_path, name):
+    put(tmp_path / "t.pcap.json", UNDER_WAY | {"recording_to": name, "files": [{"name": name}]})
+    assert "cut off" in cut_short(tmp_path / "t.pcap")
+    assert cut_short(tmp_path / "t-1-2.pcap") is None
