@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 
 PCAPNG: Final = ".pcapng"
+
+
+class FileSize(Size):
+    """A size whose bare number counts millions of bytes, as with tcpdump's -C."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Bytes."""
+        return super().convert(f"{value}MB" if str(value).isdecimal() else value, param, ctx)
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -39,7 +47,7 @@ PCAPNG: Final = ".pcapng"
     "output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The trace. Default: captool-TIME.pcap in the current directory.",
+    help="The trace. Default: captool-TIME.pcap in the current directory. FILE.pcapng: with the secrets that open it inside.",
 )
 @click.option(
     "--port",
@@ -53,7 +61,11 @@ PCAPNG: Final = ".pcapng"
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N packets.")
 @click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="Stop after this time, e.g. 90s, 10m, 1h30m.")
 @click.option(
-    "-C", "file_size", type=Size(), metavar="SIZE", help="Begin a new file before one would exceed SIZE, e.g. 100MB (a bare number: bytes)."
+    "-C",
+    "file_size",
+    type=FileSize(),
+    metavar="SIZE",
+    help="Begin a new file before one would exceed SIZE, e.g. 500KB; a bare number counts millions of bytes, as tcpdump does.",
 )
 @click.option("-G", "period_ns", type=Duration(), metavar="TIME", help="Begin a new file every TIME, e.g. 10m; needs no traffic.")
 @click.option("-W", "keep", type=click.IntRange(1), metavar="COUNT", help="Keep the last COUNT files, with -C, -G or both.")
@@ -65,7 +77,8 @@ PCAPNG: Final = ".pcapng"
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep the keys of these machines beside the trace (repeatable). Default: docker-machine's storage, where there is one.",
+    help="Keep the keys of this store beside the trace, also of machines that come and go meanwhile (repeatable). "
+    "Default: all stores there are.",
 )
 @click.option(
     "--session-keys",
@@ -98,12 +111,15 @@ def record(
     """Record Docker's TLS traffic with tcpdump until Ctrl-C (or SIGTERM), and keep the keys that the trace will need.
 
     Writes FILE, its manifest FILE.json (how it was recorded, what was dropped, sha256) and the keys in FILE.keys, and prints the
-    command to run next. PCAP-FILTER is tcpdump's (man 7 pcap-filter) and comes last; --port and --host narrow it further.
+    command to run next. With -C or -G it is a set of files, FILE with time and number in their names; FILE.pcapng gets its
+    secrets inside. PCAP-FILTER is tcpdump's (man 7 pcap-filter) and comes last; --port and --host narrow it further.
 
     \b
     captool record -i eth0 -w trace.pcap
     captool record --session-keys auto -w trace.pcap
     captool record --host 10.77.2.2 --duration 15m -w trace.pcap
+    captool record -C 100MB -G 10m -W 24 --min-free 5GB -w trace.pcap
+    captool record --container job-1 --session-keys auto -w trace.pcapng
     captool record -i eth0 'tcp portrange 2375-2377'
     """  # noqa: D301
     from captool.record.namespace import container_namespace, named_namespace

@@ -9,7 +9,7 @@ from typing import Final
 from captool.record.namespace import NetworkNamespace
 from captool.session_keys.live_sockets import ESTABLISHED, SOCKET_TIMER, LiveSocket, live_sockets
 from captool.session_keys.open_connections import shown_end
-from captool.units import SECOND_NS, seconds
+from captool.units import SECOND_NS, counted, seconds
 
 LOOK_S: Final = 2.0
 MARGIN_NS: Final = 1 * SECOND_NS  # an ACK of the last data comes later than the data
@@ -20,7 +20,8 @@ class Silence:
     """How many connections are open, and about the longest silent one: its ends, for how long no data came or went, its probes.
 
     `next_probe_ns` is None where no keepalive timer runs at this end. `heard_ago_ns` is the time since the last ACK if that came
-    after the last data: a probe of the other side, or an answer to one of this side.
+    after the last data: a probe of the other side, or an answer to one of this side. `unanswered` probes of this side are still to be
+    answered.
     """
 
     connections: int
@@ -29,6 +30,7 @@ class Silence:
     silent_ns: int = 0
     next_probe_ns: int | None = None
     heard_ago_ns: int | None = None
+    unanswered: int = 0
 
     def sentence(self) -> str:
         """For the live line; empty where nothing is open."""
@@ -36,6 +38,8 @@ class Silence:
             return ""
         timer = "no keepalive timer" if self.next_probe_ns is None else f"next probe in {seconds(self.next_probe_ns)}"
         heard = "no probe yet" if self.heard_ago_ns is None else f"probe or answer {seconds(self.heard_ago_ns)} ago"
+        if self.unanswered:
+            heard = f"{counted(self.unanswered, 'probe')} unanswered"
         return f"{shown_end(self.local)} - {shown_end(self.remote)} silent for {seconds(self.silent_ns)}, {heard}, {timer}"
 
 
@@ -61,6 +65,7 @@ def longest_silence(sockets: Collection[LiveSocket]) -> Silence:
         remote=best.remote,
         silent_ns=best_ns,
         next_probe_ns=condition.timer_ns if condition.timer == SOCKET_TIMER else None,
+        unanswered=condition.attempts if condition.timer == SOCKET_TIMER else 0,
         heard_ago_ns=heard if heard is not None and heard + MARGIN_NS < best_ns else None,
     )
 

@@ -87,7 +87,8 @@ def test_a_container_is_found_by_the_control_group_of_its_first_process(namespac
 
 def test_several_interfaces_are_recorded_and_no_other(namespace, tmp_path):
     for name, address in (("one", "10.98.1.1"), ("two", "10.98.2.1"), ("three", "10.98.3.1")):
-        subprocess.run(["ip", "-n", namespace, "link", "add", name, "type", "dummy"], check=True)
+        subprocess.run(["ip", "-n", namespace, "link", "add", name, "type", "veth", "peer", "name", f"{name}-far"], check=True)
+        subprocess.run(["ip", "-n", namespace, "link", "set", f"{name}-far", "up"], check=True)
         subprocess.run(["ip", "-n", namespace, "addr", "add", f"{address}/24", "dev", name], check=True)
         subprocess.run(["ip", "-n", namespace, "link", "set", name, "up"], check=True)
     send_to = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); [s.sendto(b'x', (f'10.98.{n}.9', 9999)) for n in (1, 2, 3, 1)]"

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from captool.cli.record import FileSize
 from recordings import ended, inside, manifest, recording, send
 
 pytestmark = [pytest.mark.needs("tcpdump", "ip", "nsenter", root=True), pytest.mark.slow]
@@ -105,6 +106,11 @@ def test_time_closes_a_file_without_traffic_and_a_killed_recording_has_listed_it
     assert ([first.name], second.name) == ([one["name"] for one in made["files"]], made["recording_to"])
     assert made["files"][0]["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
     assert (list(range(50)), []) == (numbers(first), numbers(second))
+
+
+@pytest.mark.parametrize(("word", "size"), [("2", 2_000_000), ("500KB", 500_000), ("1.5MiB", 1_572_864)])
+def test_a_bare_size_counts_millions_as_tcpdump_does(word, size):
+    assert size == FileSize().convert(word, None, None)
 
 
 def test_a_count_of_files_without_a_cut_is_refused(namespace, tmp_path):
