@@ -70,4 +70,4 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
     if to_stdout:
         sys.stdout.buffer.flush()
     else:
-        click.echo(f"captool: {counted(len(lines), 'secret')} in {printable(str(output))}: whoever has it can read it", err=True)
+        click.echo(f"captool: {printable(str(output))}: {counted(len(lines), 'secret')} inside: whoever has it can read it", err=True)

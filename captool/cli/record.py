@@ -198,7 +198,8 @@ def put_secrets_in(trace: Path, keys: Path | None) -> None:
     except (CaptoolError, OSError) as error:
         say(printable(f"{trace}: stays in the form of pcap: {error}"))
     else:
-        say(f"{counted(len(lines), 'secret')} in {printable(str(trace))}: whoever has it can read it")
+        what = f"{counted(len(lines), 'secret')} inside: whoever has it can read it" if lines else "no secret of its connections is known"
+        say(printable(f"{trace}: {what}"))
 
 
 def say(sentence: str) -> None:
