@@ -33,8 +33,8 @@ from captool.units import counted
 def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: Path | None, form: str, output: Path) -> None:
     """Write TRACE for Wireshark and other programs, with the secrets of its own TLS connections and no others.
 
-    Several files are one capture. Private keys never leave: what they open is written as the session's master secret. FILE is
-    readable for its owner only, and whoever gets it can read the decrypted connections.
+    Several files, or a directory of them, are one capture. Private keys never leave: what they open is written as the session's
+    master secret. FILE is readable for its owner only, and whoever gets it can read the decrypted connections.
 
     \b
     captool export trace.pcap --keys keys --to pcapng -o trace.pcapng
@@ -44,6 +44,9 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
     from captool.export.pcapng import export_pcapng, write_pcapng
     from captool.report.printable import printable
 
+    for path in trace:
+        if str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+            raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
     to_stdout = str(output) == "-"
     if not to_stdout and output.is_file() and any(path.exists() and path.samefile(output) for path in trace):
         raise UsageError(f"{output}: is what is to be exported; write to another file with -o")

@@ -1,6 +1,5 @@
 """`captool follow`: what containers printed on the connections of a capture."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import click
 from captool.cli.options import KEYS_HELP, key_password, key_password_option
 from captool.cli.progress import progress_bar
 from captool.errors import UsageError
+from captool.export.private_file import private_file
 from captool.units import size
 
 if TYPE_CHECKING:
@@ -83,13 +83,5 @@ def destination(output: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        unfinished.replace(output)
-    except OSError as error:
-        raise UsageError(f"{output}: cannot write: {error.strerror}; choose another place with -o") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with private_file(output) as file:
+        yield file

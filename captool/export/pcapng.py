@@ -14,6 +14,7 @@ from captool import __version__
 from captool.capture.pcap import PcapFile
 from captool.capture.pcapng import BYTE_ORDERS, DECRYPTION_SECRETS, INTERFACE_DESCRIPTION, SECTION_HEADER, PcapngFile
 from captool.capture.reader import CHUNK, ByteStream, CaptureReader, open_stream, read_up_to, recognise
+from captool.capture.source import open_source
 from captool.export import blocks
 from captool.export.private_file import private_file
 from captool.record.manifest_file import read_manifest
@@ -50,8 +51,9 @@ def write_pcapng(paths: list[Path], lines: tuple[str, ...], file: BinaryIO, prog
 
 
 def _head(path: Path) -> PcapFile | PcapngFile:
-    stream, opened = open_stream(path)
+    opened = open_source(path)
     try:
+        stream = open_stream(opened)
         buffer = bytearray(64)
         return recognise(path, buffer, read_up_to(stream, buffer, 0, len(buffer)))[0]
     finally:
@@ -110,8 +112,9 @@ class _Export:
     def add_pcapng(self, path: Path) -> Iterator[int]:
         """Copy the blocks of a pcapng file, as far as they are whole; gives the bytes of it that were read, again and again."""
         self.end_section()
-        stream, opened = open_stream(path)
+        opened = open_source(path)
         try:
+            stream = open_stream(opened)
             for kind, order, body in _blocks(stream):
                 if kind not in {SECTION_HEADER, INTERFACE_DESCRIPTION}:
                     self._put_secrets(order)

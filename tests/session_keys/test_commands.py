@@ -1,6 +1,5 @@
 """`captool record --session-keys` and `captool harvest --session-keys`, as they are called."""
 
-import itertools
 import json
 import os
 import signal
@@ -13,22 +12,17 @@ from pathlib import Path
 import pytest
 
 import go_programs
+from recordings import network_namespace
 
 pytestmark = [pytest.mark.needs("go", "gcc", "tcpdump", "ip", "nsenter", "setpriv", root=True), pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
-NUMBERS = itertools.count()
 PORT = 23763
 
 
 @pytest.fixture
 def namespace():
-    name = f"captool-keys-{os.getpid()}-{next(NUMBERS)}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+    with network_namespace() as name:
         yield name
-    finally:
-        subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 @pytest.fixture
