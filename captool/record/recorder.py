@@ -24,7 +24,7 @@ from captool.record.trace_file import DiskFullError, WrittenFile
 from captool.record.trace_set import ONE_FILE, Rotation, TraceSet
 from captool.units import size
 
-Ending = Literal["interrupted", "terminated", "count", "duration", "min-free", "disk-full", "tcpdump-ended"]
+Ending = Literal["interrupted", "terminated", "count", "duration", "min-free", "disk-full", "cannot-write", "tcpdump-ended"]
 ENDINGS: Final[dict[int, Ending]] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
 GRACE_S: Final = tcpdump.HANDOVER_S + 0.25  # after the wish to stop: packets that the kernel has already seen still come through
 PATIENCE_S: Final = 10.0  # for tcpdump to start, and to end
@@ -214,7 +214,9 @@ class _Run:
                     asked = elapsed
             self._drain()
         except CaptoolError as error:
-            return ("disk-full" if isinstance(error, DiskFullError) else "tcpdump-ended"), error
+            if isinstance(error, DiskFullError):
+                return "disk-full", error
+            return ("cannot-write" if isinstance(error, UsageError) else "tcpdump-ended"), error
         if self._wish is not None:
             return self._wish, None
         if self._plan.count is not None and self._trace.packets >= self._plan.count:

@@ -102,8 +102,9 @@ class TraceFile:
             self._count(view[: whole[-1] if whole else 0], len(whole) if packets else 0)
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self.size)
-            reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error)).lower()
-            raise DiskFullError(f"{self.path}: {reason}; make room, or write elsewhere with -w") from None
+            if error.errno in _FULL:
+                raise DiskFullError(f"{self.path}: the disk is full; make room, or write elsewhere with -w") from None
+            raise UsageError(f"{self.path}: {(error.strerror or str(error)).lower()}; write elsewhere with -w") from None
         self._count(view, len(ends) if packets else 0)
 
     def _count(self, written: memoryview, packets: int) -> None:

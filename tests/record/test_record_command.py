@@ -200,3 +200,4 @@ def test_a_terminal_shows_a_live_line(namespace, tmp_path):
     text = shown.decode()
     assert "stop with Ctrl-C" in text
     assert re.search(r"00:00:01  3 packets", text), text
+    assert "  0 dropped" in text

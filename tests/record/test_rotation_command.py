@@ -108,6 +108,21 @@ def test_time_closes_a_file_without_traffic_and_a_killed_recording_has_listed_it
     assert (list(range(50)), []) == (numbers(first), numbers(second))
 
 
+def test_a_directory_that_disappears_ends_the_recording_with_what_was_written(veth, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    words = ("-i", "veth-a", "-w", "gone/t.pcap", "-C", "100KB", "udp port 9999")
+    with recording(veth, tmp_path, *words) as process:
+        folder.rename(tmp_path / "moved")
+        subprocess.run(inside(veth, sys.executable, "-c", SEND_NUMBERED, "2000", "20000"), check=True)
+        ended(process, 2)
+    said = (tmp_path / "said").read_text()
+    assert "cannot write the trace there: no such file or directory" in said
+    (file,) = (tmp_path / "moved").glob("t-*.pcap")
+    assert list(range(len(numbers(file)))) == numbers(file)
+    assert f"{len(numbers(file))} packets kept" in said
+
+
 @pytest.mark.parametrize(("word", "size"), [("2", 2_000_000), ("500KB", 500_000), ("1.5MiB", 1_572_864)])
 def test_a_bare_size_counts_millions_as_tcpdump_does(word, size):
     assert size == FileSize().convert(word, None, None)

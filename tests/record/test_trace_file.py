@@ -68,12 +68,12 @@ def test_the_file_ends_after_a_whole_packet_at_every_byte(tmp_path, order, magic
     assert {1_000_000_000 + fraction_ns} == {one.first_ns for one in trace.close()}
 
 
-def small_disk(monkeypatch, room):
+def small_disk(monkeypatch, room, fault=errno.ENOSPC):
     real = os.write
 
     def write(descriptor, data):
         if room[0] == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(fault, os.strerror(fault))
         written = real(descriptor, data[: room[0]])
         room[0] -= written
         return written
@@ -90,6 +90,15 @@ def test_a_full_disk_leaves_whole_packets(tmp_path, monkeypatch):
     assert (HEADER + packet(100)) == written.path.read_bytes()
     assert (1, hashlib.sha256(written.path.read_bytes()).hexdigest()) == (written.packets, written.sha256)
     assert (1, 1_000_002_000) == (trace.packets, written.last_ns)
+
+
+def test_a_disk_that_fails_otherwise_is_not_called_full(tmp_path, monkeypatch):
+    trace = trace_set(tmp_path / "t.pcap")
+    small_disk(monkeypatch, [24 + 116 + 50], errno.EIO)
+    with pytest.raises(UsageError, match="input/output error") as failure:
+        trace.write(HEADER + packet(100) + packet(100))
+    assert not isinstance(failure.value, DiskFullError)
+    assert [packet(100)] == packets_in(trace.close()[0].path)
 
 
 def test_a_disk_that_is_full_at_a_cut_leaves_the_files_before_it(tmp_path, monkeypatch):
