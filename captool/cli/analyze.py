@@ -136,7 +136,7 @@ def analyze(
     from captool.record.manifest_file import cut_short
     from captool.report.printable import printable
 
-    for sentence in dict.fromkeys(filter(None, (cut_short(Path(file)) for file in analysis.capture.files))):
+    for sentence in cut_short(map(Path, analysis.capture.files)):
         click.echo(f"captool: {printable(sentence)}", err=True)
     if connection is not None and connection not in {one.id for one in analysis.connections}:
         raise NothingMatchedError(

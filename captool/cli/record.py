@@ -160,6 +160,8 @@ def record(
             plan, keeping, __version__, time.time_ns, Talk(lambda sentence: say(printable(sentence)), started, progress)
         )
     done = outcome.recording
+    if trace.suffix == PCAPNG and (done.packets or done.failure is None):
+        put_secrets_in(trace, outcome.keys)
     if done.failure is not None:
         kept = f"; {counted(done.packets, 'packet')} kept in {trace}" if done.packets else ""
         raise type(done.failure)(f"{done.failure}{kept}")
@@ -169,10 +171,7 @@ def record(
     say(f"{counted(done.packets, 'packet')}, {size(done.size)} in {where}")
     if done.removed:
         say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
-    keys = ["--keys", str(outcome.keys)] if outcome.keys else []
-    if trace.suffix == PCAPNG:
-        put_secrets_in(trace, outcome.keys)
-        keys = []
+    keys = ["--keys", str(outcome.keys)] if outcome.keys and trace.suffix != PCAPNG else []
     click.echo(shlex.join(["captool", "analyze", *(str(file.path) for file in done.files), *keys]))
 
 

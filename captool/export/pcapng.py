@@ -17,7 +17,7 @@ from captool.capture.reader import CHUNK, ByteStream, CaptureReader, open_stream
 from captool.capture.source import open_source
 from captool.export import blocks
 from captool.export.private_file import private_file
-from captool.record.manifest_file import read_manifest
+from captool.record.manifest_file import Manifests
 
 MAX_BLOCK: Final = 16 << 20  # as the reader has it
 REPORT_EACH: Final = 4096
@@ -71,13 +71,15 @@ class _Export:
         self._open = False
         self._statistics: dict[int, dict[str, int | None]] = {}
         self._last_ns = 0
+        self._manifests = Manifests()
 
     def add_pcap(self, path: Path, head: PcapFile) -> Iterator[int]:
         """Append the packets of a pcap file; gives the bytes of it that were read, again and again."""
         if not self._open:
             self._file.write(blocks.section_header(f"captool {__version__}"))
             self._open = True
-        manifest = read_manifest(path) or {}
+        found = self._manifests.of(path)
+        manifest = found[1] if found else {}
         name = manifest.get("interface")
         name = name if isinstance(name, str) else None
         number = self._interface(head.link_type, head.snap_length, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from captool.keys.bundle import iso, write_private
 from captool.record.circumstances import Circumstances
-from captool.record.manifest_file import SCHEMA, manifest_path, read_manifest
+from captool.record.manifest_file import SCHEMA, Manifests, manifest_path
 from captool.record.recorder import Files, Plan, Recording, Start
 from captool.record.tcpdump import SNAP_LENGTH, Versions
 from captool.record.trace_file import WrittenFile
@@ -105,7 +105,8 @@ class Manifest:
 
 def note_file(trace: Path) -> None:
     """The trace was written anew after its recording had ended: its size and hash are entered again. Raises OSError."""
-    document = read_manifest(trace)
+    found = Manifests().of(trace)
+    document = found[1] if found else None
     if document is None or not isinstance(entry := document.get("file"), dict):
         return
     with trace.open("rb") as file:

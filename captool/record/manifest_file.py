@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -16,44 +17,55 @@ def manifest_path(trace: Path) -> Path:
     return trace.with_name(trace.name + ".json")
 
 
-def read_manifest(trace: Path) -> dict[str, object] | None:
-    """The manifest of a trace, or of the set that a file belongs to; None where there is none that can be read."""
-    found = _manifest_of(trace)
-    return found[1] if found else None
+class Manifests:
+    """The manifests of traces, each read once however many files it is about."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[dict[str, object], frozenset[str]] | None] = {}
+
+    def of(self, trace: Path) -> tuple[Path, dict[str, object]] | None:
+        """The manifest of a trace, or of the set that a file belongs to, and where it is; None where there is none that can be read."""
+        beside = manifest_path(trace)
+        if (found := self._look(beside)) is not None:
+            return beside, found[0]
+        parts = trace.stem.rsplit("-", 2)  # NAME-TIME-NUMBER
+        if len(parts) < 3 or not parts[0]:
+            return None
+        of_set = manifest_path(trace.with_name(parts[0] + trace.suffix))
+        found = self._look(of_set)
+        return (of_set, found[0]) if found is not None and trace.name in found[1] else None
+
+    def _look(self, path: Path) -> tuple[dict[str, object], frozenset[str]] | None:
+        if path not in self._read:
+            document = _read(path)
+            self._read[path] = None if document is None else (document, frozenset(_names(document)))
+        return self._read[path]
 
 
-def cut_short(trace: Path) -> str | None:
-    """A sentence about a trace whose manifest says that its recording has not ended; None for all others."""
-    found = _manifest_of(trace)
-    if found is None:
-        return None
-    path, document = found
+def cut_short(traces: Iterable[Path]) -> tuple[str, ...]:
+    """A sentence for each manifest of these traces that says that its recording has not ended."""
+    manifests = Manifests()
+    found = dict(one for one in map(manifests.of, traces) if one is not None)
+    return tuple(_not_ended(path, document) for path, document in found.items() if _how(document) == "recording")
+
+
+def _how(document: dict[str, object]) -> object:
     ended = document.get("ended")
-    if not isinstance(ended, dict) or ended.get("how") != "recording":
-        return None
+    return ended.get("how") if isinstance(ended, dict) else None
+
+
+def _not_ended(path: Path, document: dict[str, object]) -> str:
     growing = Path(str(document.get("recording_to"))).name
     if growing and _is_locked(path.with_name(growing)):
         return f"{path}: the recording goes on; what is written by now was read"
     return f"{path}: the recording was cut off (captool was killed, or the machine stopped); its last second may be missing in {growing}"
 
 
-def _manifest_of(trace: Path) -> tuple[Path, dict[str, object]] | None:
-    beside = manifest_path(trace)
-    if (document := _read(beside)) is not None:
-        return beside, document
-    parts = trace.stem.rsplit("-", 2)  # NAME-TIME-NUMBER
-    if len(parts) < 3 or not parts[0]:
-        return None
-    of_set = manifest_path(trace.with_name(parts[0] + trace.suffix))
-    document = _read(of_set)
-    if document is None or trace.name not in (document.get("recording_to"), *_names(document)):
-        return None
-    return of_set, document
-
-
-def _names(document: dict[str, object]) -> list[str]:
+def _names(document: dict[str, object]) -> Iterator[str]:
+    yield str(document.get("recording_to"))
     files = document.get("files")
-    return [str(entry.get("name")) for entry in files if isinstance(entry, dict)] if isinstance(files, list) else []
+    if isinstance(files, list):
+        yield from (str(entry.get("name")) for entry in files if isinstance(entry, dict))
 
 
 def _read(path: Path) -> dict[str, object] | None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from captool.record.manifest_file import cut_short, read_manifest
+from captool.record.manifest_file import Manifests, cut_short
 
 UNDER_WAY = {"schema": "captool.recording/1", "recording_to": "t.pcap", "ended": {"how": "recording"}}
 
@@ -17,23 +17,24 @@ def test_a_recording_that_never_ended_is_told_from_one_that_goes_on(tmp_path):
     trace = tmp_path / "t.pcap"
     trace.touch()
     put(tmp_path / "t.pcap.json", UNDER_WAY)
-    assert "t.pcap.json: the recording was cut off" in cut_short(trace)
+    assert "t.pcap.json: the recording was cut off" in cut_short([trace])[0]
     descriptor = os.open(trace, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert "the recording goes on" in cut_short(trace)
+    assert "the recording goes on" in cut_short([trace])[0]
     os.close(descriptor)
-    assert "cut off" in cut_short(trace)
+    assert "cut off" in cut_short([trace])[0]
     put(tmp_path / "t.pcap.json", UNDER_WAY | {"ended": {"how": "count"}})
-    assert cut_short(trace) is None
+    assert () == cut_short([trace])
 
 
 def test_files_of_a_set_have_one_manifest(tmp_path):
     names = ["t-20261124T170000Z-000001.pcap", "t-20261124T170000Z-000002.pcap"]
     put(tmp_path / "t.pcap.json", UNDER_WAY | {"recording_to": names[1], "files": [{"name": names[0]}, 7]})
-    assert [read_manifest(tmp_path / name)["recording_to"] for name in names] == [names[1]] * 2
-    assert len({cut_short(tmp_path / name) for name in names}) == 1
-    assert read_manifest(tmp_path / "t-20261124T170000Z-000003.pcap") is None
-    assert read_manifest(tmp_path / "other-20261124T170000Z-000001.pcap") is None
+    of = Manifests().of
+    assert [of(tmp_path / name)[0] for name in names] == [tmp_path / "t.pcap.json"] * 2
+    assert len(cut_short([tmp_path / name for name in names])) == 1
+    assert of(tmp_path / "t-20261124T170000Z-000003.pcap") is None
+    assert of(tmp_path / "other-20261124T170000Z-000001.pcap") is None
 
 
 @pytest.mark.parametrize(
@@ -51,11 +52,11 @@ def test_files_of_a_set_have_one_manifest(tmp_path):
 )
 def test_a_manifest_that_cannot_be_read_says_nothing(tmp_path, content):
     put(tmp_path / "t.pcap.json", content)
-    assert cut_short(tmp_path / "t.pcap") is None
+    assert () == cut_short([tmp_path / "t.pcap"])
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "..", "a\x00b", 7, None, ["x"]])
 def test_hostile_names_stay_names(tmp_path, name):
     put(tmp_path / "t.pcap.json", UNDER_WAY | {"recording_to": name, "files": [{"name": name}]})
-    assert "cut off" in cut_short(tmp_path / "t.pcap")
-    assert cut_short(tmp_path / "t-1-2.pcap") is None
+    assert "cut off" in cut_short([tmp_path / "t.pcap"])[0]
+    assert () == cut_short([tmp_path / "t-1-2.pcap"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from captool.errors import UsageError
+from captool.record.manifest_file import cut_short
 from captool.record.namespace import container_namespace
 from docker_machine import machine
 from recordings import PACKAGES, ended, failed, inside, manifest, network_namespace, packets, recording, send
@@ -206,6 +207,7 @@ def test_whenever_it_is_killed_trace_and_manifest_can_be_read(namespace, tmp_pat
             command = [sys.executable, "-m", "captool.cli.main", "analyze", *map(str, whole)]
             said = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": PACKAGES})
             assert "none of its" in said.stderr  # UDP only
+            assert cut_short(whole)[0].startswith(f"{folder}/t.pcap.json: the recording was cut off")
 
 
 FLOOD = """
