@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from captool.analysis import analyze
+from captool.export.key_log import key_log_of
+from captool.export.pcapng import export_pcapng
 from captool.keys.keylog import parse_key_log
 from captool.report.json_report import report
 
@@ -61,4 +63,7 @@ def test_wireshark_reads_it_with_the_same_key_log(tmp_path):
     values = report(analyze(tmp_path / "server.pcap", [tmp_path / "server.pcap.keys"]))
     targets = {exchange["target"] for one in values["connections"] for exchange in one["exchanges"]}
     assert {line for line in shown.split() if line} == targets
-
+    one = tmp_path / "one.pcapng"  # and with nothing but one file
+    export_pcapng([tmp_path / "server.pcap"], key_log_of(tmp_path / "server.pcap", log), one)
+    command = ["tshark", "-r", str(one), "-d", "tcp.port==2376,tls", "-Y", "http", "-T", "fields", "-e", "http.request.uri"]
+    assert shown == subprocess.run(command, capture_output=True, text=True, check=True).stdout
