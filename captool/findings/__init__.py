@@ -1,5 +1,6 @@
 """Findings: plain functions over the tables, in one visible tuple."""
 
+from captool.findings.certificates import certificate_expired
 from captool.findings.coverage import capture_loss, clock_step, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.endings import capture_ended, client_timeout, half_close_idle, possible_drop, reset_after_idle, zero_window_stall
@@ -28,6 +29,7 @@ RULES = (
     idle_gap,
     unanswered_request,
     tls_alert,
+    certificate_expired,
     packets_lost,
     other_side_unmatched,
     not_decrypted,

@@ -17,6 +17,7 @@ CODES: tuple[str, ...] = (
     "idle-gap",
     "unanswered-request",
     "tls-alert",
+    "certificate-expired",
     "forward-secrecy",
     "no-matching-key",
     "resumed-without-original",

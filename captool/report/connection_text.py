@@ -13,6 +13,7 @@ from captool.findings.silence import shortened
 from captool.findings.tables import Connection
 from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
+from captool.report.tls_text import certificate_rows, fingerprint_rows
 from captool.tcp.connection import Keepalive
 from captool.units import counted, seconds, size
 
@@ -41,8 +42,11 @@ def ending(connection: Connection) -> str:
     return ENDINGS[connection.tcp.close] + by
 
 
-def facts(connection: Connection, said: set[str]) -> list[tuple[str, Text]]:
-    """Label and text of each fact, in the order in which a reader needs them; what the findings in `said` tell is left to them."""
+def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> list[tuple[str, Text]]:
+    """Label and text of each fact, in the order in which a reader needs them; what the findings in `said` tell is left to them.
+
+    `detailed` adds what a reader of a single connection wants: its certificates and the fingerprints of its hellos.
+    """
     tcp = connection.tcp
     span = f"{clock(tcp.start_ns)} to {clock(tcp.end_ns)} UTC, {seconds(tcp.end_ns - tcp.start_ns)}; "
     sent = f"client sent {size(tcp.payload_bytes.to_server)}, server {size(tcp.payload_bytes.to_client)}"
@@ -60,6 +64,10 @@ def facts(connection: Connection, said: set[str]) -> list[tuple[str, Text]]:
         rows.append(("path", Text(crossed(connection.counterpart))))
     if connection.tls:
         rows.append(("TLS", _tls(connection.tls)))
+        if detailed or "certificate-expired" in said:
+            rows.extend(certificate_rows(connection.tls))
+        if detailed:
+            rows.extend(fingerprint_rows(connection.tls))
     return rows
 
 

@@ -13,6 +13,7 @@ from captool.findings.tables import Connection
 from captool.report.other_side_json import other_side, passage
 from captool.report.printable import iso
 from captool.tcp.connection import Gap, Keepalive, TcpConnection
+from captool.tls.certificate import PresentedCertificate
 from captool.tls.summary import TlsSummary
 from captool.units import SECOND_NS
 
@@ -173,6 +174,11 @@ def _tls(tls: TlsSummary) -> Json:
         "server_name": tls.server_name,
         "certificate_spki_sha256": tls.certificate_spki_sha256,
         "certificate_organization": tls.certificate_organization,
+        "certificate": _certificate(tls.certificate) if tls.certificate else None,
+        "client_certificate": _certificate(tls.client_certificate) if tls.client_certificate else None,
+        "ja3": tls.ja3,
+        "ja3s": tls.ja3s,
+        "ja4": tls.ja4,
         "status": tls.status,
         "reason": tls.reason,
         "detail": tls.detail,
@@ -189,6 +195,22 @@ def _tls(tls: TlsSummary) -> Json:
             }
             for alert in tls.alerts
         ],
+    }
+
+
+def _certificate(presented: PresentedCertificate) -> Json:
+    certificate = presented.certificate
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "names": list(certificate.names),
+        "more_names": certificate.more_names,
+        "not_before": iso(certificate.not_before_ns),
+        "not_after": iso(certificate.not_after_ns),
+        "validity": presented.validity,
+        "spki_sha256": certificate.spki_sha256,
+        "sha256": certificate.sha256,
+        "packet": presented.moment.packet,
     }
 
 

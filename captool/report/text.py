@@ -48,7 +48,7 @@ def render(analysis: Analysis, *, connection: int | None = None, width: int = WI
     worth = [one for one in chosen if connection is not None or any(f.severity != "info" for f in told.get(one.id, ()))]
     worth.sort(key=lambda one: min((SEVERITIES.index(f.severity) for f in told.get(one.id, ())), default=len(SEVERITIES)))
     for one in worth[:LISTED]:
-        _connection(console, one, told.get(one.id, []))
+        _connection(console, one, told.get(one.id, []), detailed=connection is not None)
     _others(console, chosen, worth[:LISTED])
     _not_decrypted(console, chosen)
     for finding in told.get(None, []):
@@ -91,10 +91,11 @@ def _verdict(console: Console, analysis: Analysis) -> None:
         console.print(Padding(Text(printable(sentence), style), (0, 0, 0, 0)))
 
 
-def _connection(console: Console, connection: Connection, findings: list[Finding]) -> None:
+def _connection(console: Console, connection: Connection, findings: list[Finding], *, detailed: bool) -> None:
     console.print()
     console.print(headline(connection))
-    rows = [(Text(label, "dim"), text) for label, text in facts(connection, said={finding.code for finding in findings})]
+    said = {finding.code for finding in findings}
+    rows = [(Text(label, "dim"), text) for label, text in facts(connection, said, detailed=detailed)]
     for finding in findings:
         rows.append((Text(finding.severity, COLOURS[finding.severity]), _finding(finding)))
         if finding.code == "output-lost":

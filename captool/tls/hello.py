@@ -22,6 +22,10 @@ class Extension(IntEnum):
     """The extensions that are read here; all others are kept by number."""
 
     SERVER_NAME = 0  # RFC 6066 section 3
+    SUPPORTED_GROUPS = 10  # RFC 8422 section 5.1.1
+    EC_POINT_FORMATS = 11  # RFC 8422 section 5.1.2
+    SIGNATURE_ALGORITHMS = 13  # RFC 8446 section 4.2.3
+    APPLICATION_PROTOCOLS = 16  # RFC 7301
     ENCRYPT_THEN_MAC = 22  # RFC 7366
     EXTENDED_MASTER_SECRET = 23  # RFC 7627
     SESSION_TICKET = 35  # RFC 5077
@@ -66,9 +70,13 @@ class ClientHello:
 
 @dataclass(frozen=True, slots=True)
 class ServerHello:
-    """A ServerHello or HelloRetryRequest. `version` is the negotiated one (0x0304 for TLS 1.3, 0x7fNN for its drafts)."""
+    """A ServerHello or HelloRetryRequest. `version` is the negotiated one (0x0304 for TLS 1.3, 0x7fNN for its drafts).
+
+    `legacy_version` is the number in its first field, which TLS 1.3 no longer means.
+    """
 
     version: int
+    legacy_version: int
     random: bytes
     session_id: bytes
     cipher_suite: int
@@ -113,13 +121,14 @@ def parse_server_hello(body: bytes) -> ServerHello:
     if version >> 8 == 0x7F and version & 0xFF < 22:
         # Drafts before 22 had neither session id nor compression method here (draft-ietf-tls-tls13-21 section 4.1.3).
         suite = octets.number(2)
-        return ServerHello(version, random, b"", suite, 0, parse_extensions(octets.rest()))
+        return ServerHello(version, version, random, b"", suite, 0, parse_extensions(octets.rest()))
     session_id, suite, compression = octets.vector(1), octets.number(2), octets.number(1)
     extensions = parse_extensions(octets.rest())
+    legacy_version = version
     selected = extensions.get(Extension.SUPPORTED_VERSIONS)
     if selected is not None and len(selected) == 2:
         version = int.from_bytes(selected)
-    return ServerHello(version, random, session_id, suite, compression, extensions)
+    return ServerHello(version, legacy_version, random, session_id, suite, compression, extensions)
 
 
 def parse_sslv2_client_hello(body: bytes) -> ClientHello:

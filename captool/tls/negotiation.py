@@ -1,12 +1,12 @@
 """What one negotiation was seen to say: its hellos, its messages in order, what they agreed on (RFC 8446 and 5246)."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from captool.direction import Moment
 from captool.errors import DecodeError
-from captool.keys.pem import CertificateIdentity, certificate_identity
+from captool.tls.certificate import Certificate, PresentedCertificate, read_certificate
 from captool.tls.cipher_suites import CipherSuite, cipher_suite
 from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType
 from captool.tls.hello import (
@@ -29,15 +29,17 @@ FINISHED_MESSAGES: Final = 2
 class Negotiation:
     """One handshake: its hellos, its messages, what they negotiated. Renegotiation makes a new one.
 
-    `whole` turns false when bytes of the handshake are missing from the capture, so that its hash cannot be computed.
-    `finished` counts the
-    Finished messages seen; `client_changed` and `server_changed` say that the side's ChangeCipherSpec was seen (TLS 1.2 and before).
+    `whole` turns false when bytes of the handshake are missing from the capture, so that its hash cannot be computed. `first_hello` is
+    the ClientHello that began it, which a HelloRetryRequest lets follow by another.
+    `finished` counts the Finished messages seen; `client_changed` and `server_changed` say that the side's ChangeCipherSpec was seen (TLS 1.2 and before).
     """
 
+    first_hello: ClientHello | None = None
     client_hello: ClientHello | None = None
     retry: ServerHello | None = None
     server_hello: ServerHello | None = None
-    certificate: CertificateIdentity | None = None
+    presented: PresentedCertificate | None = None
+    presented_by_client: PresentedCertificate | None = None
     server_key_exchange: bool = False
     server_hello_done: bool = False
     client_key_exchange: bytes | None = field(default=None, repr=False)
@@ -51,14 +53,16 @@ class Negotiation:
     _server_messages: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
     _length: int = 0
 
-    def add(self, message_type: int, message: bytes, *, by_client: bool) -> None:
-        """Take a message of this handshake; raises DecodeError where its content does not parse."""
+    def add(self, message_type: int, message: bytes, moment: Moment, *, by_client: bool) -> None:
+        """Take a message of this handshake, whose last byte came at `moment`; raises DecodeError where its content does not parse."""
         self._length += len(message)
         if self._length > MAX_TRANSCRIPT_LENGTH:
             raise DecodeError(f"a handshake of more than {MAX_TRANSCRIPT_LENGTH} bytes")
         read = READERS.get((by_client, message_type))
         if read is not None:
             read(self, message[MESSAGE_HEADER_LENGTH:])
+        elif message_type == HandshakeType.CERTIFICATE:
+            self._take_certificate(message[MESSAGE_HEADER_LENGTH:], moment, by_client=by_client)
         if message_type != HandshakeType.HELLO_REQUEST:  # RFC 5246 section 7.4.1.1: not part of the transcript
             (self._client_messages if by_client else self._server_messages).append((message_type, message))
 
@@ -66,6 +70,11 @@ class Negotiation:
         """Take a ClientHello in the form of SSL 2.0; the transcript has it without its record header."""
         self.client_hello = hello
         self._client_messages.append((HandshakeType.CLIENT_HELLO, message))
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The server's certificate, None where it was not seen or cannot be read."""
+        return self.presented.certificate if self.presented else None
 
     @property
     def suite(self) -> CipherSuite | None:
@@ -183,6 +192,18 @@ class Negotiation:
         self._client_messages.clear()
         self._server_messages.clear()
 
+    def _take_certificate(self, body: bytes, moment: Moment, *, by_client: bool) -> None:
+        octets = Octets(body)
+        if self.is_tls13:  # RFC 8446 section 4.4.2: a context in front, extensions behind each certificate
+            octets.vector(1)
+        chain = Octets(octets.vector(3))
+        certificate = read_certificate(chain.vector(3)) if chain.left else None
+        presented = PresentedCertificate(certificate, moment) if certificate else None
+        if by_client:
+            self.presented_by_client = presented
+        else:
+            self.presented = presented
+
     def _selected(self, extension: Extension) -> bool:
         return self.server_hello is not None and not self.is_tls13 and extension in self.server_hello.extensions
 
@@ -197,6 +218,7 @@ class Negotiation:
 
 def _client_hello(negotiation: Negotiation, body: bytes) -> None:
     negotiation.client_hello = parse_client_hello(body)
+    negotiation.first_hello = negotiation.first_hello or negotiation.client_hello
 
 
 def _server_hello(negotiation: Negotiation, body: bytes) -> None:
@@ -209,17 +231,6 @@ def _server_hello(negotiation: Negotiation, body: bytes) -> None:
 
 def _encrypted_extensions(negotiation: Negotiation, body: bytes) -> None:
     negotiation.early_data_accepted = Extension.EARLY_DATA in parse_extensions(body)
-
-
-def _server_certificate(negotiation: Negotiation, body: bytes) -> None:
-    octets = Octets(body)
-    if negotiation.is_tls13:  # RFC 8446 section 4.4.2: a context in front, extensions behind each certificate
-        octets.vector(1)
-    chain = Octets(octets.vector(3))
-    if chain.left:
-        # A certificate that cannot be read (an exotic key) does not keep the session from being decrypted.
-        with contextlib.suppress(DecodeError):
-            negotiation.certificate = certificate_identity(chain.vector(3))
 
 
 def _server_key_exchange(negotiation: Negotiation, _body: bytes) -> None:
@@ -246,7 +257,6 @@ READERS: Final[dict[tuple[bool, int], Callable[[Negotiation, bytes], None]]] = {
     (True, HandshakeType.CLIENT_HELLO): _client_hello,
     (False, HandshakeType.SERVER_HELLO): _server_hello,
     (False, HandshakeType.ENCRYPTED_EXTENSIONS): _encrypted_extensions,
-    (False, HandshakeType.CERTIFICATE): _server_certificate,
     (False, HandshakeType.SERVER_KEY_EXCHANGE): _server_key_exchange,
     (False, HandshakeType.SERVER_HELLO_DONE): _server_hello_done,
     (True, HandshakeType.CLIENT_KEY_EXCHANGE): _client_key_exchange,

@@ -3,6 +3,7 @@
 from typing import Final
 
 from captool.direction import Direction, PerDirection
+from captool.tls.fingerprint import ja3, ja3s, ja4
 from captool.tls.hello import version_name
 from captool.tls.reasons import Failure, forward_secrecy, key_exchange
 from captool.tls.session import Session
@@ -18,7 +19,7 @@ HOLES: Final = frozenset({"stream-gap", "snapped"})
 
 def summarize(session: Session) -> TlsSummary:
     """The summary of a session as it stands."""
-    negotiation = session.shown
+    negotiation, first = session.shown, session.first
     hello, suite, certificate = negotiation.server_hello, negotiation.suite, negotiation.certificate
     plaintext_bytes = PerDirection(*(side.plaintext_bytes for side in session.sides))
     failure = _failure(session)
@@ -42,6 +43,11 @@ def summarize(session: Session) -> TlsSummary:
         finished_verified=0 < session.finished_seen == session.finished_right,
         plaintext_bytes=plaintext_bytes,
         alerts=tuple(session.alerts),
+        certificate=negotiation.presented,
+        client_certificate=negotiation.presented_by_client,
+        ja3=ja3(first.first_hello) if first.first_hello else None,
+        ja3s=ja3s(first.server_hello) if first.server_hello else None,
+        ja4=ja4(first.first_hello) if first.first_hello else None,
     )
 
 

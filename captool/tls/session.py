@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from captool.direction import Direction
+from captool.direction import Direction, Moment
 from captool.errors import DecodeError
 from captool.keys.material import KeyRing
 from captool.tls.alerts import ALERT_LENGTH, alert_words
@@ -34,13 +34,15 @@ MID_STREAM: Final = Failure(
 class Session:
     """Both directions of a TLS session, the handshake in progress and the secret found for it.
 
-    Renegotiation starts a new `Negotiation` under the old keys. `secret_origin` names the secret that first opened a record;
+    Renegotiation starts a new `Negotiation` under the old keys; `first` is the one that both began with.
+    `secret_origin` names the secret that first opened a record;
     `finished_seen` and `finished_right` count Finished messages and those that verified.
     """
 
     def __init__(self, ring: KeyRing) -> None:
         self.sides = (Side(Direction.TO_SERVER), Side(Direction.TO_CLIENT))
         self.negotiation = Negotiation()
+        self.first = self.negotiation
         self.alerts: list[Alert] = []
         self.secret_origin: str | None = None
         self.finished_seen = 0
@@ -79,6 +81,13 @@ class Session:
         for side in self.sides:
             if not side.stopped:
                 side.stop(failure)
+
+    def _stop_protected(self, side: Side, failure: Failure) -> None:
+        """Nothing opens the session: of the other direction only what is still in clear is read, such as the alert that refuses it."""
+        other = self.sides[1 - side.direction]
+        side.stop(failure)
+        if other.state is not State.CLEAR and not other.stopped:
+            other.stop(failure)
 
     def lose(self, side: Side, missing: int) -> bool:
         """There is a hole of `missing` bytes. The next record behind it is looked for; False where none can be found."""
@@ -216,7 +225,7 @@ class Session:
             return
         if message_type == HandshakeType.FINISHED and not self._finished(side, message, place, by_client=by_client):
             return
-        negotiation.add(message_type, message, by_client=by_client)
+        negotiation.add(message_type, message, Moment(place.packet, place.ts_ns), by_client=by_client)
         if message_type == HandshakeType.SERVER_HELLO and not by_client and negotiation.is_tls13 and negotiation.server_hello:
             self._protect13()
         elif message_type == HandshakeType.END_OF_EARLY_DATA and side.epoch is Epoch.EARLY:
@@ -278,7 +287,7 @@ class Session:
         negotiation, by_client = self.negotiation, side.direction == self._client
         failure = not_supported(negotiation)
         if failure is not None:
-            self.stop_all(failure)
+            self._stop_protected(side, failure)
             return False
         if self._master is None:
             search = find_master_secret(negotiation, self._ring, record, by_client=by_client)
@@ -290,7 +299,7 @@ class Session:
                 elif search.tried:
                     side.stop(replace(failure, packet=place.packet))
                 else:
-                    self.stop_all(failure)
+                    self._stop_protected(side, failure)
                 return False
             self.secret_origin = self.secret_origin or self._master.origin
             if negotiation.client_hello is not None and len(self._masters) < MAX_HANDSHAKES_KEPT:

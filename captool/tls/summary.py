@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from captool.direction import PerDirection
+from captool.tls.certificate import PresentedCertificate
 
 Status = Literal["decrypted", "partly", "encrypted"]
 Reason = Literal[
@@ -40,6 +41,8 @@ class TlsSummary:
     when some were, `encrypted` when none was; `reason` says why it is not `decrypted` (None when it is). `detail` is one
     sentence that makes the reason concrete (which suite, which key was tried). `secret_origin` names the file (and line) of the secret
     that opened the session. `finished_verified` is true when the Finished message of each seen direction verified.
+    `certificate` is what the server showed, `client_certificate` the client; None where it was not seen (TLS 1.3 shows it only
+    decrypted). `ja3`, `ja3s` and `ja4` are the fingerprints of the first hellos.
     """
 
     version: str | None
@@ -60,6 +63,11 @@ class TlsSummary:
     finished_verified: bool
     plaintext_bytes: PerDirection[int]
     alerts: tuple[Alert, ...]
+    certificate: PresentedCertificate | None = None
+    client_certificate: PresentedCertificate | None = None
+    ja3: str | None = None
+    ja3s: str | None = None
+    ja4: str | None = None
 
 
 class Plaintext(NamedTuple):

@@ -134,7 +134,7 @@ def test_probes_of_a_capture_that_begins_in_the_silence_are_found(case, trace, p
 
 def key_options(folder):
     """tshark's options for the key material of a case."""
-    options = [f"-ouat:rsa_keys:\"{path}\",\"\"" for path in sorted(folder.glob("machines/*/server-key.pem"))]
+    options = [f'-ouat:rsa_keys:"{path}",""' for path in sorted(folder.glob("machines/*/server-key.pem"))]
     return options + [f"-otls.keylog_file:{path}" for path in folder.glob("keys.log")]
 
 
@@ -174,3 +174,23 @@ def test_decrypted_bytes_are_identical(capture, monkeypatch):
 def test_there_is_something_to_compare():
     assert len(captures()) >= 34
     assert len(folders()) >= 20
+
+
+def ja3_by_connection(capture):
+    """Connection -> tshark's JA3 of its first ClientHello and JA3S of its last ServerHello (the one before may be a HelloRetryRequest)."""
+    found = {}
+    with pyshark.FileCapture(str(capture), display_filter="tls.handshake.type in {1, 2}", keep_packets=False) as packets:
+        for packet in packets:
+            one = found.setdefault(int(packet.tcp.stream), {})
+            if "handshake_ja3" in packet.tls.field_names:
+                one.setdefault("ja3", packet.tls.handshake_ja3)
+            if "handshake_ja3s" in packet.tls.field_names:
+                one["ja3s"] = packet.tls.handshake_ja3s
+    return found
+
+
+@CAPTURES
+def test_fingerprints_of_hellos_agree(capture):
+    seen = {one.id: {"ja3": one.tls.ja3, "ja3s": one.tls.ja3s} for one in analyze(capture).connections if one.tls}
+    ours = {number: {name: value for name, value in one.items() if value} for number, one in seen.items()}
+    assert ja3_by_connection(capture) == {number: one for number, one in ours.items() if one}

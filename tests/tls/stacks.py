@@ -57,16 +57,25 @@ class Recording:
 
 
 @cache
-def identity(kind: str = "rsa", organization: str = "root.runner-1", bits: int = 2048) -> Identity:
+def identity(
+    kind: str = "rsa",
+    organization: str = "root.runner-1",
+    bits: int = 2048,
+    days: tuple[int, int] = (-3650, 3650),
+    names: tuple[str, ...] = (),
+) -> Identity:
+    """`days` from NOW is its certificate valid; `names` are its alternative names."""
     key = rsa.generate_private_key(65537, bits) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)])
-    certificate = (
+    builder = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=3650))
-        .not_valid_after(NOW + datetime.timedelta(days=3650))
+        .not_valid_before(NOW + datetime.timedelta(days=days[0]))
+        .not_valid_after(NOW + datetime.timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
     folder = Path(tempfile.mkdtemp(prefix="captool-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # identities are cached for the whole run
     key_file, certificate_file = folder / "key.pem", folder / "cert.pem"
@@ -149,6 +158,22 @@ def record(
             cross()
         recording.key_log = Path(log.name).read_bytes()
     return recording
+
+
+def record_refusal(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> Wire:
+    """What crosses in a handshake that one end breaks off."""
+    wire: Wire = []
+    to_client, to_server, at_server, from_server = (ssl.MemoryBIO() for _ in range(4))
+    client = client_context.wrap_bio(to_client, to_server, server_side=False)
+    server = server_context.wrap_bio(at_server, from_server, server_side=True)
+    for _ in range(4):
+        for end, out, arrives, direction in ((client, to_server, at_server, CLIENT), (server, from_server, to_client, SERVER)):
+            with contextlib.suppress(ssl.SSLError):
+                end.do_handshake()
+            if data := out.read():
+                wire.append((direction, data))
+                arrives.write(data)
+    return wire
 
 
 def said(dialogue: Wire, direction: Direction) -> bytes:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from captool.direction import Moment
 from captool.errors import DecodeError
 from captool.tls.conversation import TlsConversation
-from captool.tls.handshake import MAX_MESSAGE_LENGTH, MessageBuffer
+from captool.tls.handshake import MAX_MESSAGE_LENGTH, HandshakeType, MessageBuffer
 from captool.tls.hello import parse_client_hello, parse_server_hello, parse_sslv2_client_hello
 from captool.tls.negotiation import READERS, Negotiation
 from captool.tls.records import HEADER_LENGTH, record_length
@@ -148,10 +149,10 @@ def test_garbage_is_no_session(data, start):
 @given(data=st.binary(max_size=300))
 def test_handshake_readers_raise_nothing_else(data):
     negotiation = Negotiation()
-    for by_client, kind in READERS:
+    for by_client, kind in (*READERS, (True, HandshakeType.CERTIFICATE), (False, HandshakeType.CERTIFICATE)):
         for body in (data, b"\x03\x03" + bytes(32) + data):
             try:
-                negotiation.add(kind, bytes([kind]) + len(body).to_bytes(3) + body, by_client=by_client)
+                negotiation.add(kind, bytes([kind]) + len(body).to_bytes(3) + body, Moment(1, 0), by_client=by_client)
             except DecodeError:
                 continue
     for parse in (parse_client_hello, parse_server_hello, parse_sslv2_client_hello):

@@ -1,0 +1,122 @@
+"""Certificates as a handshake shows them (RFC 5280): whose, by whom, for which names, from when to when.
+
+Nothing is verified here, and every text in them is a stranger's: what shows it makes it printable, and its length is bounded.
+"""
+
+import contextlib
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
+
+from captool.direction import Moment
+from captool.errors import DecodeError
+from captool.units import SECOND_NS
+
+if TYPE_CHECKING:  # cryptography is imported with the first certificate
+    from datetime import datetime
+
+    from cryptography import x509
+
+Validity = Literal["valid", "expired", "not-yet-valid"]
+MAX_TEXT: Final = 256
+MAX_NAMES: Final = 64
+REMEMBERED: Final = 64  # a server shows the same one to every client
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One X.509 certificate. `spki_sha256` and `sha256` are of the public key and of the whole, lower-case hex.
+
+    `subject` and `issuer` are RFC 4514 strings, `names` the alternative names (DNS names and addresses; `more_names` were left
+    out). Validity is nanoseconds since 1970, None where it cannot be read.
+    """
+
+    spki_sha256: str
+    sha256: str
+    organization: str | None
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    more_names: int
+    not_before_ns: int | None
+    not_after_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCertificate:
+    """A certificate and the moment at which one side presented it."""
+
+    certificate: Certificate
+    moment: Moment
+
+    @property
+    def validity(self) -> Validity | None:
+        """Whether it was valid when it was presented, by the capture's clock; None where the certificate does not tell."""
+        if self.certificate.not_before_ns is None or self.certificate.not_after_ns is None:
+            return None
+        return "expired" if self.expired_for_ns else "not-yet-valid" if self.valid_in_ns else "valid"
+
+    @property
+    def expired_for_ns(self) -> int:
+        """How long ago it had expired when it was presented, by the capture's clock; 0 if it had not."""
+        end = self.certificate.not_after_ns
+        return 0 if end is None else max(0, self.moment.ts_ns - end)
+
+    @property
+    def valid_in_ns(self) -> int:
+        """How long it was until it became valid when it was presented, by the capture's clock; 0 if it was valid already."""
+        begin = self.certificate.not_before_ns
+        return 0 if begin is None else max(0, begin - self.moment.ts_ns)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def read_certificate(der: bytes) -> Certificate | None:
+    """What a DER certificate says; None for one that cannot be read (an exotic key does not keep a session from being decrypted)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    from captool.keys.pem import PARSE_FAULTS, certificate_identity
+
+    try:
+        identity = certificate_identity(der)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a stranger's certificate may break rules that do not matter here
+            certificate = x509.load_der_x509_certificate(der)
+            subject = issuer = ""
+            names: list[str] = []
+            not_before_ns = not_after_ns = None
+            with contextlib.suppress(*PARSE_FAULTS):
+                subject = certificate.subject.rfc4514_string()
+                issuer = certificate.issuer.rfc4514_string()
+            with contextlib.suppress(*PARSE_FAULTS, x509.ExtensionNotFound):
+                names = _alternative_names(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+            with contextlib.suppress(*PARSE_FAULTS):
+                not_before_ns, not_after_ns = _nanoseconds(certificate.not_valid_before_utc), _nanoseconds(certificate.not_valid_after_utc)
+            return Certificate(
+                spki_sha256=identity.spki_sha256,
+                sha256=certificate.fingerprint(SHA256()).hex(),
+                organization=identity.organization,
+                subject=_bounded(subject),
+                issuer=_bounded(issuer),
+                names=tuple(_bounded(name) for name in names[:MAX_NAMES]),
+                more_names=max(0, len(names) - MAX_NAMES),
+                not_before_ns=not_before_ns,
+                not_after_ns=not_after_ns,
+            )
+    except (DecodeError, *PARSE_FAULTS):
+        return None
+
+
+def _alternative_names(names: "x509.SubjectAlternativeName") -> list[str]:
+    from cryptography import x509
+
+    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+
+
+def _nanoseconds(moment: "datetime") -> int:
+    return int(moment.timestamp()) * SECOND_NS
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
