@@ -4,6 +4,7 @@ Nothing here runs per packet: the compiled stages work on chunks, and what follo
 connections that somebody still wants to read.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from captool.capture.reader import CaptureReader
 from captool.direction import Direction
+from captool.errors import CaptureError
 from captool.findings.key_use import machine_of
 from captool.findings.tables import Connection
 from captool.keys.keylog import add_secrets, parse_key_log
@@ -27,6 +29,8 @@ if TYPE_CHECKING:  # the layers above TCP are imported when the first connection
 
 DOCKER_PORTS: Final = (2375, 2376)
 ENDED_AT_ONCE: Final = 10_000
+MAX_WAITING: Final = 1 << 14
+MAX_READINGS: Final = 3  # sessions resumed in a chain, each before the one that it resumes, need one more each
 
 Paths = str | Path | Iterable[str | Path]
 Progress = Callable[[int, int], None]
@@ -81,7 +85,10 @@ def read_connections(
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its
     default only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another
     capture. Raises CaptureError.
+
+    A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
     """
+    waiting: dict[int, Connection] = {}
     conversations: dict[int, PieceReader] = {}
     open_conversation = open_conversation or summing_up(ring)
     for frames in capture.chunks():
@@ -91,13 +98,69 @@ def read_connections(
             log.add(frames, segments)
         for origin, text in capture.take_secrets():
             add_secrets(ring, parse_key_log(text, origin)[0])
-        yield list(_read(tracker, conversations, ring, open_conversation))
+        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting)
         if progress:
             progress(capture.bytes_read, capture.total_bytes)
     finished = False
     while not finished:  # of many open connections not all at once become summaries
         finished = tracker.finish(ENDED_AT_ONCE)
-        yield list(_read(tracker, conversations, ring, open_conversation))
+        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting)
+    for _ in range(MAX_READINGS):
+        before = len(waiting)
+        if any(name in ring.resumable for one in waiting.values() for name in _resumes(one)):
+            yield from _read_again(capture.paths, tracker.again(), ring, open_conversation, waiting)
+        if len(waiting) == before:
+            break
+    yield list(waiting.values())
+
+
+def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection]) -> list[Connection]:
+    """The connections that ended, but for those whose original session may still come: they go to `waiting`."""
+    others = []
+    for connection in ended:
+        if _resumes(connection) and len(waiting) < MAX_WAITING:
+            waiting[connection.id] = connection
+        else:
+            others.append(connection)
+    return others
+
+
+def _resumes(connection: Connection) -> tuple[bytes, ...]:
+    """By what the connection resumes a session that is not known; nothing where a part of it could be read all the same."""
+    return connection.tls.resumes if connection.tls and connection.tls.status == "encrypted" else ()
+
+
+def _read_again(
+    paths: list[Path], tracker: Tracker, ring: KeyRing, open_conversation: OpenConversation, waiting: dict[int, Connection]
+) -> Iterator[list[Connection]]:
+    """Read the waiting connections, and no others, once more from the beginning; gives, after every chunk, those that could be read now.
+
+    What TCP knows of them is what it knew. A capture that cannot be read twice (a pipe, a file that has gone) leaves all as it was.
+    """
+    if not all(path.is_file() for path in paths):
+        return
+    conversations: dict[int, PieceReader] = {}
+    left = set(waiting)
+
+    def opened(piece: StreamPiece) -> PieceReader:
+        return open_conversation(piece) if piece.connection in left else UNREAD
+
+    def ended() -> Iterator[Connection]:
+        for again in _read(tracker, conversations, ring, opened):
+            if again.id in left:
+                left.remove(again.id)
+                if not _resumes(again):
+                    yield replace(again, tcp=waiting.pop(again.id).tcp)
+
+    decoder = Decoder()
+    with contextlib.suppress(CaptureError), CaptureReader(paths) as capture:
+        for frames in capture.chunks():
+            tracker.add(frames, decoder.decode(frames))
+            yield list(ended())
+            if not left:
+                return
+        tracker.finish()
+        yield list(ended())
 
 
 def summing_up(ring: KeyRing) -> OpenConversation:

@@ -12,6 +12,7 @@ takes from the other compiled ones stands in its .pxd file. An idle connection i
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 from collections import deque
+from typing import Self
 
 import cython
 
@@ -99,6 +100,13 @@ class Tracker:
         self.attempts = deque()
         self.now = 0
         self.closed = []
+
+    def again(self) -> Self:
+        """A tracker that knows nothing yet and numbers the connections of the same capture as this one did."""
+        port: cython.Py_ssize_t
+        service = tuple([port for port in range(65536) if self.service[port]])
+        only = tuple([port for port in range(65536) if self.only[port]])
+        return Tracker(service, only, streams=self.streams)
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""

@@ -3,6 +3,7 @@
 Every secret found here is a guess: `captool.tls.conversation` accepts it only when a record authenticates and Finished verifies.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -73,14 +74,14 @@ def exchanges_rsa(negotiation: Negotiation) -> bool:
 
 
 def session_names(negotiation: Negotiation) -> list[bytes]:
-    """What an abbreviated handshake may resume by: the session id that the server repeats, the ticket that the client offers."""
+    """What an abbreviated handshake may resume by, as digests: the session id that the server repeats, the ticket that the client offers."""
     client_hello, server_hello = negotiation.client_hello, negotiation.server_hello
     if client_hello is None or server_hello is None:
         return []
     names = [client_hello.session_ticket]
     if server_hello.session_id == client_hello.session_id:
         names.append(server_hello.session_id)
-    return [name for name in names if name]
+    return [_digest(name) for name in names if name]
 
 
 def remember(negotiation: Negotiation, ring: KeyRing, master: MasterSecret) -> None:
@@ -88,10 +89,15 @@ def remember(negotiation: Negotiation, ring: KeyRing, master: MasterSecret) -> N
     names = [negotiation.new_session_ticket or b""]
     if negotiation.server_hello is not None:
         names.append(negotiation.server_hello.session_id)
-    for name in filter(None, names):
+    for name in map(_digest, filter(None, names)):
         ring.resumable[name] = SessionSecret("resumed master secret", name, master.secret, master.origin)
     while len(ring.resumable) > MAX_RESUMABLE:
         del ring.resumable[next(iter(ring.resumable))]
+
+
+def _digest(name: bytes) -> bytes:
+    """What stands for a session id or a ticket: tickets may have 64 KiB each."""
+    return hashlib.blake2b(name, digest_size=16).digest()
 
 
 def _from_premaster(negotiation: Negotiation, premaster: bytes, origin: str) -> Iterator[MasterSecret]:

@@ -31,7 +31,8 @@ class Negotiation:
 
     `whole` turns false when bytes of the handshake are missing from the capture, so that its hash cannot be computed. `first_hello` is
     the ClientHello that began it, which a HelloRetryRequest lets follow by another.
-    `finished` counts the Finished messages seen; `client_changed` and `server_changed` say that the side's ChangeCipherSpec was seen (TLS 1.2 and before).
+    `finished` counts the Finished messages seen; `client_changed` and `server_changed` say that the side's ChangeCipherSpec was seen
+    (TLS 1.2 and before).
     """
 
     first_hello: ClientHello | None = None

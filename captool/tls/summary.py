@@ -1,6 +1,6 @@
 """What is known of the TLS session on a connection, and why it was or was not decrypted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from captool.direction import PerDirection
@@ -42,7 +42,8 @@ class TlsSummary:
     sentence that makes the reason concrete (which suite, which key was tried). `secret_origin` names the file (and line) of the secret
     that opened the session. `finished_verified` is true when the Finished message of each seen direction verified.
     `certificate` is what the server showed, `client_certificate` the client; None where it was not seen (TLS 1.3 shows it only
-    decrypted). `ja3`, `ja3s` and `ja4` are the fingerprints of the first hellos.
+    decrypted). `ja3`, `ja3s` and `ja4` are the fingerprints of the first hellos. `resumes` are the keys of `KeyRing.resumable` one of which
+    would open a session whose reason is `resumed-without-original`.
     """
 
     version: str | None
@@ -68,6 +69,7 @@ class TlsSummary:
     ja3: str | None = None
     ja3s: str | None = None
     ja4: str | None = None
+    resumes: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class Plaintext(NamedTuple):
