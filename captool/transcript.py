@@ -46,10 +46,9 @@ def transcript(
     paths: Paths, keys: Paths | KeyRing = (), *, connection: int | None = None, key_password: bytes | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Printed | Connection]:  # fmt: skip
-    """What containers printed, in the order of the capture (what resumes a session seen only later comes last), and each connection that
-    carried output when it has ended.
+    """What containers printed, in the order of the capture, and each connection that carried output when it has ended.
 
-    `paths` and `keys` are those of `captool.analyze`; `connection` leaves out all others. Raises CaptureError, KeyMaterialError and
+    A session that resumes one seen only later in the capture comes last. `paths` and `keys` are those of `captool.analyze`; `connection` leaves out all others. Raises CaptureError, KeyMaterialError and
     NothingMatchedError, with the reason, where no output can be read.
     """
     heard: list[Printed | Said] = []

@@ -51,8 +51,8 @@ class KeyRing:
     `session_secrets` maps a client random (32 bytes) to its secrets by label; `premaster_secrets` maps the first 8 bytes
     of an encrypted premaster secret to the `RSA` line of a key log. `problems` are sentences about files that were
     found in a named directory and could not be used (a *named* file that cannot be used is an error instead).
-    `resumable` maps the digest of a session id or ticket to the master secret of a session that was opened already, so that a session that resumes it
-    on another connection can be opened as well; it is filled while captures are read.
+    `resumable` maps the digest of a session id or ticket to the master secret of a session that was opened already, so that a session
+    that resumes it on another connection can be opened as well; it is filled while captures are read.
     """
 
     private_keys: tuple[PrivateKey, ...] = ()

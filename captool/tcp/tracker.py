@@ -103,7 +103,6 @@ class Tracker:
 
     def again(self) -> Self:
         """A tracker that knows nothing yet and numbers the connections of the same capture as this one did."""
-        port: cython.Py_ssize_t
         service = tuple([port for port in range(65536) if self.service[port]])
         only = tuple([port for port in range(65536) if self.only[port]])
         return Tracker(service, only, streams=self.streams)

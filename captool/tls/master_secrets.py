@@ -74,7 +74,7 @@ def exchanges_rsa(negotiation: Negotiation) -> bool:
 
 
 def session_names(negotiation: Negotiation) -> list[bytes]:
-    """What an abbreviated handshake may resume by, as digests: the session id that the server repeats, the ticket that the client offers."""
+    """Digests of what an abbreviated handshake resumes by: the session id that the server repeats, the ticket that the client offers."""
     client_hello, server_hello = negotiation.client_hello, negotiation.server_hello
     if client_hello is None or server_hello is None:
         return []
