@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from captool.capture.frames import Frames
 from captool.capture.reader import CaptureReader
 from captool.direction import Direction
 from captool.errors import CaptureError
@@ -89,6 +90,7 @@ def read_connections(
     A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
     """
     waiting: dict[int, Connection] = {}
+    cut = ""
     conversations: dict[int, PieceReader] = {}
     open_conversation = open_conversation or summing_up(ring)
     for frames in capture.chunks():
@@ -98,30 +100,53 @@ def read_connections(
             log.add(frames, segments)
         for origin, text in capture.take_secrets():
             add_secrets(ring, parse_key_log(text, origin)[0])
-        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting)
+        if decoder.snapped_packets and not cut:
+            cut = _first_cut(frames)
+        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting, cut)
         if progress:
             progress(capture.bytes_read, capture.total_bytes)
     finished = False
     while not finished:  # of many open connections not all at once become summaries
         finished = tracker.finish(ENDED_AT_ONCE)
-        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting)
+        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting, cut)
     for _ in range(MAX_READINGS):
         before = len(waiting)
         if any(name in ring.resumable for one in waiting.values() for name in _resumes(one)):
-            yield from _read_again(capture.paths, tracker.again(), ring, open_conversation, waiting)
+            for again in _read_again(capture.paths, tracker.again(), ring, open_conversation, waiting):
+                yield [_with_snap_length(one, cut) for one in again]
         if len(waiting) == before:
             break
     yield list(waiting.values())
 
 
-def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection]) -> list[Connection]:
+def _first_cut(frames: Frames) -> str:
+    """A sentence about the first packet of a chunk that the snap length cut; empty where none was.
+
+    What a file's header says of it is an upper bound only, and tools that cut packets later do not correct it.
+    """
+    for row in range(frames.count):
+        captured, original = frames.captured[row], frames.original[row]
+        if captured < original:
+            return f" Packet {frames.first_packet + row} was recorded to {captured} of its {original} bytes, as with tcpdump -s {captured}."
+    return ""
+
+
+def _with_snap_length(connection: Connection, cut: str) -> Connection:
+    """The connection; where cut packets keep it closed, with how long they were."""
+    tls = connection.tls
+    if tls is None or tls.reason != "snapped":
+        return connection
+    return replace(connection, tls=replace(tls, detail=f"{tls.detail}{cut}"))
+
+
+def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cut: str) -> list[Connection]:
     """The connections that ended, but for those whose original session may still come: they go to `waiting`."""
     others = []
     for connection in ended:
         if _resumes(connection) and len(waiting) < MAX_WAITING:
             waiting[connection.id] = connection
         else:
-            others.append(connection)
+            others.append(_with_snap_length(connection, cut))
     return others
 
 

@@ -54,7 +54,12 @@ def tshark_rows(capture):
     """(stream, source port, payload length, what the analysis of TCP says of it) of each TCP packet, in one run."""
     with pyshark.FileCapture(str(capture), display_filter="tcp", keep_packets=False) as packets:
         return [
-            (int(packet.tcp.stream), int(packet.tcp.srcport), int(packet.tcp.len), {name for name in LABELS if name in packet.tcp.field_names})
+            (
+                int(packet.tcp.stream),
+                int(packet.tcp.srcport),
+                int(packet.tcp.len),
+                {name for name in LABELS if name in packet.tcp.field_names},
+            )
             for packet in packets
         ]
 
@@ -140,7 +145,16 @@ def key_options(folder):
 
 def tshark_plaintext(capture, stream, options):
     """What `follow,tls` shows of a stream: bytes to the server, bytes to the client."""
-    command = [get_process_path(), "-r", str(capture), *options, "-otcp.reassemble_out_of_order:TRUE", "-q", "-z", f"follow,tls,raw,{stream}"]
+    command = [
+        get_process_path(),
+        "-r",
+        str(capture),
+        *options,
+        "-otcp.reassemble_out_of_order:TRUE",
+        "-q",
+        "-z",
+        f"follow,tls,raw,{stream}",
+    ]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     body = [line for line in lines if line.strip() and all(c in "0123456789abcdef" for c in line.strip())]
     plain, indented = (b"".join(bytes.fromhex(line) for line in body if line.startswith("\t") == tab) for tab in (False, True))
