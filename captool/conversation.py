@@ -48,6 +48,8 @@ class Conversation:
                 released = joined(released, acknowledged)
             for plain in released:
                 direction, moment = Direction(plain.direction), Moment(plain.packet, plain.ts_ns)
+                if plain.after_loss:
+                    docker.lose(direction)
                 if self._plaintext:
                     self._plaintext(direction, plain.data, moment)
                 docker.feed(direction, plain.data, moment, plain.stream_end, acknowledged)
@@ -70,10 +72,14 @@ class Conversation:
     def finish(self, tcp: TcpConnection) -> "tuple[TlsSummary | None, tuple[DockerExchange, ...]]":
         """What the connection said, once TCP is done with it."""
         exchanges: tuple[DockerExchange, ...] = ()
+        tls = self._tls.summary() if self._tls else None
         if self._docker is not None:
+            for direction in Direction:
+                if self._tls is not None and self._tls.ends_unread(direction):
+                    self._docker.lose(direction)
             acknowledged = tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
             exchanges = self._docker.finish(tcp.last_packet, acknowledged, closed=tcp.close in ("fin", "rst"))
-        return (self._tls.summary() if self._tls else None), exchanges
+        return tls, exchanges
 
     def _docker_conversation(self) -> "DockerConversation":
         if self._docker is None:
@@ -87,7 +93,7 @@ def tls_conversation(ring: KeyRing) -> "TlsConversation":
     """A TLS session that is read with the keys of `ring`."""
     from captool.tls.conversation import TlsConversation
 
-    return TlsConversation(ring)
+    return TlsConversation(ring, resume_after_loss=True)
 
 
 def joined(released: "list[Plaintext]", acknowledged: int | None) -> "list[Plaintext]":

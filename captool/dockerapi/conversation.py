@@ -21,7 +21,7 @@ OutputSink = Callable[[Output], None]
 class _Stream:
     """What one exchange carried so far."""
 
-    __slots__ = ("arrival", "newest", "number", "reader", "request", "stdin_bytes")
+    __slots__ = ("arrival", "holes_told", "newest", "number", "reader", "request", "stdin_bytes")
 
     def __init__(self, number: int, request: str) -> None:
         self.number = number
@@ -29,6 +29,7 @@ class _Stream:
         self.reader = StdcopyReader()
         self.arrival = OutputArrival()
         self.stdin_bytes = 0
+        self.holes_told = 0
         self.newest: StreamData | None = None
 
 
@@ -46,7 +47,8 @@ class DockerConversation:
 
     def joins(self, direction: Direction) -> bool:
         """Whether neighbouring plaintext may be fed as one piece, with the moment of its end: nothing looks at the moments between."""
-        return self._output is None and self._http.is_stream(direction)
+        stream = self._streams.get(self._http.answering)
+        return self._output is None and self._http.is_stream(direction) and not (stream and stream.reader.seeking)
 
     @property
     def not_http(self) -> bool:
@@ -85,10 +87,16 @@ class DockerConversation:
                 continue
             stream.arrival.acknowledge(acknowledged)
             stream.newest = piece
+            if self._output and stream.holes_told < stream.reader.holes:
+                stream.holes_told = stream.reader.holes
+                self._output(Output("hole", b"", piece.moment, stream.number, stream.request))
             self._print(stream, stream.reader.feed(piece.data), piece)
 
     def lose(self, direction: Direction) -> None:
-        """A hole: bytes of this direction are missing; it cannot be followed any further."""
+        """A hole: bytes of this direction are missing. A hijacked stream goes on behind it, HTTP messages cannot be followed further."""
+        stream = self._opened(self._http.answering) if direction is Direction.TO_CLIENT else None
+        if stream is not None:
+            stream.reader.lose()
         self._http.lose(direction)
 
     def finish(self, moment: Moment, acknowledged: int | None, *, closed: bool) -> tuple[DockerExchange, ...]:
@@ -110,12 +118,17 @@ class DockerConversation:
         number = piece.exchange
         if number != self._current:
             self._current = number
-            http = self._http.exchange(number)
-            if http is not None and _carries_output(http):
-                self._streams.setdefault(number, _Stream(number, f"{http.method} {http.target}"))
-            if len(self._streams) > MAX_STREAMS:
-                kept = set(self._http.exchange_numbers())
-                self._streams = {number: stream for number, stream in self._streams.items() if number in kept}
+            self._opened(number)
+        return self._streams.get(number)
+
+    def _opened(self, number: int) -> _Stream | None:
+        """The stream of an exchange; None where that carries no output."""
+        http = self._http.exchange(number)
+        if http is not None and _carries_output(http):
+            self._streams.setdefault(number, _Stream(number, f"{http.method} {http.target}"))
+        if len(self._streams) > MAX_STREAMS:
+            kept = set(self._http.exchange_numbers())
+            self._streams = {number: stream for number, stream in self._streams.items() if number in kept}
         return self._streams.get(number)
 
     def _print(self, stream: _Stream, payloads: list[Payload], piece: StreamData) -> None:
@@ -138,4 +151,6 @@ def _summary(stream: _Stream) -> ContainerStream:
         stderr_bytes=arrival.stderr_bytes,
         last_output=arrival.last_output,
         lost=arrival.lost(),
+        holes=stream.reader.holes,
+        unattributed_bytes=stream.reader.passed_over,
     )

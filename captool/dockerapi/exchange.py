@@ -10,10 +10,12 @@ from captool.http.exchange import HttpExchange
 class Output(NamedTuple):
     """Some bytes that a container printed, or was sent (`stdin`), raw, with the moment at which they were seen.
 
+    A `hole` has no bytes: the capture lacks output just before the moment.
+
     `request` is method and target of the exchange that carried them, `exchange` its number on the connection, from 0.
     """
 
-    stream: Literal["stdin", "stdout", "stderr"]
+    stream: Literal["stdin", "stdout", "stderr", "hole"]
     data: bytes
     moment: Moment
     exchange: int
@@ -39,6 +41,8 @@ class ContainerStream:
 
     `kind` is found from the content (stdcopy frames), not from the header, which older daemons get wrong (FACTS 6.1).
     A raw stream (TTY) counts everything as stdout. `last_output` is the last output that the client acknowledged as well.
+    `holes` counts the places at which the capture lacks output, so that the sizes are lower bounds; `unattributed_bytes` came behind
+    one and cannot be told apart, because where a frame begins was not known there.
     """
 
     kind: Literal["multiplexed", "raw", "empty"]
@@ -47,6 +51,8 @@ class ContainerStream:
     stderr_bytes: int
     last_output: Moment | None
     lost: LostOutput | None
+    holes: int = 0
+    unattributed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

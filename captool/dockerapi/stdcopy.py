@@ -36,24 +36,47 @@ def may_be_header(head: bytes) -> bool:
     return not head or (head[0] in OUTPUTS and not any(head[1:4]))
 
 
+def only_whole_frames(data: bytes) -> bool:
+    """Whether a piece is nothing but whole frames of output, none empty (zeros in a payload would look like many of those)."""
+    position = 0
+    while len(data) - position >= HEADER:
+        word, length = _WORD_AND_LENGTH.unpack_from(data, position)
+        if word == STDIN or word not in _WORDS or not length:
+            return False
+        position += HEADER + length
+    return position == len(data) and position > 0
+
+
 class StdcopyReader:
     """Takes a stream apart as it comes; nothing but an unfinished header is ever kept.
 
     `kind` is `empty` until the first bytes decide. Frames that stop making sense (`out_of_step`) leave the rest of the stream
     unreadable, as they do for Docker's own reader: it is passed on as stdout.
+
+    Behind a hole (`lose`) nobody knows where a frame begins, nor whose a payload is. Reading goes on with the first piece that is
+    nothing but whole frames: the daemon writes each with one call, so that records and segments often are. What comes before it
+    is passed over; `holes` counts the holes and `passed_over` those bytes.
     """
 
-    __slots__ = ("_head", "_left", "_output", "kind", "out_of_step")
+    __slots__ = ("_head", "_left", "_output", "holes", "kind", "out_of_step", "passed_over", "seeking")
 
     def __init__(self) -> None:
         self.kind: Kind = "empty"
         self.out_of_step = False
+        self.seeking = False
+        self.holes = 0
+        self.passed_over = 0
         self._head = b""
         self._left = 0
         self._output: Output = "stdout"
 
     def feed(self, data: bytes) -> list[Payload]:
         """The payload in more bytes of the stream, in order."""
+        if self.seeking:
+            if not only_whole_frames(data):
+                self.passed_over += len(data)
+                return []
+            self.seeking = self.out_of_step = False
         if self.kind == "raw" or self.out_of_step:
             return [Payload("stdout", data)] if data else []
         found: list[Payload] = []
@@ -89,6 +112,13 @@ class StdcopyReader:
                 head = b""
             self._head = head
         return found
+
+    def lose(self) -> None:
+        """Bytes are missing before the next ones. A raw stream has no frames to lose."""
+        self.holes += 1
+        self.seeking = self.kind != "raw"
+        self._head = b""
+        self._left = 0
 
     def finish(self) -> list[Payload]:
         """The stream ended. A few bytes that might have become the first header, and did not, were raw output."""

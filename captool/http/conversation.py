@@ -91,6 +91,12 @@ class HttpConversation:
         """Whether the direction carries the bytes of a hijacked stream, to the end."""
         return self._following[direction] is Following.STREAM
 
+    @property
+    def answering(self) -> int:
+        """The number of the exchange whose response or stream is being read, -1 where there is none."""
+        exchange = self._stream or (self._unanswered[0] if self._unanswered else None)
+        return exchange.number if exchange else -1
+
     def exchanges(self) -> tuple[HttpExchange, ...]:
         """What is known of the first and the last 256 exchanges, in the order of their requests."""
         return tuple(exchange.frozen() for exchange in self._kept.in_order())
@@ -123,9 +129,12 @@ class HttpConversation:
         return found
 
     def lose(self, direction: Direction) -> None:
-        """A hole: bytes of this direction are missing, so it cannot be followed any further."""
+        """A hole: bytes of this direction are missing. A stream goes on behind it, incomplete; messages cannot be followed any further."""
         self._lost[direction] = True
-        self._leave(direction)
+        if self._following[direction] is not Following.STREAM:
+            self._leave(direction)
+        elif self._stream and direction is Direction.TO_CLIENT:
+            self._stream.response_followed = False
 
     def finish(self, moment: Moment, *, closed: bool = True) -> None:
         """The connection ended. A body or stream that goes on until the close is complete if both ends `closed` it in view."""

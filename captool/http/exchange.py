@@ -15,7 +15,7 @@ class HttpExchange:
     HTTP: `upgrade` (101), `raw` (200 without a length on an endpoint that hijacks, the old form, or the answer to CONNECT), or
     None; after it the bytes of the stream count as body bytes of their direction. `complete` is true when the whole response
     was seen. `response_followed` is false when a hole in the capture or bytes that do not parse ended the reading of the server's
-    direction before the response did: what is missing then says nothing about the server.
+    direction before the response did, or where a hijacked stream has a hole: what is missing then says nothing about the server.
     Header names are lower case; values of credentials (authorization, x-registry-auth, ...) are replaced by `[redacted]`.
     Long targets and header values are cut and end with `[...]`.
     """

@@ -77,7 +77,11 @@ def _exchange(exchange: DockerExchange) -> Text:
     text.append(f" → {http.status}" if http.status is not None else " → no response")
     if stream is not None:
         parts = [("stdin", stream.stdin_bytes), ("stdout", stream.stdout_bytes), ("stderr", stream.stderr_bytes)]
-        text.append("; " + (", ".join(f"{name} {size(count)}" for name, count in parts if count) or "no output"))
+        seen = ", ".join(f"{name} {size(count)}" for name, count in parts if count) or "no output"
+        text.append(f"; {'at least ' * bool(stream.holes)}{seen}")
+        if stream.holes:
+            apart = f", {size(stream.unattributed_bytes)} more cannot be told apart" if stream.unattributed_bytes else ""
+            text.append(f" (the capture lacks parts of it, in {counted(stream.holes, 'place')}{apart})")
     return text
 
 

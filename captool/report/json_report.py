@@ -239,6 +239,8 @@ def _exchange(exchange: DockerExchange) -> Json:
             "stdout_bytes": stream.stdout_bytes,
             "stderr_bytes": stream.stderr_bytes,
             "last_output": iso(stream.last_output.ts_ns) if stream.last_output else None,
+            "holes": stream.holes,
+            "unattributed_bytes": stream.unattributed_bytes,
             "lost": None
             if stream.lost is None
             else {

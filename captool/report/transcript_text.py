@@ -44,6 +44,12 @@ class TranscriptText:
     def _printed(self, printed: Printed) -> Iterator[str]:
         output = printed.output
         key = (printed.connection, output.exchange, output.stream)
+        if output.stream == "hole":
+            for begun in [key for key in self._lines if key[:2] == (printed.connection, output.exchange)]:
+                yield from self._shown(begun, self._lines.pop(begun))
+            yield from self._headed(printed.connection, output.moment, output.request)
+            yield f"{clock(output.moment.ts_ns)}  the capture lacks what was printed before this\n"
+            return
         for part in _at_newlines(output.data):
             line = self._lines.pop(key, None) or _Line(output.moment, output.request)
             line.data += part

@@ -54,6 +54,11 @@ class TlsConversation:
         session = self._session
         return session.secret_origin is not None and (session.handshake_over or any(side.plaintext_bytes for side in session.sides))
 
+    def ends_unread(self, direction: int) -> bool:
+        """Whether there is more of this direction than could be read; what was lost in the middle does not count."""
+        side = self._session.sides[direction]
+        return side.failure is not None or side.recovery is not None
+
     def feed(self, piece: StreamRun) -> list[Plaintext]:
         """Read a run of bytes; gives the application data that became readable, in the order of the conversation."""
         released: list[Plaintext] = []

@@ -1,5 +1,6 @@
 """The summary of a session, made from its state."""
 
+from dataclasses import replace
 from typing import Final
 
 from captool.direction import Direction, PerDirection
@@ -8,6 +9,7 @@ from captool.tls.hello import version_name
 from captool.tls.master_secrets import session_names
 from captool.tls.reasons import Failure, forward_secrecy, key_exchange
 from captool.tls.session import Session
+from captool.tls.side import Side, State
 from captool.tls.summary import Status, TlsSummary
 
 # Of several failures the one that says most about the cause comes first. A hole explains a handshake that was not seen; that no
@@ -55,7 +57,7 @@ def summarize(session: Session) -> TlsSummary:
 
 def _failure(session: Session) -> Failure | None:
     proven = session.secret_origin is not None
-    failures = [_settled(failure, proven=proven) for side in session.sides for failure in (side.hole, side.failure) if failure is not None]
+    failures = [_settled(failure, proven=proven) for side in session.sides for failure in (_hole(side), side.failure) if failure is not None]
     if session.negotiation.early_data_accepted and any(side.skipped for side in session.sides):
         failures.append(NO_EARLY_SECRET)
     if not failures:
@@ -63,6 +65,13 @@ def _failure(session: Session) -> Failure | None:
     if proven:
         return failures[0]
     return min(failures, key=lambda failure: 1 if failure.reason in HOLES else 2 if failure.reason == "handshake-not-captured" else 0)
+
+
+def _hole(side: Side) -> Failure | None:
+    """The first hole of a direction, and whether reading went on behind it."""
+    if side.hole is None or side.state is not State.OPEN:
+        return side.hole
+    return replace(side.hole, detail=f"{side.hole.detail} Decryption goes on behind that.")
 
 
 def _unfinished(session: Session) -> Failure:

@@ -248,14 +248,15 @@ def test_a_hole_in_the_requests_leaves_the_response_readable() -> None:
 
 
 @pytest.mark.parametrize("direction", [CLIENT, SERVER])
-def test_a_hole_in_a_stream_ends_that_direction_only(direction: int) -> None:
+def test_a_stream_goes_on_behind_a_hole_and_is_not_complete(direction: int) -> None:
     conversation, _ = heard(DIALOGUES["upgrade"])
     conversation.lose(CLIENT if direction == CLIENT else SERVER)
-    assert [] == conversation.feed(CLIENT if direction == CLIENT else SERVER, b"lost", at(7), 1)
-    (piece,) = conversation.feed(SERVER if direction == CLIENT else CLIENT, b"kept", at(8), 1)
-    assert piece.data == b"kept"
+    for side in (CLIENT, SERVER):
+        (piece,) = conversation.feed(side, b"behind", at(7), 1)
+        assert (0, side, b"behind") == (piece.exchange, piece.direction, piece.data)
     conversation.finish(at(9))
-    assert only(conversation).complete is (direction == CLIENT)
+    known = only(conversation)
+    assert (direction == CLIENT, direction == CLIENT) == (known.complete, known.response_followed)
 
 
 def test_a_hole_before_the_answer_leaves_stdin_without_a_meaning() -> None:
