@@ -48,8 +48,9 @@ def transcript(
 ) -> Iterator[Printed | Connection]:  # fmt: skip
     """What containers printed, in the order of the capture, and each connection that carried output when it has ended.
 
-    A session that resumes one seen only later in the capture comes last. `paths` and `keys` are those of `captool.analyze`; `connection` leaves out all others. Raises CaptureError, KeyMaterialError and
-    NothingMatchedError, with the reason, where no output can be read.
+    A session that resumes one seen only later in the capture comes last. `paths` and `keys` are those of `captool.analyze`;
+    `connection` leaves out all others. Raises CaptureError, KeyMaterialError and NothingMatchedError, with the reason, where no output
+    can be read.
     """
     heard: list[Printed | Said] = []
     silent = _Silence(paths, connection)

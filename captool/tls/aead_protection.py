@@ -94,7 +94,9 @@ def big_endian(target: bytearray, at: cython.Py_ssize_t, value: cython.ulonglong
 
 
 @cython.cfunc
-def number(target: bytearray, sequence: cython.ulonglong, record: bytes, start: cython.Py_ssize_t, length: cython.Py_ssize_t) -> cython.int:
+def number(
+    target: bytearray, sequence: cython.ulonglong, record: bytes, start: cython.Py_ssize_t, length: cython.Py_ssize_t
+) -> cython.int:
     """Write sequence number, content type, version and length of the content (RFC 5246 section 6.2.3.3)."""
     big_endian(target, 0, sequence)
     target[8] = record[start]

@@ -55,9 +55,9 @@ class TlsConversation:
         return session.secret_origin is not None and (session.handshake_over or any(side.plaintext_bytes for side in session.sides))
 
     def ends_unread(self, direction: int) -> bool:
-        """Whether there is more of this direction than could be read; what was lost in the middle does not count."""
+        """Whether bytes of this direction are missing, or could not be read, behind the last plaintext of it."""
         side = self._session.sides[direction]
-        return side.failure is not None or side.recovery is not None
+        return side.failure is not None or side.recovery is not None or side.after_loss
 
     def feed(self, piece: StreamRun) -> list[Plaintext]:
         """Read a run of bytes; gives the application data that became readable, in the order of the conversation."""

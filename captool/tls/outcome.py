@@ -57,7 +57,8 @@ def summarize(session: Session) -> TlsSummary:
 
 def _failure(session: Session) -> Failure | None:
     proven = session.secret_origin is not None
-    failures = [_settled(failure, proven=proven) for side in session.sides for failure in (_hole(side), side.failure) if failure is not None]
+    seen = [failure for side in session.sides for failure in (_hole(side), side.failure) if failure is not None]
+    failures = [_settled(failure, proven=proven) for failure in seen]
     if session.negotiation.early_data_accepted and any(side.skipped for side in session.sides):
         failures.append(NO_EARLY_SECRET)
     if not failures:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captool.dockerapi.stdcopy import Payload, StdcopyReader
+from captool.dockerapi.stdcopy import Payload, StdcopyReader, only_whole_frames
 
 FRAMES = st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=40)), max_size=12)
 
@@ -87,3 +87,61 @@ def test_output_behind_broken_frames_is_kept_as_stdout() -> None:
     assert [("stdout", b"\x07broken")] == reader.feed(b"\x07broken")
     assert [("stdout", frame(2, b"e"))] == reader.feed(frame(2, b"e"))
     assert ("multiplexed", True) == (reader.kind, reader.out_of_step)
+
+
+# Holes
+
+
+def naive_whole(data: bytes) -> bool:
+    while data:
+        size = int.from_bytes(data[4:8])
+        if len(data) < 8 or data[0] not in {1, 2, 3} or any(data[1:4]) or not size or len(data) < 8 + size:
+            return False
+        data = data[8 + size :]
+        if not data:
+            return True
+    return False
+
+
+@settings(deadline=None)
+@given(FRAMES, st.integers(0, 60), st.integers(0, 60))
+def test_whole_frames_are_told_as_the_naive_reader_tells_them(frames: list[tuple[int, bytes]], front: int, back: int) -> None:
+    data = b"".join(frame(kind, payload) for kind, payload in frames)
+    for piece in (data, data[front:], data[: max(len(data) - back, 0)]):
+        assert naive_whole(piece) == only_whole_frames(piece)
+
+
+def test_frames_are_found_again_behind_a_hole() -> None:
+    reader = StdcopyReader()
+    long = frame(2, b"half of this is missing")
+    assert [("stdout", b"one")] == reader.feed(frame(1, b"one"))
+    reader.lose()
+    assert [] == reader.feed(long[12:])
+    assert [] == reader.feed(frame(1, b"in one piece with ") + long[:9])
+    assert [("stderr", b"two"), ("stdout", b"three")] == reader.feed(frame(2, b"two") + frame(1, b"three"))
+    assert [("stdout", b"fo")] == reader.feed(frame(1, b"four")[:10])
+    assert [("stdout", b"ur")] == reader.feed(b"ur")
+    assert (1, 19 + 26 + 9, "multiplexed", False) == (reader.holes, reader.passed_over, reader.kind, reader.seeking)
+
+
+def test_the_rest_of_a_frame_is_not_taken_for_what_comes_behind_a_hole() -> None:
+    reader = StdcopyReader()
+    reader.feed(frame(1, b"x" * 100)[:20])
+    reader.lose()
+    assert [("stderr", b"later")] == reader.feed(frame(2, b"later"))
+
+
+def test_raw_output_has_no_frames_to_lose() -> None:
+    reader = StdcopyReader()
+    reader.feed(b"$ ls\r\n")
+    reader.lose()
+    assert [("stdout", b"behind")] == reader.feed(b"behind")
+    assert ("raw", 1, 0) == (reader.kind, reader.holes, reader.passed_over)
+
+
+@pytest.mark.parametrize("piece", [b"text", bytes(64), frame(1, b""), frame(0, b"zeros"), b"\x01\0\0", frame(1, b"a") + b"\x01"])
+def test_a_hole_before_the_first_byte_decides_nothing(piece: bytes) -> None:
+    reader = StdcopyReader()
+    reader.lose()
+    assert [] == [*reader.feed(piece), *reader.finish()]
+    assert ("empty", len(piece)) == (reader.kind, reader.passed_over)
