@@ -13,7 +13,6 @@ from captool.findings.silence import shortened
 from captool.findings.tables import Connection
 from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
-from captool.report.tls_text import certificate_rows, fingerprint_rows
 from captool.tcp.connection import Keepalive
 from captool.units import counted, seconds, size
 
@@ -65,9 +64,11 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     if connection.tls:
         rows.append(("TLS", _tls(connection.tls)))
         if detailed or "certificate-expired" in said:
+            from captool.report.tls_text import certificate_rows, fingerprint_rows
+
             rows.extend(certificate_rows(connection.tls))
-        if detailed:
-            rows.extend(fingerprint_rows(connection.tls))
+            if detailed:
+                rows.extend(fingerprint_rows(connection.tls))
     return rows
 
 

@@ -1,7 +1,7 @@
 """The analysis as JSON, `captool.analysis/1`: a stable interface, described by `docs/analysis.schema.json`."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captool import __version__
 from captool.analysis import Analysis
@@ -13,9 +13,11 @@ from captool.findings.tables import Connection
 from captool.report.other_side_json import other_side, passage
 from captool.report.printable import iso
 from captool.tcp.connection import Gap, Keepalive, TcpConnection
-from captool.tls.certificate import PresentedCertificate
-from captool.tls.summary import TlsSummary
 from captool.units import SECOND_NS
+
+if TYPE_CHECKING:  # imported only where a connection speaks TLS
+    from captool.tls.certificate import PresentedCertificate
+    from captool.tls.summary import TlsSummary
 
 SCHEMA = "captool.analysis/1"
 Json = dict[str, Any]
@@ -161,7 +163,7 @@ def _gap(gap: Gap) -> Json:
     }
 
 
-def _tls(tls: TlsSummary) -> Json:
+def _tls(tls: "TlsSummary") -> Json:
     return {
         "version": tls.version,
         "cipher_suite": tls.cipher_suite,
@@ -198,7 +200,7 @@ def _tls(tls: TlsSummary) -> Json:
     }
 
 
-def _certificate(presented: PresentedCertificate) -> Json:
+def _certificate(presented: "PresentedCertificate") -> Json:
     certificate = presented.certificate
     return {
         "subject": certificate.subject,

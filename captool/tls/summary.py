@@ -1,10 +1,12 @@
 """What is known of the TLS session on a connection, and why it was or was not decrypted."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from captool.direction import PerDirection
-from captool.tls.certificate import PresentedCertificate
+
+if TYPE_CHECKING:
+    from captool.tls.certificate import PresentedCertificate
 
 Status = Literal["decrypted", "partly", "encrypted"]
 Reason = Literal[
@@ -64,8 +66,8 @@ class TlsSummary:
     finished_verified: bool
     plaintext_bytes: PerDirection[int]
     alerts: tuple[Alert, ...]
-    certificate: PresentedCertificate | None = None
-    client_certificate: PresentedCertificate | None = None
+    certificate: "PresentedCertificate | None" = None
+    client_certificate: "PresentedCertificate | None" = None
     ja3: str | None = None
     ja3s: str | None = None
     ja4: str | None = None
