@@ -36,14 +36,15 @@ Written by `scripts/decryption_page.py` from the results of the tests; change th
 | PSK, DHE-PSK, ECDHE-PSK | no: there is none in it | yes |
 | RSA-PSK, static DH and ECDH, SRP, Kerberos | no: not implemented (nobody offers them) | yes |
 | TLS 1.3, whatever the suite | no: forward secret, the certificate's key only signs | yes |
-| a resumed session | yes, where the session that it resumes was opened from the same captures | yes |
+| a resumed session (TLS 1.2 and before) | yes, where the session that it resumes is opened from the same captures, in whatever order | yes |
 
 A key log is what `SSLKEYLOGFILE` gives, or a Decryption Secrets Block inside a pcapng file. A private key is found by the public key in the
 server's certificate, in directories of any shape, PEM, DER, PKCS#8 and PKCS#12, with `--key-password-file` where they are encrypted. An
 elliptic-curve key decrypts nothing. Plaintext is released only after its tag or MAC verified, and before TLS 1.3 only after Finished did.
 
 Read as well: SSL 3.0 and hellos in the form of SSL 2.0, extended master secret, encrypt-then-MAC, renegotiation, HelloRetryRequest, KeyUpdate,
-early data, client certificates. Not read: TLS compression (the reason says so), DTLS, QUIC.
+early data, client certificates, and what follows a hole in the capture where the cipher needs nothing from before it (AEAD, NULL, block
+ciphers since TLS 1.1). Not read: TLS compression (the reason says so), DTLS, QUIC.
 
 ## Reasons
 

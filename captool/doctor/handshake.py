@@ -19,6 +19,7 @@ from typing import Final, Literal, TypeVar
 from captool.doctor.server_messages import ServerMessages
 from captool.tls.cipher_suites import cipher_suite
 from captool.tls.hello import version_name
+from captool.tls.named_groups import group_name
 
 T = TypeVar("T")
 Outcome = Literal["completed", "refused", "closed", "timed-out", "not-tls", "unreachable", "not-tried"]
@@ -29,12 +30,6 @@ PING_S: Final = 3.0
 MAX_BYTES: Final = 1 << 18
 MAX_ANSWER: Final = 1 << 14
 PING: Final = b"GET /_ping HTTP/1.1\r\nHost: docker\r\nUser-Agent: captool\r\nConnection: close\r\n\r\n"
-# Registry "TLS Supported Groups" of IANA, those that servers choose
-GROUPS: Final = {
-    0x0017: "secp256r1", 0x0018: "secp384r1", 0x0019: "secp521r1", 0x001D: "x25519", 0x001E: "x448",
-    0x0100: "ffdhe2048", 0x0101: "ffdhe3072", 0x0102: "ffdhe4096",
-    0x11EB: "SecP256r1MLKEM768", 0x11EC: "X25519MLKEM768", 0x11ED: "SecP384r1MLKEM1024",
-}  # fmt: skip
 _SERVER: Final = re.compile(rb"^Server:[ \t]*([^\r\n]{1,200})", re.MULTILINE | re.IGNORECASE)
 
 
@@ -123,7 +118,7 @@ def _told(
     if hello is None:
         return Attempt(offer.name, outcome, detail)
     suite = cipher_suite(hello.cipher_suite)
-    group = None if server.group is None else GROUPS.get(server.group, f"group 0x{server.group:04x}")
+    group = None if server.group is None else group_name(server.group)
     asks = server.request if server.request or server.done else None
     return Attempt(
         offer.name,

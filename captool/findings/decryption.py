@@ -1,29 +1,20 @@
 """Why a connection could not be read, and what would have made it readable."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from captool.direction import Direction
 from captool.findings.finding import Finding
+from captool.findings.forward_secrecy import GENERAL, Programs, remedy
 from captool.findings.tables import Connection, Tables
 
 if TYPE_CHECKING:
     from captool.tls.summary import Alert, Reason
 
-SESSION_KEYS: Final = (
-    "take the session keys while recording, at the client or at the server: `captool record --session-keys auto` reads them from "
-    "unmodified Go programs such as docker, dockerd and gitlab-runner, other programs write a key log for --keys where they honour "
-    "SSLKEYLOGFILE"
-)
-# FACTS 3.2: GODEBUG=tlsrsakex=1 does nothing for docker, dockerd and GitLab Runner, and stops programs built with Go 1.27 from starting.
-RSA_ONLY: Final = (
-    "negotiate TLS 1.2 with a TLS_RSA_ suite where client and server are yours and both still offer one (OpenSSL, curl, "
-    "a rebuilt runner, a TLS-terminating proxy; the stock docker CLI, dockerd and GitLab Runner cannot be configured to)"
-)
-
 REMEDIES: Final["dict[Reason, str]"] = {
     "no-secret": "Give the server's private key or a key log with --keys.",
-    "forward-secrecy": f"Two ways out: {SESSION_KEYS}; or {RSA_ONLY}.",
+    "forward-secrecy": GENERAL,
     "no-matching-key": "Give the key that belonged to this certificate when the capture was made: keys change with "
     "`docker-machine regenerate-certs`, and go with the machine (`captool harvest` keeps every generation).",
     "no-matching-session-key": "Give the key log that was written while this connection's handshake took place.",
@@ -48,24 +39,28 @@ CODES: Final["dict[Reason, str]"] = {
 
 def not_decrypted(tables: Tables) -> Iterator[Finding]:
     """One finding for each connection that stays closed although keys were given, or that no private key can ever open."""
+    concerned = Counter(connection.tls.reason for connection in tables.connections if connection.tls is not None)
+    programs = Programs(tables) if concerned["forward-secrecy"] else None
     for connection in tables.connections:
         tls = connection.tls
         if tls is None or tls.reason not in CODES:
             continue
-        concerned = sum(1 for other in tables.connections if other.tls is not None and other.tls.reason == tls.reason)
+        others = f" So it is with {concerned[tls.reason]} connections of this capture." if concerned[tls.reason] > 1 else ""
         yield Finding(
             code=CODES[tls.reason],
             severity="warning" if tables.keys_given else "info",
             confidence="high",
             connection=connection.id,
             packets=(),
-            message=tls.detail or f"Not decrypted: {tls.reason}.",
-            remedy=REMEDIES[tls.reason],
+            message=f"{tls.detail or f'Not decrypted: {tls.reason}.'}{others}",
+            remedy=remedy(connection, programs) if programs and tls.reason == "forward-secrecy" else REMEDIES[tls.reason],
             evidence={
                 "cipher_suite": tls.cipher_suite,
                 "key_exchange": tls.key_exchange,
+                "group": tls.group,
+                "client_offers_rsa": None if tls.offered_rsa_suites is None else bool(tls.offered_rsa_suites),
                 "version": tls.version,
-                "connections_concerned": concerned,
+                "connections_concerned": concerned[tls.reason],
             },
         )
 

@@ -24,6 +24,8 @@ from captool.report.printable import printable, utc
 from captool.units import counted, seconds, size
 
 if TYPE_CHECKING:  # imported only where a connection speaks TLS
+    from collections.abc import Sequence
+
     from captool.tls.summary import Reason
 
 WIDTH: Final = 110
@@ -50,7 +52,7 @@ def render(analysis: Analysis, *, connection: int | None = None, width: int = WI
     for one in worth[:LISTED]:
         _connection(console, one, told.get(one.id, []), detailed=connection is not None)
     _others(console, chosen, worth[:LISTED])
-    _not_decrypted(console, chosen)
+    _not_decrypted(console, chosen, analysis.findings)
     for finding in told.get(None, []):
         console.print()
         console.print(_grid([(Text(finding.severity, COLOURS[finding.severity]), Text(f"{finding.message} {finding.remedy}"))]))
@@ -150,22 +152,24 @@ def _row(connection: Connection) -> tuple[str, ...]:
     )
 
 
-def _not_decrypted(console: Console, chosen: list[Connection]) -> None:
+def _not_decrypted(console: Console, chosen: list[Connection], findings: Sequence[Finding]) -> None:
     """What stays closed, grouped by reason: each says why once, for all the connections that it concerns."""
-    groups: dict[tuple[Reason, str], list[Connection]] = {}
+    remedies = {finding.connection: finding.remedy for finding in findings if finding.code in CODES.values()}
+    groups: dict[tuple[Reason, str, str], list[Connection]] = {}
     for connection in chosen:
         tls = connection.tls
         if tls is not None and tls.reason is not None:
-            groups.setdefault((tls.reason, tls.detail or ""), []).append(connection)
+            remedy = remedies.get(connection.id, REMEDIES[tls.reason])
+            groups.setdefault((tls.reason, tls.detail or "", remedy), []).append(connection)
     if not groups:
         return
     console.print()
     console.print(Text("Not decrypted", "bold"))
     rows: list[tuple[Text, Text]] = []
-    for (reason, detail), closed in list(groups.items())[:LISTED]:
+    for (reason, detail, remedy), closed in list(groups.items())[:LISTED]:
         concerned = ", ".join(str(connection.id) for connection in closed[:LISTED]) + (", ..." if len(closed) > LISTED else "")
         rows.append((Text(reason, "yellow"), Text(f"connection{'s' * (len(closed) > 1)} {concerned}. {printable(detail)}")))
-        rows.append((Text("to do", "bold"), Text(REMEDIES[reason])))
+        rows.append((Text("to do", "bold"), Text(printable(remedy))))
     console.print(Padding(_grid(rows), (0, 0, 0, 2)))
 
 

@@ -6,12 +6,15 @@ Every secret found here is a guess: `captool.tls.conversation` accepts it only w
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from captool.keys.material import KeyRing, PrivateKey, SessionSecret
+from captool.tls.cipher_suites import cipher_suite
+from captool.tls.hello import SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, ClientHello, Extension
 from captool.tls.key_schedule import extended_master_secret, master_secret
 from captool.tls.negotiation import Negotiation
 
@@ -19,6 +22,7 @@ PREMASTER_SECRET_LENGTH: Final = 48  # RFC 5246 section 7.4.7.1
 MAX_KEYS_TRIED: Final = 256
 MAX_RESUMABLE: Final = 1 << 16
 RSA_EXCHANGES: Final = frozenset({"RSA"})
+OLDER_VERSIONS: Final = frozenset(version.to_bytes(2) for version in (SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,20 @@ def exchanges_rsa(negotiation: Negotiation) -> bool:
     """Whether the premaster secret is encrypted to the server's key, as the suite says and the messages seen do not deny."""
     suite = negotiation.suite
     return suite is not None and suite.key_exchange in RSA_EXCHANGES and not negotiation.server_key_exchange
+
+
+def offered_rsa_suites(hello: ClientHello) -> tuple[str, ...]:
+    """The suites offered that a server's private key opens; none where the client offers TLS 1.3 alone."""
+    versions = hello.extensions.get(Extension.SUPPORTED_VERSIONS)
+    if versions is not None and not any(versions[at : at + 2] in OLDER_VERSIONS for at in range(1, len(versions), 2)):
+        return ()
+    return _rsa_suites(hello.cipher_suites)
+
+
+@lru_cache(maxsize=64)
+def _rsa_suites(numbers: tuple[int, ...]) -> tuple[str, ...]:
+    suites = filter(None, map(cipher_suite, dict.fromkeys(numbers)))
+    return tuple(suite.name for suite in suites if suite.key_exchange in RSA_EXCHANGES and suite.bulk is not None)
 
 
 def session_names(negotiation: Negotiation) -> list[bytes]:

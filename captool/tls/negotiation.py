@@ -23,6 +23,7 @@ from captool.tls.traffic_secrets import retried_client_hello
 
 MAX_TRANSCRIPT_LENGTH: Final = 1 << 20
 FINISHED_MESSAGES: Final = 2
+NAMED_CURVE: Final = b"\x03"  # RFC 8422 section 5.4
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Negotiation:
     presented: PresentedCertificate | None = None
     presented_by_client: PresentedCertificate | None = None
     server_key_exchange: bool = False
+    signed_group: int | None = None
     server_hello_done: bool = False
     client_key_exchange: bytes | None = field(default=None, repr=False)
     new_session_ticket: bytes | None = field(default=None, repr=False)
@@ -98,6 +100,11 @@ class Negotiation:
         if self.client_hello is not None and self.server_hello.session_id:
             return self.client_hello.session_id == self.server_hello.session_id
         return self.whole and self.server_changed and not self.server_hello_done
+
+    @property
+    def group(self) -> int | None:
+        """The named group of an ephemeral key exchange, as the server's part of it says."""
+        return self.server_hello.key_share_group if self.is_tls13 and self.server_hello else self.signed_group
 
     @property
     def extended_master_secret(self) -> bool:
@@ -234,8 +241,11 @@ def _encrypted_extensions(negotiation: Negotiation, body: bytes) -> None:
     negotiation.early_data_accepted = Extension.EARLY_DATA in parse_extensions(body)
 
 
-def _server_key_exchange(negotiation: Negotiation, _body: bytes) -> None:
+def _server_key_exchange(negotiation: Negotiation, body: bytes) -> None:
     negotiation.server_key_exchange = True
+    suite = negotiation.suite
+    if suite is not None and (suite.key_exchange or "").startswith("ECDHE") and body[:1] == NAMED_CURVE and len(body) > 2:
+        negotiation.signed_group = int.from_bytes(body[1:3])
 
 
 def _server_hello_done(negotiation: Negotiation, _body: bytes) -> None:

@@ -6,7 +6,8 @@ from typing import Final
 from captool.direction import Direction, PerDirection
 from captool.tls.fingerprint import ja3, ja3s, ja4
 from captool.tls.hello import version_name
-from captool.tls.master_secrets import session_names
+from captool.tls.master_secrets import offered_rsa_suites, session_names
+from captool.tls.named_groups import group_name
 from captool.tls.reasons import Failure, forward_secrecy, key_exchange
 from captool.tls.session import Session
 from captool.tls.side import Side, State
@@ -51,6 +52,8 @@ def summarize(session: Session) -> TlsSummary:
         ja3=ja3(first.first_hello) if first.first_hello else None,
         ja3s=ja3s(first.server_hello) if first.server_hello else None,
         ja4=ja4(first.first_hello) if first.first_hello else None,
+        group=None if negotiation.group is None else group_name(negotiation.group),
+        offered_rsa_suites=offered_rsa_suites(negotiation.client_hello) if negotiation.client_hello else None,
         resumes=tuple(session_names(negotiation)) if failure and failure.reason == "resumed-without-original" else (),
     )
 

@@ -18,6 +18,7 @@ from typing import Final
 from captool.keys.material import KeyRing
 from captool.tls.hello import SSL_3_0, TLS_1_2, version_name
 from captool.tls.master_secrets import RSA_EXCHANGES, exchanges_rsa, usable_keys
+from captool.tls.named_groups import group_name
 from captool.tls.negotiation import Negotiation
 from captool.tls.summary import Reason
 
@@ -104,7 +105,8 @@ def locked(negotiation: Negotiation, ring: KeyRing, *, tried: int) -> Failure:  
             unproven=bool(tried),
         )
     if secret_forward:
-        because = f"The session ({session}) is forward secret: a private key signs the handshake and cannot decrypt it"
+        seen = _seen(negotiation)
+        because = f"The session ({session}) is forward secret: {seen}; a private key signs the handshake and cannot decrypt it"
         if tried:
             return Failure("no-matching-session-key", f"{because}, and the secret that the key log has for it does not fit.", unproven=True)
         if key_log_given:
@@ -120,6 +122,16 @@ def locked(negotiation: Negotiation, ring: KeyRing, *, tried: int) -> Failure:  
             unproven=bool(tried),
         )
     return _no_matching_key(negotiation, ring, session, tried)
+
+
+def _seen(negotiation: Negotiation) -> str:
+    """What shows the ephemeral key exchange on the wire."""
+    group = f" ({group_name(negotiation.group)})" if negotiation.group is not None else ""
+    if negotiation.is_tls13:
+        return f"the ServerHello brings a key share made for this session alone{group}"
+    if negotiation.server_key_exchange:
+        return f"the server sent a key made for this session alone in its ServerKeyExchange{group}"
+    return "its cipher suite agrees on a key made for the session alone"
 
 
 def altered_handshake(failure: Failure, packet: int) -> Failure:

@@ -44,8 +44,9 @@ class TlsSummary:
     sentence that makes the reason concrete (which suite, which key was tried). `secret_origin` names the file (and line) of the secret
     that opened the session. `finished_verified` is true when the Finished message of each seen direction verified.
     `certificate` is what the server showed, `client_certificate` the client; None where it was not seen (TLS 1.3 shows it only
-    decrypted). `ja3`, `ja3s` and `ja4` are the fingerprints of the first hellos. `resumes` are the keys of `KeyRing.resumable` one of which
-    would open a session whose reason is `resumed-without-original`.
+    decrypted). `ja3`, `ja3s` and `ja4` are the fingerprints of the first hellos. `group` is that of an ephemeral key exchange.
+    `offered_rsa_suites` are the suites that the client offers and a private key would open. `resumes` are the keys of
+    `KeyRing.resumable` one of which would open a session whose reason is `resumed-without-original`.
     """
 
     version: str | None
@@ -71,6 +72,8 @@ class TlsSummary:
     ja3: str | None = None
     ja3s: str | None = None
     ja4: str | None = None
+    group: str | None = None
+    offered_rsa_suites: tuple[str, ...] | None = None
     resumes: tuple[bytes, ...] = field(default=(), repr=False)
 
 
