@@ -17,9 +17,10 @@ from captool.findings.tables import Connection
 from captool.keys.material import KeyRing, PrivateKey
 from captool.keys.pem_facts import CertificateFacts, PemError, read_certificate
 from captool.packets.decode import Decoder
+from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
-from captool.tls.conversation import TlsConversation, starts_like_tls
+from captool.tls.conversation import TlsConversation
 from captool.tls.summary import TlsSummary
 from captool.units import SECOND_NS, counted
 
@@ -175,8 +176,7 @@ class _Handshake:
     """Reads a connection until it is known whether a secret opens it; what follows is of no interest."""
 
     def __init__(self, ring: KeyRing, first: StreamPiece) -> None:
-        tls = starts_like_tls(first.data) or not (first.from_start or first.data[:1].isalpha())
-        self._tls = TlsConversation(ring) if tls else None
+        self._tls = TlsConversation(ring) if protocol_of(first) == "tls" else None
 
     @property
     def wants_more(self) -> bool:

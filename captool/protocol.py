@@ -1,12 +1,15 @@
 """Which protocol a stream speaks, told by its first bytes; what speaks none of them needs none of the layers above TCP."""
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 from captool.direction import Direction
 from captool.tcp.connection import StreamPiece
 from captool.tls.records import starts_like_tls
 
 Protocol = Literal["tls", "http"]
+# A ciphertext that begins with a letter is no text: one in five does.
+TEXT: Final = re.compile(rb"[A-Za-z][\t\r\n\x20-\x7e]*")
 
 
 def protocol_of(first: StreamPiece) -> Protocol | None:
@@ -14,7 +17,7 @@ def protocol_of(first: StreamPiece) -> Protocol | None:
 
     A capture that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
     """
-    text = first.data[:1].isalpha()
+    text = TEXT.fullmatch(first.data[:8]) is not None
     if starts_like_tls(first.data) or not (first.from_start or text):
         return "tls"
     return "http" if (text and first.direction == Direction.TO_SERVER) or not first.from_start else None

@@ -20,7 +20,12 @@ V10, V12, V13 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLS
 ATTACH = b"POST /v1.41/containers/ab12/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 LINES = 40
-KINDS = {"GCM": ("AES128-GCM-SHA256", V12), "CBC": ("AES256-SHA", V12), "ChaCha20": ("ECDHE-RSA-CHACHA20-POLY1305", V12), "TLS 1.3": ("DEFAULT", V13)}
+KINDS = {
+    "GCM": ("AES128-GCM-SHA256", V12),
+    "CBC": ("AES256-SHA", V12),
+    "ChaCha20": ("ECDHE-RSA-CHACHA20-POLY1305", V12),
+    "TLS 1.3": ("DEFAULT", V13),
+}
 
 
 def frame(kind, data):
@@ -73,7 +78,12 @@ def test_cipher_that_needs_the_record_before_stops_and_nothing_is_called_complet
     (one,) = analyze(*captured(tmp_path, "AES128-SHA", [5])).connections
     assert ("partly", "stream-gap") == (one.tls.status, one.tls.reason)
     (exchange,) = one.exchanges
-    assert (False, None, 1, 40) == (exchange.http.complete, exchange.http.end, exchange.stream.holes, exchange.stream.stdout_bytes + exchange.stream.stderr_bytes)
+    assert (False, None, 1, 40) == (
+        exchange.http.complete,
+        exchange.http.end,
+        exchange.stream.holes,
+        exchange.stream.stdout_bytes + exchange.stream.stderr_bytes,
+    )
 
 
 def test_damaged_record_leaves_the_exchange_incomplete(tmp_path):
@@ -118,7 +128,9 @@ def test_frames_longer_than_a_record_are_passed_over_until_one_begins(tmp_path):
     output = [(SERVER, frame(1, b"a" * 40_000)), (SERVER, frame(2, b"after"))]
     recording = record(*contexts(ciphers="AES128-GCM-SHA256"), [(CLIENT, ATTACH), (SERVER, UPGRADED), *output])
     wire = cut(recording.wire, 1400)
-    first = next(index for index, (direction, data) in enumerate(wire) if direction == SERVER and len(data) == 1400 and wire[index + 9][0] == SERVER)
+    first = next(
+        index for index, (direction, data) in enumerate(wire) if direction == SERVER and len(data) == 1400 and wire[index + 9][0] == SERVER
+    )
     (one,) = analyze(write(tmp_path / "c.pcap", talk(recording.wire, lost={first + 3})), key_ring(identity())).connections
     stream = one.exchanges[0].stream
     assert (0, 5, 1) == (stream.stdout_bytes, stream.stderr_bytes, stream.holes)

@@ -65,7 +65,10 @@ def test_server_is_judged_by_what_it_called_itself_on_another_connection(server,
 
 def test_programs_are_named_with_the_connection_that_told():
     text = remedy(closed(), read())
-    assert "(the client's address was Docker-Client/28.2.2 (linux) on connection 9; the server was Docker/20.10.24 (linux) on connection 9)" in text
+    assert (
+        "(the client's address was Docker-Client/28.2.2 (linux) on connection 9; the server was Docker/20.10.24 (linux) on connection 9)"
+        in text
+    )
 
 
 def test_programs_of_other_addresses_are_not_taken_for_these():
