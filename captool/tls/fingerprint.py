@@ -5,7 +5,9 @@ the other fingerprints of its family are not free to use, so there is no JA4S he
 """
 
 import hashlib
-from typing import Final
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from captool.errors import DecodeError
 from captool.tls.hello import SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3, ClientHello, Extension, ServerHello
@@ -14,18 +16,51 @@ from captool.tls.octets import Octets
 JA4_VERSIONS: Final = {TLS_1_3: "13", TLS_1_2: "12", TLS_1_1: "11", TLS_1_0: "10", SSL_3_0: "s3"}
 MAX_COUNT: Final = 99
 NOTHING: Final = "000000000000"
+# What clients send at random so that servers stay tolerant (RFC 8701)
+GREASE: Final = frozenset(number << 12 | 0xA00 | number << 4 | 0xA for number in range(16))
+REMEMBERED: Final = 256
+MAX_REMEMBERED: Final = 2048
 
 
-def is_grease(number: int) -> bool:
-    """Whether a number is one of those that clients send at random so that servers stay tolerant (RFC 8701)."""
-    return number & 0x0F0F == 0x0A0A and number >> 8 == number & 0xFF
+class Shape(NamedTuple):
+    """What the fingerprints of a ClientHello are made from: programs send the same again and again."""
+
+    version: int
+    suites: tuple[int, ...]
+    extensions: tuple[int, ...]
+    groups: bytes
+    formats: bytes
+    algorithms: bytes
+    versions: bytes
+    protocols: bytes
 
 
-def ja3(hello: ClientHello) -> str:
-    """JA3: MD5 over version, suites, extensions in their order, groups and point formats."""
-    groups = _list(hello, Extension.SUPPORTED_GROUPS, width=2)
-    formats = _list(hello, Extension.EC_POINT_FORMATS, width=1)
-    return _md5(hello.legacy_version, _known(hello.cipher_suites), _known(hello.extensions), groups, formats)
+class ClientFingerprints(NamedTuple):
+    """JA3: MD5 over version, suites, extensions in their order, groups and point formats.
+
+    JA4: readable counts, then SHA-256 over the sorted suites and over the sorted extensions with the signature algorithms.
+    """
+
+    ja3: str
+    ja4: str
+
+
+def client_fingerprints(hello: ClientHello) -> ClientFingerprints:
+    """The fingerprints of a ClientHello."""
+    bodies = [
+        hello.extensions.get(extension, b"")
+        for extension in (
+            Extension.SUPPORTED_GROUPS,
+            Extension.EC_POINT_FORMATS,
+            Extension.SIGNATURE_ALGORITHMS,
+            Extension.SUPPORTED_VERSIONS,
+            Extension.APPLICATION_PROTOCOLS,
+        )
+    ]
+    shape = Shape(hello.legacy_version, hello.cipher_suites, tuple(hello.extensions), *bodies)
+    if len(shape.suites) + len(shape.extensions) + sum(map(len, bodies)) > MAX_REMEMBERED:
+        return _fingerprints(shape)
+    return _remembered(shape)
 
 
 def ja3s(hello: ServerHello) -> str:
@@ -33,40 +68,44 @@ def ja3s(hello: ServerHello) -> str:
     return _md5(hello.legacy_version, [hello.cipher_suite], list(hello.extensions))
 
 
-def ja4(hello: ClientHello) -> str:
-    """JA4: readable counts, then SHA-256 over the sorted suites and over the sorted extensions with the signature algorithms."""
-    suites, extensions = _known(hello.cipher_suites), _known(hello.extensions)
-    versions = _list(hello, Extension.SUPPORTED_VERSIONS, width=2, length_width=1)
-    version = max(versions, default=hello.legacy_version)
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(shape: Shape) -> ClientFingerprints:
+    return _fingerprints(shape)
+
+
+def _fingerprints(shape: Shape) -> ClientFingerprints:
+    suites, extensions = _known(shape.suites), _known(shape.extensions)
+    ja3 = _md5(shape.version, suites, extensions, _known(_numbers(shape.groups, 2, 2)), list(_numbers(shape.formats, 1, 1)))
+    version = max(_known(_numbers(shape.versions, 1, 2)), default=shape.version)
     counts = f"{min(len(suites), MAX_COUNT):02}{min(len(extensions), MAX_COUNT):02}"
-    to = "d" if Extension.SERVER_NAME in hello.extensions else "i"
-    about = f"t{JA4_VERSIONS.get(version, '00')}{to}{counts}{_protocol(hello)}"
-    hashed = sorted(f"{one:04x}" for one in extensions if one not in {Extension.SERVER_NAME, Extension.APPLICATION_PROTOCOLS})
-    algorithms = [f"{one:04x}" for one in _list(hello, Extension.SIGNATURE_ALGORITHMS, width=2)]
-    extended = ",".join(hashed) + ("_" + ",".join(algorithms) if algorithms else "")
-    return f"{about}_{_sha256(','.join(sorted(f'{one:04x}' for one in suites)))}_{_sha256(extended) if hashed else NOTHING}"
+    to = "d" if Extension.SERVER_NAME in extensions else "i"
+    about = f"t{JA4_VERSIONS.get(version, '00')}{to}{counts}{_protocol(shape.protocols)}"
+    hashed = _in_hex(sorted(one for one in extensions if one not in {Extension.SERVER_NAME, Extension.APPLICATION_PROTOCOLS}))
+    algorithms = _in_hex(_known(_numbers(shape.algorithms, 2, 2)))
+    extended = f"{hashed}_{algorithms}" if algorithms else hashed
+    return ClientFingerprints(ja3, f"{about}_{_sha256(_in_hex(sorted(suites)))}_{_sha256(extended) if hashed else NOTHING}")
 
 
-def _known(numbers: "tuple[int, ...] | dict[int, bytes] | list[int]") -> list[int]:
-    return [number for number in numbers if not is_grease(number)]
+def _known(numbers: Iterable[int]) -> list[int]:
+    return [number for number in numbers if number not in GREASE]
 
 
-def _list(hello: ClientHello, extension: Extension, *, width: int, length_width: int | None = None) -> list[int]:
-    """The numbers that an extension lists, without GREASE; none where it is missing or does not parse."""
-    body = hello.extensions.get(extension)
-    if not body:
-        return []
+def _in_hex(numbers: list[int]) -> str:
+    return ",".join([f"{number:04x}" for number in numbers])
+
+
+def _numbers(body: bytes, length_bytes: int, size: int) -> tuple[int, ...]:
+    """The numbers that an extension lists; none where it is missing or does not parse."""
     try:
-        numbers = Octets(body).numbers(length_width or width, width)
+        return Octets(body).numbers(length_bytes, size) if body else ()
     except DecodeError:
-        return []
-    return _known(numbers) if width == 2 else list(numbers)
+        return ()
 
 
-def _protocol(hello: ClientHello) -> str:
+def _protocol(body: bytes) -> str:
     """First and last character of the first ALPN value (RFC 7301), of its hex form where one is not alphanumeric; `00` without any."""
     try:
-        first = Octets(Octets(hello.extensions.get(Extension.APPLICATION_PROTOCOLS, b"")).vector(2)).vector(1)
+        first = Octets(Octets(body).vector(2)).vector(1)
     except DecodeError:
         return "00"
     if not first:

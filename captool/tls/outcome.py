@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from captool.direction import Direction, PerDirection
-from captool.tls.fingerprint import ja3, ja3s, ja4
+from captool.tls.fingerprint import client_fingerprints, ja3s
 from captool.tls.hello import version_name
 from captool.tls.master_secrets import offered_rsa_suites, session_names
 from captool.tls.named_groups import group_name
@@ -26,6 +26,7 @@ def summarize(session: Session) -> TlsSummary:
     negotiation, first = session.shown, session.first
     hello, suite, certificate = negotiation.server_hello, negotiation.suite, negotiation.certificate
     plaintext_bytes = PerDirection(*(side.plaintext_bytes for side in session.sides))
+    client = client_fingerprints(first.first_hello) if first.first_hello else None
     failure = _failure(session)
     status: Status = "decrypted" if failure is None else "partly" if any(plaintext_bytes) else "encrypted"
     return TlsSummary(
@@ -49,9 +50,9 @@ def summarize(session: Session) -> TlsSummary:
         alerts=tuple(session.alerts),
         certificate=negotiation.presented,
         client_certificate=negotiation.presented_by_client,
-        ja3=ja3(first.first_hello) if first.first_hello else None,
+        ja3=client.ja3 if client else None,
         ja3s=ja3s(first.server_hello) if first.server_hello else None,
-        ja4=ja4(first.first_hello) if first.first_hello else None,
+        ja4=client.ja4 if client else None,
         group=None if negotiation.group is None else group_name(negotiation.group),
         offered_rsa_suites=offered_rsa_suites(negotiation.client_hello) if negotiation.client_hello else None,
         resumes=tuple(session_names(negotiation)) if failure and failure.reason == "resumed-without-original" else (),

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from captool.tls.fingerprint import is_grease, ja3, ja4
+from captool.tls.fingerprint import GREASE, MAX_REMEMBERED, client_fingerprints
 from captool.tls.hello import TLS_1_2, ClientHello, Extension
 from tests.tls.stacks import CLIENT, contexts, key_ring, read, record
 
@@ -14,6 +14,14 @@ V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 SUITES = "1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035"
 EXTENSIONS = "001b,0000,0033,0010,4469,0017,002d,000d,0005,0023,0012,002b,ff01,000b,000a,0015"
 ALGORITHMS = "0403,0804,0401,0503,0805,0501,0806,0601"
+
+
+def ja3(one):
+    return client_fingerprints(one).ja3
+
+
+def ja4(one):
+    return client_fingerprints(one).ja4
 
 
 def numbers(text):
@@ -79,7 +87,16 @@ def test_lists_that_do_not_parse_count_as_none():
 
 
 def test_grease_is_what_rfc_8701_lists():
-    assert [n << 12 | 0xA00 | n << 4 | 0xA for n in range(16)] == [n for n in range(1 << 16) if is_grease(n)]
+    assert {0x0A0A, 0x1A1A, 0x2A2A, 0x3A3A, 0x4A4A, 0x5A5A, 0x6A6A, 0x7A7A} < GREASE
+    assert GREASE == {n for n in range(1 << 16) if n & 0xFF == n >> 8 and n & 0xF == 0xA}
+
+
+def test_long_hello_is_not_remembered_and_the_same():
+    long = hello(changed={Extension.SUPPORTED_GROUPS: vector(2, b"\0\x1d" * MAX_REMEMBERED)})
+    text = ja3(long), ja4(long)
+    assert text == (ja3(long), ja4(long))
+    assert ja4(hello()) == text[1]
+    assert ja3(hello()) != text[0]
 
 
 def test_session_has_the_fingerprints_of_its_first_hellos():
