@@ -250,7 +250,9 @@ class Tracker:
             self.attempts.append((slot, rows.state[conn + ID], ts))
             if len(self.attempts) > self.max_attempts:
                 self.forget_attempt()
-        self.table.insert(rows, slot, key, source_high, source_low, destination_high, destination_low, ports, from_client)
+        self.table.insert(
+            rows, slot, key, source_high, source_low, destination_high, destination_low, ports, from_client
+        )
         return slot << 1 | (0 if from_client else 1)
 
     @cython.cfunc

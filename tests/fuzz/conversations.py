@@ -13,9 +13,12 @@ from captool.keys.material import KeyRing, SessionSecret
 from captool.keys.pem import certificate_identity
 from captool.tcp.connection import StreamPiece
 from captool.tls.alerts import alert_words
+from captool.tls.certificate import read_certificate
 from captool.tls.conversation import TlsConversation
+from captool.tls.fingerprint import client_fingerprints
 from captool.tls.handshake import MessageBuffer
-from captool.tls.hello import parse_client_hello, parse_server_hello, parse_sslv2_client_hello
+from captool.tls.hello import ClientHello, parse_client_hello, parse_server_hello, parse_sslv2_client_hello
+from captool.tls.master_secrets import offered_rsa_suites
 from fuzz.script import Script, dialogue
 
 CLIENT_RANDOM = b"c" * 32  # of tests/tls/writer.py, whose sessions are seeds
@@ -71,7 +74,7 @@ def handshake(data: bytes) -> object:
         pass
     assert cut is None or whole == cut, (whole, cut)
     answers = [alert_words(body)]
-    for read in (parse_client_hello, parse_server_hello, parse_sslv2_client_hello, certificate_identity):
+    for read in (parse_client_hello, parse_server_hello, parse_sslv2_client_hello, certificate_identity, read_certificate):
         for content in (body, body[4:]):
             try:
                 answers.append(read(content))
@@ -80,6 +83,8 @@ def handshake(data: bytes) -> object:
     for hello in answers:
         for name in ("server_name", "session_ticket", "is_tls13", "key_share_group"):
             getattr(hello, name, None)
+    for hello in [one for one in answers if isinstance(one, ClientHello)]:
+        answers += [client_fingerprints(hello), offered_rsa_suites(hello)]
     return whole, answers
 
 

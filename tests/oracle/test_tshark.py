@@ -54,12 +54,7 @@ def tshark_rows(capture):
     """(stream, source port, payload length, what the analysis of TCP says of it) of each TCP packet, in one run."""
     with pyshark.FileCapture(str(capture), display_filter="tcp", keep_packets=False) as packets:
         return [
-            (
-                int(packet.tcp.stream),
-                int(packet.tcp.srcport),
-                int(packet.tcp.len),
-                {name for name in LABELS if name in packet.tcp.field_names},
-            )
+            (int(packet.tcp.stream), int(packet.tcp.srcport), int(packet.tcp.len), {name for name in LABELS if name in packet.tcp.field_names})
             for packet in packets
         ]
 
@@ -139,22 +134,13 @@ def test_probes_of_a_capture_that_begins_in_the_silence_are_found(case, trace, p
 
 def key_options(folder):
     """tshark's options for the key material of a case."""
-    options = [f'-ouat:rsa_keys:"{path}",""' for path in sorted(folder.glob("machines/*/server-key.pem"))]
+    options = [f"-ouat:rsa_keys:\"{path}\",\"\"" for path in sorted(folder.glob("machines/*/server-key.pem"))]
     return options + [f"-otls.keylog_file:{path}" for path in folder.glob("keys.log")]
 
 
 def tshark_plaintext(capture, stream, options):
     """What `follow,tls` shows of a stream: bytes to the server, bytes to the client."""
-    command = [
-        get_process_path(),
-        "-r",
-        str(capture),
-        *options,
-        "-otcp.reassemble_out_of_order:TRUE",
-        "-q",
-        "-z",
-        f"follow,tls,raw,{stream}",
-    ]
+    command = [get_process_path(), "-r", str(capture), *options, "-otcp.reassemble_out_of_order:TRUE", "-q", "-z", f"follow,tls,raw,{stream}"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     body = [line for line in lines if line.strip() and all(c in "0123456789abcdef" for c in line.strip())]
     plain, indented = (b"".join(bytes.fromhex(line) for line in body if line.startswith("\t") == tab) for tab in (False, True))
