@@ -3,6 +3,7 @@
 import json
 import re
 import ssl
+import subprocess
 from functools import cache
 
 import pytest
@@ -137,3 +138,24 @@ def test_frames_longer_than_a_record_are_passed_over_until_one_begins(tmp_path):
     assert 40_008 - (1 << 14) == stream.unattributed_bytes
     text = re.sub(r"\s+", " ", render(analyze(tmp_path / "c.pcap", key_ring(identity())), connection=0))
     assert "23.6 kB more cannot be told apart" in text
+
+
+# The stock docker CLI and dockerd, and dockerd behind an OpenSSL front: real recordings that lose one packet.
+
+
+@pytest.mark.needs("editcap")
+@pytest.mark.parametrize(
+    ("case", "keys", "lost", "expected"),
+    [
+        ("stock-docker-tls13", "keys.log", 42, ["", "result", "oops"]),
+        ("stock-docker-tls13", "keys.log", 46, ["start", "", "oops"]),
+        ("silent-drop", "machines", 28, ["", "$ make test", "warning: 2 tests skipped", "ok 1 - parser"]),
+    ],
+)
+def test_recording_that_lost_a_packet(fixtures, tmp_path, case, keys, lost, expected):
+    capture = tmp_path / "lost.pcap"
+    subprocess.run(["editcap", fixtures / case / "server.pcap", capture, str(lost)], check=True)
+    printed = [one for one in transcript(capture, fixtures / case / keys) if isinstance(one, Printed)]
+    lines = [one.output.data.decode() or "\n" for one in printed if one.output.stream != "stdin"]
+    assert expected == "".join(lines).split("\n")[: len(expected)]
+    assert 1 == [one.output.stream for one in printed].count("hole")
