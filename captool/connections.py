@@ -160,7 +160,8 @@ def _read_again(
 ) -> Iterator[list[Connection]]:
     """Read the waiting connections, and no others, once more from the beginning; gives, after every chunk, those that could be read now.
 
-    What TCP knows of them is what it knew. A capture that cannot be read twice (a pipe, a file that has gone) leaves all as it was.
+    What TCP knows of them is what it knew. A capture that cannot be read twice (a pipe, a file that has gone or is another by now) leaves
+    all as it was.
     """
     if not all(path.is_file() for path in paths):
         return
@@ -174,7 +175,9 @@ def _read_again(
         for again in _read(tracker, conversations, ring, opened):
             if again.id in left:
                 left.remove(again.id)
-                if not _resumes(again):
+                first = waiting[again.id].tcp
+                same = (first.client, first.server, first.start_ns) == (again.tcp.client, again.tcp.server, again.tcp.start_ns)
+                if same and not _resumes(again):
                     yield replace(again, tcp=waiting.pop(again.id).tcp)
 
     decoder = Decoder()

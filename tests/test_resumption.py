@@ -186,3 +186,25 @@ def test_tls13_resumption_needs_its_own_secrets_only(tmp_path):
     found = analyze(capture, key_ring(key_log=second.key_log)).connections
     assert ["decrypted", "encrypted"] == [one.tls.status for one in found]
     assert (True, "no-matching-session-key") == (found[0].tls.resumed, found[1].tls.reason)
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_several_processes_tell_what_one_tells(tmp_path, monkeypatch, jobs):
+    monkeypatch.setattr("captool.analysis.SHARED_BYTES", 0)
+    capture = backwards(tmp_path / "c.pcap", sessions(chain=4))
+    shared, alone = (analyze(capture, key_ring(identity()), jobs=number) for number in (jobs, 1))
+    assert ["decrypted"] * 5 == [one.tls.status for one in shared.connections]
+    assert alone.connections == shared.connections
+
+
+def test_file_that_became_another_one_is_not_mistaken(tmp_path):
+    capture = backwards(tmp_path / "c.pcap", sessions())
+    other = write(
+        tmp_path / "other.pcap", talk(sessions(suite="AES256-GCM-SHA384")[0].wire, 50000), talk(sessions()[0].wire, 50001, start_s=1)
+    )
+
+    def replaced(_done, _total):
+        capture.write_bytes(other.read_bytes())
+
+    found = analyze(capture, key_ring(identity()), progress=replaced).connections
+    assert [(40000, "resumed-without-original"), (40001, None)] == [(one.tcp.client.port, one.tls.reason) for one in found]

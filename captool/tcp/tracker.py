@@ -105,7 +105,7 @@ class Tracker:
         """A tracker that knows nothing yet and numbers the connections of the same capture as this one did."""
         service = tuple([port for port in range(65536) if self.service[port]])
         only = tuple([port for port in range(65536) if self.only[port]])
-        return Tracker(service, only, streams=self.streams)
+        return Tracker(service, only, streams=self.streams, shard=self.table.shard, shards=self.table.shards)
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""
