@@ -17,7 +17,7 @@ from captool.capture.summary import CaptureSummary
 from captool.connections import DOCKER_PORTS, Paths, Progress, as_paths, key_ring, read_connections
 from captool.errors import NothingMatchedError
 from captool.findings import Finding, find
-from captool.findings.gaps import chosen_timeouts
+from captool.findings.gaps import believed, chosen_timeouts
 from captool.findings.key_use import KeyUse, key_uses
 from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
@@ -85,7 +85,7 @@ def analyze(
 
     Raises CaptureError, KeyMaterialError, UsageError and NothingMatchedError (no TCP connection at all, or none to `ports`).
     """
-    catalogue = load_catalogue(timeouts)
+    catalogue, half_closed = load_catalogue(timeouts), load_catalogue(timeouts, state="half-closed")
     settings = Settings(idle_timeout_ns, network, tuple(ports) or DOCKER_PORTS)
     chosen = chosen_timeouts(settings, catalogue)
     ring = key_ring(keys, key_password)
@@ -126,7 +126,7 @@ def analyze(
         counterparts = {one.connection: one for one in compared.counterparts}
         connections = tuple(replace(one, counterpart=counterparts.get(one.id)) for one in connections)
     keys_given = bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
-    tables = Tables(summary, settings, connections, catalogue, keys_given=keys_given, other_side=compared)
+    tables = believed(Tables(summary, settings, connections, catalogue, keys_given, compared, half_closed))
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings), compared)

@@ -1,13 +1,16 @@
 """Findings: plain functions over the tables, in one visible tuple."""
 
 from captool.findings.certificates import certificate_expired
+from captool.findings.closes import client_timeout, half_close_idle, server_closed
 from captool.findings.coverage import capture_loss, clock_step, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
-from captool.findings.endings import capture_ended, client_timeout, half_close_idle, possible_drop, reset_after_idle, zero_window_stall
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.idle import idle_gap, missing_keepalive
-from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected, settled
+from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
+from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected
 from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
+from captool.findings.resets import reset_after_idle
+from captool.findings.settled import settled
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
 from captool.findings.tables import Tables
 
@@ -23,6 +26,7 @@ RULES = (
     half_close_idle,
     zero_window_stall,
     client_timeout,
+    server_closed,
     missing_keepalive,
     keepalive_too_slow,
     possible_drop,
@@ -43,5 +47,6 @@ RULES = (
 
 def find(tables: Tables) -> tuple[Finding, ...]:
     """All findings, the gravest first, within a severity in the order of the rules and then of the connections."""
-    found = settled(tables, [finding for rule in RULES for finding in rule(tables)])
+    found = list(settled(tables, [finding for rule in RULES for finding in rule(tables)]))
+    found += quiet_but_healthy(tables, found)
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -50,7 +50,8 @@ def clock_step(tables: Tables) -> Iterator[Finding]:
             connection=None,
             packets=(step.packet,),
             message=f"The recording machine's clock ran backwards ({counted(step.count, 'time')}, at most by {seconds(step.largest_ns)}, "
-            f"at packet {step.packet}): durations across it are not to be believed.",
+            f"at packet {step.packet}): durations across it are not to be believed, and idle times that "
+            "span this packet are not judged.",
             remedy="Keep the clock of the recording machine from being stepped (chrony or ntpd slew it) and record again.",
             evidence={"count": step.count, "largest_s": step.largest_ns / SECOND_NS, "proof_needs": None},
         )

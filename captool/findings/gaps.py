@@ -1,14 +1,45 @@
 """Which idle times matter, and which middleboxes would have cut the connection in them."""
 
+from dataclasses import replace
+from typing import Final
+
+from captool.capture.summary import ClockStep
+from captool.direction import PerDirection
 from captool.findings.tables import Connection, Settings, Tables
 from captool.middlebox.catalogue import IdleTimeout, by_id
 from captool.tcp.connection import Gap
 from captool.units import SECOND_NS, seconds
 
+GIVEN: Final = "given"
+
+
+def believed(tables: Tables) -> Tables:
+    """The tables without the durations across which the clock was set: no rule may judge by them."""
+    step = tables.capture.clock_step
+    if step is None:
+        return tables
+    return replace(tables, connections=tuple(_believed(connection, step) for connection in tables.connections))
+
+
+def _believed(connection: Connection, step: ClockStep) -> Connection:
+    tcp = connection.tcp
+    gaps = tuple(gap for gap in tcp.gaps if not _spans(step, gap.after_packet, gap.ended_by_packet))
+    shut = [one if one is None or not _spans(step, one.since.packet, one.until_packet) else None for one in tcp.shut_windows]
+    return replace(connection, tcp=tcp._replace(gaps=gaps, shut_windows=PerDirection(*shut)))
+
+
+def _spans(step: ClockStep, after_packet: int, until_packet: int | None) -> bool:
+    return after_packet < step.packet and (until_packet is None or step.packet <= until_packet)
+
 
 def timeouts(tables: Tables) -> tuple[IdleTimeout, ...]:
     """The idle timeouts to judge by: the one that the user named, else the whole catalogue."""
     return chosen_timeouts(tables.settings, tables.catalogue) or tables.catalogue
+
+
+def half_closed_timeouts(tables: Tables) -> tuple[IdleTimeout, ...]:
+    """The timeouts for connections of which one side sent its FIN: the one given for idle connections holds for them at most as long."""
+    return (*chosen_timeouts(tables.settings, tables.catalogue), *tables.half_closed)
 
 
 def chosen_timeouts(settings: Settings, catalogue: tuple[IdleTimeout, ...]) -> tuple[IdleTimeout, ...]:
@@ -17,7 +48,7 @@ def chosen_timeouts(settings: Settings, catalogue: tuple[IdleTimeout, ...]) -> t
     if settings.idle_timeout_ns is None:
         return chosen
     given = IdleTimeout(
-        id="given", name="the idle timeout given", seconds=settings.idle_timeout_ns / SECOND_NS, minimum=None, maximum=None,
+        id=GIVEN, name="the idle timeout given", seconds=settings.idle_timeout_ns / SECOND_NS, minimum=None, maximum=None,
         probe_resets=True, on_expiry="unknown", source="--idle-timeout", primary=True,
     )  # fmt: skip
     return (given, *chosen)
@@ -47,6 +78,11 @@ def worst_gap(connection: Connection) -> Gap | None:
 def gap_ended_by(connection: Connection, packet: int) -> Gap | None:
     """The gap that this packet ended, None where it came without one."""
     return next((gap for gap in connection.tcp.gaps if gap.ended_by_packet == packet), None)
+
+
+def forgets(entry: IdleTimeout, what: str = "an idle connection") -> str:
+    """What a timeout does, for a sentence."""
+    return f"the idle timeout given is {entry.seconds:g} s" if entry.id == GIVEN else f"{entry.name} keeps {what} for {entry.seconds:g} s"
 
 
 def where(gap: Gap) -> str:

@@ -1,9 +1,11 @@
 """Idle times: the probes that were missing in them, and the middleboxes that cut them."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from captool.findings.finding import Finding, Severity
 from captool.findings.gaps import named, timeouts, tripped, where, worst_gap
+from captool.findings.resets import gap_before
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap
 from captool.units import SECOND_NS, seconds
@@ -14,6 +16,14 @@ KEEPALIVE_REMEDY = (
     "on its socket (a sysctl alone does nothing): docker CLI 19.03, dockerd 19.03.9 or 20.10, and GitLab Runner 12.6 and "
     "newer send one every 15 s."
 )
+OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
+    "end-of-capture": (
+        "warning",
+        "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can.",
+    ),
+    "rst": ("warning", "A reset ended it."),
+    "fin": ("info", "An orderly close ended it."),
+}
 PROXY_REMEDY = " Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
 
 
@@ -72,17 +82,19 @@ def _silence(gap: Gap) -> str:
 
 def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
     tcp = connection.tcp
-    if tcp.close == "silent-drop" and gap.ended_by == "data":
-        return "error", "What was sent after it was never acknowledged."
-    if gap.ended_by == "end-of-capture":
-        return "warning", (
-            "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can."
-        )
-    if gap.ended_by == "rst":
-        return "warning", "A reset ended it."
-    if gap.ended_by == "fin":
-        return "info", "An orderly close ended it."
-    return "info", "Data crossed again after it, so nothing on this path cut it."
+    if gap.ended_by == "data":
+        if _into_nothing(connection, gap):
+            return "error", "What was sent after it was never acknowledged."
+        if tcp.reset and gap_before(connection, tcp.reset) == gap:
+            return "warning", "What was sent after it was answered by a reset."
+        return "info", "Data crossed again after it, so nothing on this path cut it."
+    if gap.ended_by == "end-of-capture" and any(gap.probes) and all(side.answered >= side.probes for side in tcp.keepalive):
+        return "info", "The probes in it were answered, so nothing on this path had cut it by then."
+    return OUTCOMES[gap.ended_by]
+
+
+def _into_nothing(connection: Connection, gap: Gap) -> bool:
+    return any(lost is not None and gap.ended_by_packet == lost.first.packet for lost in connection.tcp.unanswered)
 
 
 def _packets(gap: Gap) -> tuple[int, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:  # imported only where a second capture is given
 
 SHOWN: Final = 4
 BETWEEN: Final = "Look at what lies between the two places of recording: "
+NOT_ARRIVED: Final = BETWEEN + "the packets left the one and did not reach the other."
 
 
 def path_dead(tables: Tables) -> Iterator[Finding]:
@@ -35,12 +35,12 @@ def path_dead(tables: Tables) -> Iterator[Finding]:
         yield Finding(
             code="path-dead",
             severity="error",
-            confidence=_confidence(tables),
+            confidence=confidence(tables),
             connection=connection.id,
             packets=(dead.first.packet, dead.last.packet) if side == "trace" else _on_the_trace(passage),
             message=f"The {_sent(tables, counterpart, direction, dead)}{_heard(tables, counterpart, direction, passage)} "
             f"{_other_way(direction, dead)}{_idle_before(dead, forgotten=forgotten)}",
-            remedy=KEEPALIVE_REMEDY if forgotten else BETWEEN + "the packets left the one and did not reach the other.",
+            remedy=KEEPALIVE_REMEDY if forgotten else NOT_ARRIVED,
             evidence={
                 "direction": direction.name.lower(),
                 "sender_side": side,
@@ -68,11 +68,11 @@ def reset_injected(tables: Tables) -> Iterator[Finding]:
         yield Finding(
             code="reset-injected",
             severity="error",
-            confidence=_confidence(tables),
+            confidence=confidence(tables),
             connection=connection.id,
             packets=(first.moment.packet,) if receiver == "trace" else _on_the_trace(passage),
             message=f"The {direction.opposite.sender}'s side received a {'RST' if first.flags & RST else 'FIN'} that claims to come from "
-            f"the {direction.sender} (packet {first.moment.packet} of {_capture(tables, receiver)}), and the {direction.sender}'s side "
+            f"the {direction.sender} (packet {first.moment.packet} of {capture_name(tables, receiver)}), and the {direction.sender}'s side "
             f"never sent it: something between the two places of recording made it.{_hops(direction, first)}",
             remedy=f"{KEEPALIVE_REMEDY} {BETWEEN}a firewall or load balancer there resets connections that it does not know any more.",
             evidence={
@@ -96,11 +96,11 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
         yield Finding(
             code="packets-lost",
             severity="info",
-            confidence=_confidence(tables),
+            confidence=confidence(tables),
             connection=connection.id,
             packets=(passage.lost_ranges[0].first.packet,) if side == "trace" else (),
             message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent did not reach the "
-            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {_capture(tables, side)})"
+            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {capture_name(tables, side)})"
             f"{', others after them did' if recovered else ''}.",
             remedy="TCP sends lost data again; where many are lost, look for an overloaded link or an MTU too large.",
             evidence={
@@ -140,87 +140,68 @@ def other_side_unmatched(tables: Tables) -> Iterator[Finding]:
         confidence="high",
         connection=None,
         packets=(),
-        message=f"No connection of the other side ({_capture(tables, 'other-side')}) matches one of the trace; {reason}.",
+        message=f"No connection of the other side ({capture_name(tables, 'other-side')}) matches one of the trace; {reason}.",
         remedy=remedy,
         evidence={"connections": other.connections, "renumbered": list(other.renumbered)},
     )
 
 
-def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The findings, where those that one capture could only make likely are proven by the other or give way to what it shows."""
-    counterparts = {connection.id: connection.counterpart for connection in tables.connections}
-    for finding in findings:
-        counterpart = counterparts.get(finding.connection) if finding.connection is not None else None
-        yield _settle(tables, finding, counterpart) if finding.code == "silent-drop" and counterpart else finding
-
-
-def proven(tables: Tables) -> list[str]:
-    """Sentences for the verdict: each path that is proven to be dead, and the resets that nobody sent."""
-    sentences = []
-    for connection, counterpart, direction, passage in _passages(tables):
-        if passage.dead:
-            sent = _sent(tables, counterpart, direction, passage.dead)
-            sentences.append(
-                f"Proven by both captures: on connection {connection.id} the {sent}{_heard(tables, counterpart, direction, passage)} "
-                f"{_other_way(direction, passage.dead)}"
+def proven(tables: Tables) -> list[tuple[int, str, str]]:
+    """For the verdict: connection, finding, sentence of each path that is proven to be dead and of the resets that nobody sent."""
+    told = []
+    for connection in tables.connections:
+        if connection.counterpart is None:
+            continue
+        dead = [way for way in _passages(tables, connection) if way[3].dead]
+        if len(dead) == len(DIRECTIONS):
+            lost = " nor ".join(
+                f"the {direction.sender}'s {_packets(passage.dead)} ({capture_name(tables, counterpart.sender_side(direction))})"
+                for _, counterpart, direction, passage in dead
+                if passage.dead
             )
-        if any(packet.flags & (RST | FIN) for packet in passage.not_sent):
-            sentences.append(
-                f"Proven by both captures: something on the path closed connection {connection.id} in the {direction.sender}'s name."
-            )
-    return sentences
+            said = f"on connection {connection.id} the path died in both directions: neither {lost} reached the other side."
+            told.append((connection.id, "path-dead", f"Proven by both captures: {said}"))
+        for _, counterpart, direction, passage in _passages(tables, connection):
+            if passage.dead and len(dead) == 1:
+                sent = _sent(tables, counterpart, direction, passage.dead)
+                said = f"on connection {connection.id} the {sent}{_heard(tables, counterpart, direction, passage)}"
+                told.append((connection.id, "path-dead", f"Proven by both captures: {said} {_other_way(direction, passage.dead)}"))
+            if any(packet.flags & (RST | FIN) for packet in passage.not_sent):
+                said = f"something on the path closed connection {connection.id} in the {direction.sender}'s name."
+                told.append((connection.id, "reset-injected", f"Proven by both captures: {said}"))
+    return told
 
 
 def numbers(ranges: tuple[PacketRange, ...]) -> str:
     """`packets 103 to 111, 120`."""
-    named = [
-        f"{one.first.packet} to {one.last.packet}" if one.packets > 1 else str(one.first.packet) for one in ranges[:SHOWN]
-    ]
+    named = [f"{one.first.packet} to {one.last.packet}" if one.packets > 1 else str(one.first.packet) for one in ranges[:SHOWN]]
     more = ", ..." if len(ranges) > SHOWN else ""
     return f"packet{'s' * (len(ranges) > 1 or any(one.packets > 1 for one in ranges))} {', '.join(named)}{more}"
 
 
-def _settle(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
-    direction = Direction[str(finding.evidence["direction"]).upper()]
-    passage, back = counterpart.passage[direction], counterpart.passage[direction.opposite]
-    if passage.dead or back.dead:
-        return replace(finding, confidence=_confidence(tables), evidence={**finding.evidence, "proven_by_other_side": True})
-    arrived = passage.last_arrived
-    if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
-        return finding
-    peer = direction.opposite.sender
-    return Finding(
-        code="peer-silent",
-        severity="error",
-        confidence=_confidence(tables),
-        connection=finding.connection,
-        packets=finding.packets,
-        message=f"What the {direction.sender} sent from packet {finding.packets[0]} on did reach the {peer}'s side (the last as packet "
-        f"{arrived[1].packet} of {_capture(tables, 'other-side')}), and no answer to it left there: the path was not at fault.",
-        remedy=f"Look at the {peer}'s host: a firewall of its own, a frozen or overloaded machine, an address that moved.",
-        evidence={**finding.evidence, "proven_by_other_side": False, "last_arrived_packet_at_receiver": arrived[1].packet},
-    )
-
-
-def _passages(tables: Tables) -> Iterator[tuple[Connection, Counterpart, Direction, Passage]]:
-    for connection in tables.connections:
+def _passages(tables: Tables, only: Connection | None = None) -> Iterator[tuple[Connection, Counterpart, Direction, Passage]]:
+    for connection in (only,) if only else tables.connections:
         if connection.counterpart:
             for direction in DIRECTIONS:
                 yield connection, connection.counterpart, direction, connection.counterpart.passage[direction]
 
 
+def _packets(dead: DeadPath) -> str:
+    return f"packets {dead.first.packet} to {dead.last.packet}" if dead.packets > 1 else f"packet {dead.first.packet}"
+
+
 def _sent(tables: Tables, counterpart: Counterpart, direction: Direction, dead: DeadPath) -> str:
-    what = f"packets {dead.first.packet} to {dead.last.packet}" if dead.packets > 1 else f"packet {dead.first.packet}"
+    capture = capture_name(tables, counterpart.sender_side(direction))
     return (
-        f"{direction.sender} sent {what} ({_capture(tables, counterpart.sender_side(direction))}; {counted(dead.packets, 'packet')}, "
+        f"{direction.sender} sent {_packets(dead)} ({capture}; {counted(dead.packets, 'packet')}, "
         f"{size(dead.payload_bytes)}) and none of them reached the {direction.opposite.sender}'s side"
     )
 
 
 def _heard(tables: Tables, counterpart: Counterpart, direction: Direction, passage: Passage) -> str:
     if passage.last_arrived is None:
-        return f", which received nothing of this direction in {_capture(tables, _opposite(counterpart.sender_side(direction)))}."
-    receiver = _capture(tables, _opposite(counterpart.sender_side(direction)))
+        return f", which received nothing of this direction in {capture_name(tables, _opposite(counterpart.sender_side(direction)))}."
+    receiver = capture_name(tables, _opposite(counterpart.sender_side(direction)))
     return f", which received nothing from the {direction.sender} after packet {passage.last_arrived[1].packet} ({receiver})."
 
 
@@ -252,7 +233,7 @@ def _forgotten(tables: Tables, idle_ns: int) -> bool:
     return any(idle_ns >= entry.timeout_ns and entry.on_expiry in ("silent-drop", "unknown") for entry in timeouts(tables))
 
 
-def _confidence(tables: Tables) -> Confidence:
+def confidence(tables: Tables) -> Confidence:
     """A capture that lost packets, or clocks that were set, leave a doubt."""
     other: OtherSide | None = tables.other_side
     dropped = tables.capture.dropped_packets or (other.capture.dropped_packets if other else 0)
@@ -269,7 +250,7 @@ def _opposite(side: Side) -> Side:
     return "other-side" if side == "trace" else "trace"
 
 
-def _capture(tables: Tables, side: Side) -> str:
+def capture_name(tables: Tables, side: Side) -> str:
     """The name of the file, or of what several files are together; where the names are the same, the path."""
     captures: list[CaptureSummary] = [tables.capture, *([tables.other_side.capture] if tables.other_side else [])]
     files = captures[side != "trace"].files

@@ -43,7 +43,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Everything a rule may look at; `other_side` is None where no capture of the other side was given."""
+    """Everything a rule may look at; `other_side` is None where no capture of the other side was given.
+
+    `catalogue` has the timeouts of established connections, `half_closed` those of connections of which one side sent its FIN.
+    """
 
     capture: CaptureSummary
     settings: Settings
@@ -51,3 +54,4 @@ class Tables:
     catalogue: tuple[IdleTimeout, ...]
     keys_given: bool
     other_side: "OtherSide | None" = None
+    half_closed: tuple[IdleTimeout, ...] = ()

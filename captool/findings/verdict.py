@@ -1,39 +1,52 @@
 """The answer in a sentence or two, for someone who has never seen the tool."""
 
+from collections.abc import Callable
+from typing import Final
+
 from captool.findings.finding import Finding
 from captool.findings.gaps import worst_gap
 from captool.findings.passage import proven
 from captool.findings.silence import request
 from captool.findings.tables import Connection, Tables
-from captool.units import counted, seconds, size
+from captool.units import SECOND_NS, counted, seconds, size
 
 SHOWN = 3
+Sentence = Callable[[Finding], str]
 
 
 def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """Sentences, the gravest first; never empty. What could not be read is part of the answer."""
     by_connection = {connection.id: connection for connection in tables.connections}
     dropped = _concerned(findings, "silent-drop")
-    certain = proven(tables)
     sentences = [_dropped(by_connection[number], findings) for number in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
-    sentences += certain[:SHOWN]
+    # Which reset it was that nobody sent is told with the idle time before it, where there was one.
+    forged = {finding.connection for finding in findings if finding.code == "reset-after-idle" and finding.evidence.get("injected")}
+    certain = [one for one in proven(tables) if one[1] == "path-dead" or one[0] not in forged]
+    sentences += [sentence for _, _, sentence in certain[:SHOWN]]
     if len(certain) > SHOWN:
-        sentences.append(f"The captures prove the like {len(certain) - SHOWN} times more.")
-    at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in dropped]
+        more = len({number for number, _, _ in certain[SHOWN:]})
+        sentences.append(f"The captures prove the like of {counted(more, 'more connection')}.")
+    # What both captures prove is not told again as what one of them makes likely; that it was half-closed is another matter.
+    half_closed = [finding for finding in findings if finding.code == "half-close-idle" and finding.evidence["dropped"]]
+    told = set(dropped)
+    sentences += _tell(_half_closed, half_closed, by_connection, told)
+    told |= {connection for connection, _, _ in certain}
+    for code, said in CAUSES:
+        grave = [finding for finding in findings if finding.code == code and finding.severity != "info"]
+        sentences += _tell(said, grave, by_connection, told)
+    at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in told]
     if at_risk:
-        # A stream that waits for output loses it; a pooled connection is only opened again.
-        at_risk.sort(key=lambda connection: all(exchange.stream is None for exchange in connection.exchanges))
-        sentences.append(_at_risk(at_risk[0], len(at_risk), nothing_dropped=not dropped and not certain))
-    other = sorted(
-        {finding.code for finding in findings if finding.severity == "error"}
-        - {"silent-drop", "output-lost", "missing-keepalive", "idle-gap", "path-dead", "reset-injected"}
-    )
-    if other:
-        sentences.append(f"Other errors: {', '.join(other)}.")
+        at_risk.sort(key=_unimportance)
+        sentences.append(_at_risk(at_risk[0], len(at_risk), first=not sentences))
+    rest = sorted({finding.code for finding in findings if finding.severity == "error" and finding.connection not in told})
+    if rest:
+        sentences.append(f"Other errors: {', '.join(rest)}.")
     if not sentences:
         sentences.append(f"No fault found on {counted(len(tables.connections), 'connection')}.")
+        sentences += _tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"], by_connection, told)
+    sentences += _tell(_ended, [finding for finding in findings if finding.code == "capture-ended"], by_connection, told)
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
     if unread:
         sentences.append(
@@ -49,28 +62,127 @@ def label(connection: Connection) -> str:
     return f"connection {connection.id}" + (f" ({request(exchange[0])})" if exchange else "")
 
 
+def _tell(said: Sentence, findings: list[Finding], by_connection: dict[int, Connection], told: set[int]) -> list[str]:
+    """One sentence for all the connections with these findings of which nothing worse was told; they are told then."""
+    concerned = [
+        (finding, by_connection[finding.connection])
+        for finding in findings
+        if finding.connection is not None and finding.connection not in told
+    ]
+    if not concerned:
+        return []
+    numbers = {connection.id for _, connection in concerned}
+    told |= numbers
+    finding, connection = min(concerned, key=lambda one: (one[0].severity != "error", _unimportance(one[1]), -_idle(one[0])))
+    others = f" (and {counted(len(numbers) - 1, 'other')} likewise)" if len(numbers) > 1 else ""
+    return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection)}.")]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _idle(finding: Finding) -> float:
+    return float(str(finding.evidence.get("idle_s") or 0))
+
+
+def _unimportance(connection: Connection) -> bool:
+    # A stream that waits for output loses it; a pooled connection is only opened again.
+    return all(exchange.stream is None for exchange in connection.exchanges)
+
+
 def _dropped(connection: Connection, findings: tuple[Finding, ...]) -> str:
     drop = next(finding for finding in findings if finding.code == "silent-drop" and finding.connection == connection.id)
     idle = drop.evidence["idle_before_s"]
-    after = f" after {seconds(round(float(str(idle)) * 1e9))} without data" if idle is not None else ""
+    after = f" after {_seconds(idle)} without data" if idle is not None else ""
     if any(finding.code == "missing-keepalive" and finding.connection == connection.id for finding in findings):
         after += " and without a keepalive probe from either side"
-    name = label(connection)
-    sentence = f"{name[0].upper()}{name[1:]} was dropped silently{after}"
+    sentence = _sentence(f"{label(connection)} was dropped silently{after}")
+    loss = _loss(connection)
+    return sentence + (
+        f"{loss}." if loss else f": {size(int(str(drop.evidence['unacknowledged_bytes'])))} of data were never acknowledged."
+    )
+
+
+def _loss(connection: Connection) -> str:
     lost = [exchange.stream.lost for exchange in connection.exchanges if exchange.stream and exchange.stream.lost]
-    if lost:
-        total = sum(part.stdout_bytes + part.stderr_bytes for part in lost)
-        return f"{sentence}: at least {size(total)} of container output never reached the client."
-    return f"{sentence}: {size(int(str(drop.evidence['unacknowledged_bytes'])))} of data were never acknowledged."
+    ended = connection.tcp.unanswered.to_client is not None or connection.tcp.close == "rst"
+    if not lost or not ended:
+        return ""
+    return f": at least {size(sum(part.stdout_bytes + part.stderr_bytes for part in lost))} of container output never reached the client"
 
 
-def _at_risk(connection: Connection, count: int, *, nothing_dropped: bool) -> str:
+def _at_risk(connection: Connection, count: int, *, first: bool) -> str:
     gap = worst_gap(connection)
     idle = f"{seconds(gap.duration_ns)} " if gap else ""
     more = f" (and {counted(count - 1, 'other')} likewise)" if count > 1 else ""
-    lead = "No connection was seen to be dropped, but " if nothing_dropped else "Also, "
+    lead = "No connection was seen to be dropped, but " if first else "Also, "
     return f"{lead}{label(connection)}{more} was idle for {idle}without a keepalive probe from either side."
+
+
+def _reset(finding: Finding) -> str:
+    sender = finding.evidence["sender"]
+    injected = finding.evidence.get("injected")
+    if injected is not None:
+        by = f" in the {sender}'s name by something on the path, as both captures prove," if injected else f" by the {sender} itself"
+    else:
+        by = f" in the {sender}'s name" + (", by another machine (its TTL differs)" if finding.evidence["sender_differs"] else "")
+    return f"was reset{by} when it was used again after {_seconds(finding.evidence['idle_s'])} of silence"
+
+
+def _half_closed(finding: Finding) -> str:
+    cut = "; what was sent after that was never acknowledged" if finding.evidence["dropped"] else ""
+    return f"was half-closed by the {finding.evidence['closed_by']} and then silent for {_seconds(finding.evidence['idle_s'])}{cut}"
+
+
+def _stalled(finding: Finding) -> str:
+    reader = "client" if finding.evidence["direction"] == "to_client" else "server"
+    lasted = "and did not read again" if finding.severity == "error" else "then read on"
+    return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read ({lasted})"
+
+
+def _unanswered(finding: Finding) -> str:
+    prober, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
+    gave_up = f", and the {prober} gave up" if finding.evidence["gave_up"] else ""
+    return f"lost its {peer}: the last {finding.evidence['unanswered']} keepalive probes of the {prober} went unanswered{gave_up}"
+
+
+def _timeout(finding: Finding) -> str:
+    sure = "as with" if finding.confidence == "medium" else "perhaps by"
+    waited, limit = _seconds(finding.evidence["waited_s"]), finding.evidence["timeout_s"]
+    return f"was closed by the client after {waited} of waiting, {sure} a read timeout of {limit} s"
+
+
+def _quiet(finding: Finding) -> str:
+    return f"was quiet but healthy: {finding.message[0].lower()}{finding.message[1:].rstrip('.')}"
+
+
+def _ended(_finding: Finding) -> str:
+    return "was still in use when the capture ended, so nothing is proven about its end"
+
+
+def _seconds(value: object) -> str:
+    return seconds(round(float(str(value)) * SECOND_NS))
 
 
 def _concerned(findings: tuple[Finding, ...], code: str) -> list[int]:
     return sorted({finding.connection for finding in findings if finding.code == code and finding.connection is not None})
+
+
+# The gravest first. A connection is told once, with the first of these that it has.
+CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
+    ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
+    ("reset-after-idle", _reset),
+    ("half-close-idle", _half_closed),
+    ("keepalive-unanswered", _unanswered),
+    ("output-lost", lambda _: "ended before all output had arrived"),
+    ("client-timeout", _timeout),
+    ("server-closed", lambda one: f"was closed by the server {one.evidence['unfinished']}"),
+    ("zero-window-stall", _stalled),
+    ("possible-drop", lambda one: f"may have been dropped: nothing came on it in the last {_seconds(one.evidence['silent_s'])}"),
+    (
+        "keepalive-too-slow",
+        lambda one: f"has keepalive probes that come too late: {_seconds(one.evidence['longest_silence_s'])} passed without a packet",
+    ),
+    ("unanswered-request", lambda _: "ended before a request on it was answered"),
+)

@@ -36,9 +36,14 @@ def headline(connection: Connection) -> Text:
 
 
 def ending(connection: Connection) -> str:
-    """How the connection ended, and which side ended it."""
-    by = f" by the {connection.tcp.closed_by}" if connection.tcp.closed_by else ""
-    return ENDINGS[connection.tcp.close] + by
+    """How the connection ended, and which side ended it: the first FIN or RST says which, a RST may follow a FIN."""
+    tcp = connection.tcp
+    by = f" by the {tcp.closed_by}" if tcp.closed_by else ""
+    if tcp.close == "rst" and tcp.reset and tcp.closing and tcp.reset.moment.packet != tcp.closing.packet:
+        return f"{ENDINGS['fin']}{by}, then reset"
+    if tcp.close == "fin" and not ("F" in tcp.history and "f" in tcp.history):
+        return f"half-closed{by}"
+    return ENDINGS[tcp.close] + by
 
 
 def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> list[tuple[str, Text]]:

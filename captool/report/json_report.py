@@ -1,26 +1,22 @@
 """The analysis as JSON, `captool.analysis/1`: a stable interface, described by `docs/analysis.schema.json`."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captool import __version__
 from captool.analysis import Analysis
-from captool.direction import Direction, PerDirection
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings import Finding
-from captool.findings.probes import sender_hint
 from captool.findings.tables import Connection
 from captool.report.other_side_json import other_side, passage
 from captool.report.printable import iso
-from captool.tcp.connection import Gap, Keepalive, TcpConnection
-from captool.units import SECOND_NS
+from captool.report.tcp_json import Json, both, in_seconds, tcp_values
 
 if TYPE_CHECKING:  # imported only where a connection speaks TLS
     from captool.tls.certificate import PresentedCertificate
     from captool.tls.summary import TlsSummary
 
 SCHEMA = "captool.analysis/1"
-Json = dict[str, Any]
 
 
 def render(analysis: Analysis, connection: int | None = None) -> str:
@@ -95,11 +91,6 @@ def report(analysis: Analysis) -> Json:
     }
 
 
-def in_seconds(duration_ns: int) -> float:
-    """Nanoseconds as seconds, for JSON only."""
-    return duration_ns / SECOND_NS
-
-
 def _connection(connection: Connection) -> Json:
     tcp = connection.tcp
     return {
@@ -111,55 +102,12 @@ def _connection(connection: Connection) -> Json:
         "start": iso(tcp.start_ns),
         "end": iso(tcp.end_ns),
         "duration_s": in_seconds(tcp.end_ns - tcp.start_ns),
-        "packets": _both(tcp.packets),
-        "payload_bytes": _both(tcp.payload_bytes),
-        "tcp": _tcp(tcp),
+        "packets": both(tcp.packets),
+        "payload_bytes": both(tcp.payload_bytes),
+        "tcp": tcp_values(tcp),
         "tls": _tls(connection.tls) if connection.tls else None,
         "exchanges": [_exchange(exchange) for exchange in connection.exchanges],
         "passage": passage(connection.counterpart) if connection.counterpart else None,
-    }
-
-
-def _tcp(tcp: TcpConnection) -> Json:
-    return {
-        "handshake_seen": tcp.handshake_seen,
-        "close": tcp.close,
-        "closed_by": tcp.closed_by,
-        "conn_state": tcp.conn_state,
-        "history": tcp.history,
-        "keepalive": {direction.name.lower(): _keepalive(tcp.keepalive[direction], direction) for direction in Direction},
-        "gaps": [_gap(gap) for gap in tcp.gaps],
-        "gap_count": tcp.gap_count,
-        "longest_gap_s": in_seconds(tcp.longest_gap_ns),
-        "retransmissions": _both(tcp.retransmissions),
-        "unacknowledged_bytes": _both(tcp.unacknowledged_bytes),
-        "stream_holes_bytes": _both(tcp.stream_holes),
-        "snapped_segments": tcp.snapped_segments,
-    }
-
-
-def _keepalive(side: Keepalive, direction: Direction) -> Json:
-    return {
-        "status": side.status,
-        "probes": side.probes,
-        "answered": side.answered,
-        "interval_s": None if side.interval_ns is None else in_seconds(side.interval_ns),
-        "longest_idle_s": in_seconds(side.longest_idle_ns),
-        "first_probe_s": None if side.first_probe_ns is None else in_seconds(side.first_probe_ns),
-        "unanswered_at_end": side.unanswered,
-        "sender_hint": sender_hint(side, direction),
-    }
-
-
-def _gap(gap: Gap) -> Json:
-    return {
-        "start": iso(gap.start_ns),
-        "duration_s": in_seconds(gap.duration_ns),
-        "longest_silence_s": in_seconds(gap.longest_silence_ns),
-        "probes": _both(gap.probes),
-        "after_packet": gap.after_packet,
-        "ended_by": gap.ended_by,
-        "ended_by_packet": gap.ended_by_packet,
     }
 
 
@@ -188,7 +136,7 @@ def _tls(tls: "TlsSummary") -> Json:
         "detail": tls.detail,
         "secret_origin": tls.secret_origin,
         "finished_verified": tls.finished_verified,
-        "plaintext_bytes": _both(tls.plaintext_bytes),
+        "plaintext_bytes": both(tls.plaintext_bytes),
         "alerts": [
             {
                 "sender": "server" if alert.direction else "client",
@@ -268,7 +216,3 @@ def _finding(finding: Finding) -> Json:
         "remedy": finding.remedy,
         "evidence": finding.evidence,
     }
-
-
-def _both(values: PerDirection[int]) -> Json:
-    return {"to_server": values.to_server, "to_client": values.to_client}

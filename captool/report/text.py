@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # imported only where a connection speaks TLS
 
 WIDTH: Final = 110
 LISTED: Final = 20
+# What is said in a line of the connections that have no section of their own.
+REMARKS: Final = ("server-closed", "half-close-idle", "possible-drop", "keepalive-too-slow", "capture-ended", "quiet-but-healthy")
 COLOURS: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
 
@@ -51,7 +53,7 @@ def render(analysis: Analysis, *, connection: int | None = None, width: int = WI
     worth.sort(key=lambda one: min((SEVERITIES.index(f.severity) for f in told.get(one.id, ())), default=len(SEVERITIES)))
     for one in worth[:LISTED]:
         _connection(console, one, told.get(one.id, []), detailed=connection is not None)
-    _others(console, chosen, worth[:LISTED])
+    _others(console, chosen, worth[:LISTED], told)
     _not_decrypted(console, chosen, analysis.findings)
     for finding in told.get(None, []):
         console.print()
@@ -118,7 +120,7 @@ def _excerpt(lost: str) -> list[str]:
     return [printable(line) for line in lost.split("\n")[:8] if line]
 
 
-def _others(console: Console, chosen: list[Connection], shown: list[Connection]) -> None:
+def _others(console: Console, chosen: list[Connection], shown: list[Connection], told: dict[int | None, list[Finding]]) -> None:
     seen = {connection.id for connection in shown}
     rest = [connection for connection in chosen if connection.id not in seen]
     if not rest:
@@ -134,6 +136,10 @@ def _others(console: Console, chosen: list[Connection], shown: list[Connection])
     console.print(Padding(table, (0, 0, 0, 2)))
     if len(rest) > LISTED:
         console.print(Text(f"  and {len(rest) - LISTED} more: --connection N shows one, --format json shows all"))
+    remarks = [(str(one.id), finding) for one in rest for finding in told.get(one.id, ()) if finding.code in REMARKS]
+    if remarks:
+        console.print()
+        console.print(Padding(_grid([(Text(number, "dim"), _finding(finding)) for number, finding in remarks[:LISTED]]), (0, 0, 0, 2)))
 
 
 def _row(connection: Connection) -> tuple[str, ...]:

@@ -1,0 +1,177 @@
+"""Connections that stand still: a reader that stopped, an answer that is due when the capture ends, and those that are merely quiet."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from captool.direction import DIRECTIONS, Direction
+from captool.findings.closes import open_stream
+from captool.findings.finding import Finding
+from captool.findings.gaps import forgets, timeouts, tripped, worst_gap
+from captool.findings.probes import sender_hint
+from captool.findings.tables import Connection, Tables
+from captool.tcp.connection import Gap, Keepalive
+from captool.units import SECOND_NS, counted, seconds
+
+STALL_NS: Final = 2 * SECOND_NS
+QUIET_NS: Final = 5 * SECOND_NS
+PROBES_MISSED: Final = 3
+# After this time an answer to a probe will not come any more.
+ANSWER_NS: Final = 3 * SECOND_NS
+
+
+def zero_window_stall(tables: Tables) -> Iterator[Finding]:
+    """A receiver whose buffer was full: its program did not read."""
+    for connection in tables.connections:
+        for direction in DIRECTIONS:
+            shut = connection.tcp.shut_windows[direction]
+            if shut is None or shut.duration_ns < STALL_NS:
+                continue
+            reader = direction.opposite.sender
+            lasting = shut.until_packet is None
+            yield Finding(
+                code="zero-window-stall",
+                severity="error" if lasting else "warning",
+                confidence="high",
+                connection=connection.id,
+                packets=(shut.since.packet,) if shut.until_packet is None else (shut.since.packet, shut.until_packet),
+                message=f"The {reader} did not read: from packet {shut.since.packet} on its receive window was 0 for "
+                f"{seconds(shut.duration_ns)}" + (", until the end of what was seen" if lasting else "") + f"; the {direction.sender} sent "
+                f"{counted(shut.probes, 'window probe')} in that time.",
+                remedy=f"Look at the {reader}'s program: it is stopped, or waits for something else (for a docker client: its own output).",
+                evidence={
+                    "direction": direction.name.lower(),
+                    "stalled_s": shut.duration_ns / SECOND_NS,
+                    "window_probes": shut.probes,
+                    "times": shut.times,
+                    "waiting_bytes": connection.tcp.unacknowledged_bytes[direction],
+                    "proof_needs": None,
+                },
+            )
+
+
+def possible_drop(tables: Tables) -> Iterator[Finding]:
+    """Silence to the end of the capture on a connection that is open: what the receiving side sees of a silent drop."""
+    entries = timeouts(tables)
+    for connection in tables.connections:
+        tcp = connection.tcp
+        gap = worst_gap(connection)
+        silence = _last_silence(connection, tables)
+        due = _due(connection, gap) if gap is not None else None
+        if tcp.close != "open" or gap is None or gap.ended_by != "end-of-capture" or due is None:
+            continue
+        intervals = [side.interval_ns for side in tcp.keepalive if side.interval_ns is not None]
+        stopped = bool(intervals) and silence > PROBES_MISSED * min(intervals)
+        probe = next((side.last_probe for side in tcp.keepalive if side.unanswered and silence > ANSWER_NS), None)
+        over = tripped(entries, gap, silent=True)
+        if not stopped and probe is None and (silence < gap.longest_silence_ns or not over):
+            continue
+        yield Finding(
+            code="possible-drop",
+            severity="warning",
+            confidence="medium" if stopped or probe else "low",
+            connection=connection.id,
+            packets=(tcp.last_packet.packet,),
+            message=f"Nothing after packet {tcp.last_packet.packet} for {seconds(silence)}, to the end of the capture, {due}"
+            + (f", although probes had come every {seconds(min(intervals))}" if stopped else "")
+            + (f", and the keepalive probe in packet {probe.packet} was not answered" if probe else "")
+            + (f"; {forgets(over[0])}" if over else "")
+            + ". It may have been dropped silently, or be quiet: a capture at the server would show data sent again and again, or none.",
+            remedy="Record at the server as well, and let one side send keepalive probes.",
+            evidence={
+                "silent_s": silence / SECOND_NS,
+                "probes_stopped": stopped,
+                "unanswered_probe": probe.packet if probe else None,
+                "candidates": [entry.id for entry in over],
+                "proof_needs": "server",
+            },
+        )
+
+
+def capture_ended(tables: Tables) -> Iterator[Finding]:
+    """The capture ended while an exchange was open: nothing is proven about it."""
+    for connection in tables.connections:
+        waiting = [exchange for exchange in connection.exchanges if not exchange.http.complete and exchange.http.response_followed]
+        half_closed = connection.tcp.conn_state == "S2" and open_stream(connection) is not None
+        if half_closed:
+            waiting = [connection.exchanges[-1]]
+        if not waiting or not (half_closed or connection.tcp.close == "open"):
+            continue
+        silence = _last_silence(connection, tables)
+        yield Finding(
+            code="capture-ended",
+            severity="info",
+            confidence="high",
+            connection=connection.id,
+            packets=(waiting[-1].http.request.packet, connection.tcp.last_packet.packet),
+            message=f"The capture ended first: {counted(len(waiting), 'exchange')} still open, last packet {seconds(silence)} before the "
+            "end; nothing is proven about what came after.",
+            remedy="Record until the connection ends.",
+            evidence={"open_exchanges": len(waiting), "silent_s": silence / SECOND_NS, "proof_needs": None},
+        )
+
+
+def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Idle for long, and fine: which probes bridged it, or which timeouts it stayed below. `found` are all other findings."""
+    faulty = {finding.connection for finding in found if finding.severity != "info"}
+    entries = timeouts(tables)
+    for connection in tables.connections:
+        gap = worst_gap(connection)
+        if connection.id in faulty or gap is None or gap.duration_ns < QUIET_NS or not _lived_on(connection, gap, tables):
+            continue
+        sides = connection.tcp.keepalive
+        probes = [_bridged(gap.probes[direction], sides[direction], direction) for direction in DIRECTIONS if gap.probes[direction]]
+        shortest = min(entries, key=lambda entry: entry.timeout_ns, default=None)
+        if probes:
+            fine = f"bridged by {', and by '.join(probes)}"
+        elif shortest is not None and not tripped(entries, gap):
+            fine = f"shorter than every timeout judged by (the shortest: {shortest.name}, {shortest.seconds:g} s)"
+        else:
+            fine = "without a keepalive probe"
+        after = {"data": "data crossed again after it", "fin": "an orderly close ended it"}.get(gap.ended_by, "the capture ends in it")
+        yield Finding(
+            code="quiet-but-healthy",
+            severity="info",
+            confidence="high",
+            connection=connection.id,
+            packets=(gap.after_packet,) if gap.ended_by_packet is None else (gap.after_packet, gap.ended_by_packet),
+            message=f"Idle for {seconds(gap.duration_ns)}, {fine}; {after}.",
+            remedy="Nothing to do.",
+            evidence={
+                "idle_s": gap.duration_ns / SECOND_NS,
+                "longest_silence_s": gap.longest_silence_ns / SECOND_NS,
+                "probes": {"to_server": gap.probes.to_server, "to_client": gap.probes.to_client},
+                "proof_needs": None,
+            },
+        )
+
+
+def _lived_on(connection: Connection, gap: Gap, tables: Tables) -> bool:
+    """Whether the connection worked at the end of the gap, or at the end of the capture still had its probes answered in time."""
+    if gap.ended_by != "end-of-capture":
+        return gap.ended_by != "rst"
+    sides = [side for side in connection.tcp.keepalive if side.interval_ns is not None and side.answered]
+    silence = _last_silence(connection, tables)
+    return any(side.interval_ns is not None and silence <= side.interval_ns * PROBES_MISSED and not side.unanswered for side in sides)
+
+
+def _due(connection: Connection, gap: Gap) -> str | None:
+    """What may still have been to come; None where nothing says that anything was."""
+    if any(not exchange.http.complete for exchange in connection.exchanges):
+        return "while an answer was due"
+    if connection.exchanges:
+        return None
+    if gap.spoke_last == "client":
+        return "while an answer was due"
+    return "the server having spoken last" if gap.spoke_last == "server" else None
+
+
+def _last_silence(connection: Connection, tables: Tables) -> int:
+    """Nanoseconds from the connection's last packet to the end of the capture, whose last packet shows that it was still running."""
+    return max(0, (tables.capture.end_ns or 0) - connection.tcp.last_packet.ts_ns)
+
+
+def _bridged(probes: int, side: Keepalive, direction: Direction) -> str:
+    every = f" every {seconds(side.interval_ns)}" if side.interval_ns is not None else ""
+    hint = sender_hint(side, direction)
+    answered = "answered" if side.answered >= side.probes else f"{side.answered} of {side.probes} on the connection answered"
+    return f"{counted(probes, 'keepalive probe')} of the {direction.sender}{every}" + (f" ({hint})" if hint else "") + f", {answered}"

@@ -1,0 +1,176 @@
+"""What one capture only made likely, settled by the other side's: proven, corrected, or given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from captool.direction import Direction
+from captool.findings.finding import Finding
+from captool.findings.idle import KEEPALIVE_REMEDY
+from captool.findings.passage import NOT_ARRIVED, capture_name, confidence
+from captool.findings.resets import MORE_PROBES
+from captool.findings.tables import Tables
+from captool.tcp.layout import FIN, RST
+from captool.units import SECOND_NS, counted
+
+if TYPE_CHECKING:  # imported only where a second capture is given
+    from captool.other_side import Counterpart
+
+# A capture that ended this much before the other still covers the same silence.
+COVERED_NS: Final = SECOND_NS
+
+
+def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings, where those that one capture could only make likely are proven by the other or give way to what it shows."""
+    counterparts = {connection.id: connection.counterpart for connection in tables.connections}
+    for finding in findings:
+        counterpart = counterparts.get(finding.connection) if finding.connection is not None else None
+        rule = RULES.get(finding.code)
+        after = rule(tables, finding, counterpart) if rule and counterpart else finding
+        if after is not None:
+            yield after
+
+
+def _capture_ended(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding | None:
+    """The other side's capture does prove what came after, where it shows how the connection died."""
+    died = any(passage.dead or any(one.flags & (RST | FIN) for one in passage.not_sent) for passage in counterpart.passage)
+    return None if died else finding
+
+
+def _silent_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    direction = _direction(finding)
+    passage, back = counterpart.passage[direction], counterpart.passage[direction.opposite]
+    if passage.dead or back.dead:
+        return _proven(tables, finding)
+    arrived = passage.last_arrived
+    if passage.not_judged:
+        over = f"{capture_name(tables, 'other-side')} had ended when these packets were sent: let both recordings run longer."
+        return replace(finding, remedy=finding.remedy if finding.remedy == KEEPALIVE_REMEDY else over)
+    if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
+        return finding
+    peer = direction.opposite.sender
+    return Finding(
+        code="peer-silent",
+        severity="error",
+        confidence=confidence(tables),
+        connection=finding.connection,
+        packets=finding.packets,
+        message=f"What the {direction.sender} sent from packet {finding.packets[0]} on did reach the {peer}'s side (the last as packet "
+        f"{arrived[1].packet} of {capture_name(tables, 'other-side')}), and no answer to it left there: the path was not at fault.",
+        remedy=f"Look at the {peer}'s host: a firewall of its own, a frozen or overloaded machine, an address that moved.",
+        evidence={**finding.evidence, "proven_by_other_side": False, "last_arrived_packet_at_receiver": arrived[1].packet},
+    )
+
+
+def _possible_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding | None:
+    if any(passage.dead for passage in counterpart.passage):
+        return None  # path-dead tells it, with its proof
+    answers, other = counterpart.passage.to_client, tables.other_side
+    if other is None or counterpart.sender_side(Direction.TO_CLIENT) != "other-side" or answers.lost or answers.not_judged:
+        return finding
+    end_ns, trace_end_ns = other.capture.end_ns, tables.capture.end_ns
+    if other.clock is None or end_ns is None or trace_end_ns is None or other.clock.first_clock(end_ns)[0] < trace_end_ns - COVERED_NS:
+        return finding
+    return replace(
+        finding,
+        severity="info",
+        confidence=confidence(tables),
+        message=f"Nothing after packet {finding.packets[0]} to the end of the capture, because the server sent nothing: "
+        f"{capture_name(tables, 'other-side')} was still recording there. The connection was quiet, not dropped.",
+        remedy="Nothing to do.",
+        evidence={**finding.evidence, "proven_by_other_side": False, "proof_needs": None},
+    )
+
+
+def _unanswered_probes(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    direction = _direction(finding)
+    passage, back = counterpart.passage[direction], counterpart.passage[direction.opposite]
+    peer, first = direction.opposite.sender, finding.packets[0]
+    if counterpart.sender_side(direction) != "trace":
+        return finding
+    arrived = [one for one in (passage.last_arrived,) if one is not None and one[0].packet >= first]
+    if not arrived:
+        if passage.dead is None:
+            return finding
+        why = f"none of them reached the {peer}'s side, so the path dropped them"
+    elif back.dead:
+        why = f"they reached the {peer}'s side, and the answers did not come back, so the path dropped those"
+    elif not passage.lost:
+        why = (
+            f"they reached the {peer}'s side and no answer left there, so the {peer}'s host is dead or frozen, and the path is not at fault"
+        )
+    else:
+        return finding
+    probes = counted(int(str(finding.evidence["unanswered"])), "keepalive probe")
+    return _proven(
+        tables,
+        replace(
+            finding,
+            message=f"The last {probes} of the {direction.sender} (packets {first} to {finding.packets[1]}) went unanswered: {why}.",
+            remedy=f"Look at the {peer}'s host." if arrived and not back.dead else NOT_ARRIVED,
+        ),
+    )
+
+
+def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    sender = str(finding.evidence["sender"])
+    direction = Direction.TO_SERVER if sender == "client" else Direction.TO_CLIENT
+    passage, packet = counterpart.passage[direction], finding.packets[-1]
+    if counterpart.sender_side(direction) != "other-side":
+        return finding
+    begin = finding.message.partition(f" (packet {packet}):")[0] + f" (packet {packet})"
+    if any(one.moment.packet == packet for one in passage.not_sent):
+        forged = f"{begin}, and the {sender}'s side never sent it."
+        return _proven(tables, replace(finding, message=forged, remedy=MORE_PROBES), injected=True)
+    if passage.last_arrived is not None and passage.last_arrived[1].packet == packet:
+        sent = f"packet {passage.last_arrived[0].packet} of {capture_name(tables, 'other-side')}"
+        own = f"{begin}, and the {sender}'s side did send it ({sent})."
+        remedy = f"Look at the {sender}'s program or host: it had closed or forgotten the connection."
+        return _proven(tables, replace(finding, message=own, remedy=remedy), injected=False)
+    return finding
+
+
+def _half_closed(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    return _proven(tables, finding) if counterpart.passage[_direction(finding)].dead else finding
+
+
+def _output_lost(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    passage = counterpart.passage.to_client
+    packet, arrived = finding.packets[0], passage.last_arrived
+    if counterpart.sender_side(Direction.TO_CLIENT) != "trace" or arrived is None or arrived[0].packet < packet:
+        return finding
+    if any(lost.first.packet <= packet <= lost.last.packet for lost in passage.lost_ranges):
+        return finding
+    return replace(
+        finding,
+        severity="warning",
+        confidence="medium",
+        message="Container output was never acknowledged, but it did reach the client's side (its first packet "
+        f"{packet} is in {capture_name(tables, 'other-side')}). Whether the client's program still read it, no capture shows.",
+        evidence={**finding.evidence, "proven_by_other_side": False},
+    )
+
+
+def _proven(tables: Tables, finding: Finding, **evidence: object) -> Finding:
+    return replace(
+        finding,
+        confidence=confidence(tables),
+        evidence={**finding.evidence, "proven_by_other_side": True, "proof_needs": None, **evidence},
+    )
+
+
+def _direction(finding: Finding) -> Direction:
+    return Direction[str(finding.evidence["direction"]).upper()]
+
+
+RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]] = {
+    "capture-ended": _capture_ended,
+    "silent-drop": _silent_drop,
+    "possible-drop": _possible_drop,
+    "keepalive-unanswered": _unanswered_probes,
+    "reset-after-idle": _reset,
+    "half-close-idle": _half_closed,
+    "output-lost": _output_lost,
+}
