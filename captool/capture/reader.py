@@ -138,6 +138,7 @@ class CaptureReader:
         self._file: io.FileIO | Pipe | None = None
         self._pipes: dict[Path, Pipe] = {}
         self._last_ns: int | None = None
+        self._overlapping = False
 
     def __enter__(self) -> Self:
         if not self.paths:
@@ -200,8 +201,14 @@ class CaptureReader:
             other_packets=decoder.other_packets,
             undecodable_packets=decoder.undecodable_packets,
             notes=(*self._notes, *decoder.notes(), *tracker.notes()),
-            clock_step=ClockStep(decoder.clock_steps, decoder.clock_step_ns, decoder.clock_step_packet) if decoder.clock_steps else None,
+            clock_step=self._clock_step(decoder),
         )
+
+    def _clock_step(self, decoder: DecoderCounts) -> ClockStep | None:
+        """Steps back of the clock; where files overlap in time a note says so, and the clock is not to blame."""
+        if not decoder.clock_steps or self._overlapping:
+            return None
+        return ClockStep(decoder.clock_steps, decoder.clock_step_ns, decoder.clock_step_packet)
 
     def _starts(self, in_directory: frozenset[Path]) -> dict[Path, int | None]:
         """Each file that is a capture, with the time of its first packet where the order matters."""
@@ -324,6 +331,7 @@ class CaptureReader:
 
     def _note_overlap(self, path: Path, start_ns: int, *, first: bool) -> None:
         if first and self._last_ns is not None and start_ns < self._last_ns - OVERLAP_NS:
+            self._overlapping = True
             self._notes.append(
                 f"{path}: begins {(self._last_ns - start_ns) / 1e9:.3f} s before the end of the file before it; they were read one "
                 "after the other, not in order of time: merge files recorded at the same time with mergecap first"

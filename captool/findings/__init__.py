@@ -2,7 +2,7 @@
 
 from captool.findings.certificates import certificate_expired
 from captool.findings.closes import client_timeout, half_close_idle, server_closed
-from captool.findings.coverage import capture_loss, clock_step, mid_stream, snapped_packets
+from captool.findings.coverage import capture_loss, clock_step, doubted, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.idle import idle_gap, missing_keepalive
@@ -49,4 +49,5 @@ def find(tables: Tables) -> tuple[Finding, ...]:
     """All findings, the gravest first, within a severity in the order of the rules and then of the connections."""
     found = list(settled(tables, [finding for rule in RULES for finding in rule(tables)]))
     found += quiet_but_healthy(tables, found)
+    found = [doubted(tables, finding) for finding in found]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))

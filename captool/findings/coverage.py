@@ -1,10 +1,17 @@
 """What the capture itself cannot show, because packets were lost or cut."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 from captool.findings.finding import Finding
 from captool.findings.tables import Tables
 from captool.units import SECOND_NS, counted, seconds
+
+TIMED: Final = (
+    "missing-keepalive", "idle-gap", "keepalive-too-slow", "reset-after-idle", "half-close-idle", "client-timeout",
+    "zero-window-stall", "possible-drop", "quiet-but-healthy",
+)  # fmt: skip
 
 
 def capture_loss(tables: Tables) -> Iterator[Finding]:
@@ -55,6 +62,14 @@ def clock_step(tables: Tables) -> Iterator[Finding]:
             remedy="Keep the clock of the recording machine from being stepped (chrony or ntpd slew it) and record again.",
             evidence={"count": step.count, "largest_s": step.largest_ns / SECOND_NS, "proof_needs": None},
         )
+
+
+def doubted(tables: Tables, finding: Finding) -> Finding:
+    """The finding, with little confidence where its duration may span a step of the clock: of several only the largest is known."""
+    step = tables.capture.clock_step
+    if step is None or step.count == 1 or finding.code not in TIMED:
+        return finding
+    return replace(finding, confidence="low")
 
 
 def mid_stream(tables: Tables) -> Iterator[Finding]:

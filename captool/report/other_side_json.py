@@ -63,7 +63,9 @@ def _direction(one: Passage) -> Json:
         "lost_payload_bytes": one.lost_payload_bytes,
         "unrecorded": one.unrecorded,
         "not_judged": one.not_judged,
-        "lost_ranges": [{"first": _moment(lost.first), "last": _moment(lost.last), "packets": lost.packets} for lost in one.lost_ranges],
+        "lost_ranges": [
+            {"first": _moment(lost.first), "last": _moment(lost.last), "packets": lost.packets} for lost in one.lost_ranges
+        ],
         "last_arrived": {"sent": _moment(one.last_arrived[0]), "received": _moment(one.last_arrived[1])} if one.last_arrived else None,
         "dead": _dead(one.dead) if one.dead else None,
         "not_sent": [
