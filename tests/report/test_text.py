@@ -2,8 +2,9 @@
 
 import re
 
-from captool.direction import PerDirection
+from captool.direction import Moment, PerDirection
 from captool.report.text import render
+from captool.tcp.connection import Reset
 from tables import S, analysis, attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tcp, tls
 
 DROPPED = connection(dropped_tcp(), tls=tls(), exchanges=(attach(lost=lost_output(b"result\noops\n", stderr=5)),))
@@ -87,3 +88,19 @@ def test_the_same_reason_is_told_once_for_all_its_connections():
     text = render(analysis(*(connection(tcp(id=number), tls=closed) for number in range(3))))
     assert "connections 0, 1, 2. ECDHE" in text
     assert 1 == text.count("Two ways out")
+
+
+def test_quiet_connections_say_why_they_are_fine():
+    probing = keepalive("present", probes=40, answered=40, interval_ns=15 * S)
+    probed = tcp(gaps=(gap(601, silence_s=15, probes=PerDirection(40, 0)),), keepalive=PerDirection(probing, keepalive()))
+    text = re.sub(r"\s+", " ", render(analysis(connection(probed), connection(tcp(id=1, gaps=(gap(12),))))))
+    assert "0 Idle for 601.0 s (10 min 1 s), bridged by 40 keepalive probes of the client every 15.00 s (asked for 15 s: Go's default" in text
+    assert "1 Idle for 12.00 s, shorter than every timeout judged by" in text
+
+
+def test_a_reset_after_a_close_is_not_called_the_end():
+    reset = Reset(Moment(9, 9), "client", 64, 64, 1, 1, acknowledges=False, window=0, sequence_distance=0, own_last=None, peer_last=None)
+    closed = tcp(close="rst", closing=Moment(8, 8), closed_by="server", reset=reset)
+    assert "closed by the server, then reset" in render(analysis(connection(closed)))
+    assert "reset by the client" in render(analysis(connection(closed._replace(closing=Moment(9, 9), closed_by="client"))))
+    assert "half-closed by the client" in render(analysis(connection(tcp(history="ShADadF"))))
