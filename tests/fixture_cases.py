@@ -2,7 +2,7 @@
 
 A run is `{"capture": FILE or [FILE, ...], "keys": [PATH, ...], "options": {...}, "report": PARTIAL, "absent": [FINDING CODE or SEVERITY, ...]}`.
 PARTIAL is matched against the JSON report: a dict by the keys it names, a list by finding each of its members in the report's list,
-everything else by equality.
+everything else by equality. The option `other_side` names a capture of the folder.
 """
 
 import json
@@ -44,7 +44,10 @@ def runs() -> Iterator[Run]:
             keys = tuple(folder / path for path in run.get("keys", ()))
             names = [run["capture"]] if isinstance(run["capture"], str) else run["capture"]
             capture = tuple(folder / name for name in names)
-            yield Run(folder.name, number, capture, keys, run.get("options", {}), run["report"], tuple(run.get("absent", ())))
+            options = run.get("options", {})
+            if "other_side" in options:
+                options["other_side"] = folder / options["other_side"]
+            yield Run(folder.name, number, capture, keys, options, run["report"], tuple(run.get("absent", ())))
 
 
 def mismatches(expected: Any, actual: Any, path: str = "") -> list[str]:

@@ -16,11 +16,9 @@ KEEPALIVE_REMEDY = (
     "on its socket (a sysctl alone does nothing): docker CLI 19.03, dockerd 19.03.9 or 20.10, and GitLab Runner 12.6 and "
     "newer send one every 15 s."
 )
+UNDECIDED: Final = "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can."
 OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
-    "end-of-capture": (
-        "warning",
-        "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can.",
-    ),
+    "end-of-capture": ("warning", UNDECIDED),
     "rst": ("warning", "A reset ended it."),
     "fin": ("info", "An orderly close ended it."),
 }
@@ -41,7 +39,7 @@ def missing_keepalive(tables: Tables) -> Iterator[Finding]:
             confidence="high",
             connection=connection.id,
             packets=_packets(gap),
-            message=f"No keepalive probe from either side in {seconds(gap.duration_ns)} of idle time ({where(gap)}).",
+            message=f"No keepalive probe from either side was seen in {seconds(gap.duration_ns)} of idle time ({where(gap)}).",
             remedy=KEEPALIVE_REMEDY,
             evidence={"idle_s": gap.duration_ns / SECOND_NS, "probes": {"to_server": 0, "to_client": 0}},
         )

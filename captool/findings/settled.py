@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from captool.direction import Direction
+from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
-from captool.findings.idle import KEEPALIVE_REMEDY
-from captool.findings.passage import NOT_ARRIVED, capture_name, confidence
+from captool.findings.idle import KEEPALIVE_REMEDY, UNDECIDED
+from captool.findings.passage import NOT_ARRIVED, capture_name, confidence, numbers
 from captool.findings.resets import MORE_PROBES
 from captool.findings.tables import Tables
 from captool.tcp.layout import FIN, RST
@@ -132,6 +132,28 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
     return finding
 
 
+def _idle_gap(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    if not finding.message.endswith(UNDECIDED) or not any(passage.dead for passage in counterpart.passage):
+        return finding
+    return replace(finding, severity="error", message=finding.message.replace(UNDECIDED, "The path died, as both captures prove."))
+
+
+def _missing_keepalive(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    """Probes of the far side may have been among what it sent and what did not arrive here."""
+    for direction in DIRECTIONS:
+        passage, side = counterpart.passage[direction], counterpart.sender_side(direction)
+        if side == "other-side" and passage.lost:
+            lost = f"{numbers(passage.lost_ranges)} of {capture_name(tables, side)}"
+            sender = direction.sender
+            return replace(
+                finding,
+                severity="warning",
+                confidence="low",
+                message=f"{finding.message} But packets that the {sender} sent did not arrive here ({lost}); probes may be among them.",
+            )
+    return finding
+
+
 def _half_closed(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
     return _proven(tables, finding) if counterpart.passage[_direction(finding)].dead else finding
 
@@ -173,4 +195,6 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "reset-after-idle": _reset,
     "half-close-idle": _half_closed,
     "output-lost": _output_lost,
+    "idle-gap": _idle_gap,
+    "missing-keepalive": _missing_keepalive,
 }

@@ -95,7 +95,8 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...]) -> str:
     drop = next(finding for finding in findings if finding.code == "silent-drop" and finding.connection == connection.id)
     idle = drop.evidence["idle_before_s"]
     after = f" after {_seconds(idle)} without data" if idle is not None else ""
-    if any(finding.code == "missing-keepalive" and finding.connection == connection.id for finding in findings):
+    missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
+    if connection.id in missing:
         after += " and without a keepalive probe from either side"
     sentence = _sentence(f"{label(connection)} was dropped silently{after}")
     loss = _loss(connection)

@@ -10,7 +10,7 @@ from captool.tcp.connection import Reset, Unanswered
 from captool.tcp.layout import RST
 from captool.tcp.passage import NotSent, PacketRange
 from passages import SOUND, counterpart, dead, judged, only
-from tables import START, S, attach, capture, gap, keepalive, lost_output, tcp
+from tables import START, S, attach, capture, dropped_tcp, gap, keepalive, lost_output, tcp
 
 END = START + 700 * S
 SILENT = tcp(
@@ -95,6 +95,21 @@ def test_output_that_arrived_unacknowledged_is_not_called_lost(lost, severity):
     _, findings = judged(counterpart(to_client=arrived), one, exchanges=(attach(lost=lost_output()),))
     finding = only(findings, "output-lost")
     assert (severity, severity == "warning") == (finding.severity, "did reach the client's side" in finding.message)
+
+
+def test_probes_of_the_far_side_may_have_been_lost_on_the_way():
+    """As behind a firewall that forgot the connection before the client's first probe came."""
+    lost = replace(SOUND, lost=1, lost_ranges=(PacketRange(Moment(55, START), Moment(55, START), 1),))
+    found, findings = judged(counterpart(to_server=lost), dropped_tcp())
+    finding = only(findings, "missing-keepalive")
+    assert ("warning", "low") == (finding.severity, finding.confidence)
+    assert "packets that the client sent did not arrive here (packet 55 of other.pcap)" in finding.message
+    assert "without a keepalive probe" not in verdict(found, findings)[0]
+
+
+def test_an_idle_time_that_the_capture_cuts_off_is_decided_by_the_other():
+    _, findings = judged(counterpart(to_client=dead(), client_side=CLIENT_SIDE), SILENT)
+    assert only(findings, "idle-gap").message.endswith("The path died, as both captures prove.")
 
 
 def test_how_it_died_ends_the_doubt_of_a_capture_that_ended_first():

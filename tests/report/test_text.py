@@ -22,7 +22,7 @@ def test_evidence_names_request_idle_time_probes_and_lost_bytes():
     for fact in (
         "POST /v1.41/containers/ab12/attach?stream=1&stdout=1 → 101; stdout 29 bytes",
         "No packet for 601.0 s (10 min 1 s) between packets 4 and 5",
-        "No keepalive probe from either side in 601.0 s (10 min 1 s) of idle time",
+        "No keepalive probe from either side was seen in 601.0 s (10 min 1 s) of idle time",
         "TLS 1.2 TLS_RSA_WITH_AES_256_CBC_SHA; decrypted with runner-1/server-key.pem",
         "Google Cloud VPC firewall (600 s, exceeded by 1.00 s)",
         "│ result │ oops",
