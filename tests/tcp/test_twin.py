@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from captool.tcp.connection import StreamPiece
-from tests.builders import ACK, FIN, SECOND, START, Endpoint, Packet, Talk, analyze, ethernet, ip, tcp
+from tests.builders import ACK, FIN, RST, SECOND, START, Endpoint, Packet, Talk, analyze, ethernet, ip, tcp
 
 GAP_NS = 2 * SECOND
 ENDS: tuple[Endpoint, Endpoint] = (("10.0.0.1", 40000), ("10.0.0.2", 2376))
@@ -28,12 +28,24 @@ class Twin:
         self.idle_by, self.number = 0, 3
         self.last_packet, self.probe_runs, self.closing = [3, 2], [(0, 0), (0, 0)], None
         self.shut: list[list[list[int]]] = [[], []]
+        self.firsts: list[list[int]] = [[], []]
+        self.intervals: list[list[int]] = [[], []]
+        self.probed_ns = [0, 0]
+        self.reset: tuple[int, int, int, int, int] | None = None
+        self.was_reset = [False, False]
 
     def add(self, direction: int, ts: int, offset: int, ack: int, flags: int, payload: bytes, window: int) -> None:
         me, peer = direction, 1 - direction
         self.number += 1
-        self.last_packet[me] = self.number
         self.packets[me] += 1
+        if flags & RST:
+            self.end_gap(ts)
+            self.reset = self.reset or (self.number, me, offset - self.next[me], self.last_packet[me], self.last_packet[peer])
+            self.was_reset[me] = True
+            self.closing = self.closing or (self.number, ts)
+            self.last_packet[me] = self.number
+            return
+        self.last_packet[me] = self.number
         if ack > self.acked[peer]:
             self.acked[peer] = ack
             self.resent[peer] = 0
@@ -53,7 +65,12 @@ class Twin:
             run, heard = self.probe_runs[me]
             self.probe_runs[me] = (run + 1 if heard == self.last_packet[peer] else 1, self.last_packet[peer])
             if self.idle_since is not None:
+                if self.gap_probes[me]:
+                    self.intervals[me].append(ts - self.probed_ns[me])
+                else:
+                    self.firsts[me].append(ts - self.idle_since)
                 self.gap_probes[me] += 1
+                self.probed_ns[me] = ts
         elif length:
             self.end_gap(ts)
             if offset < self.next[me]:
@@ -75,7 +92,7 @@ class Twin:
         quiet = all(self.acked[side] >= self.next[side] for side in (0, 1))
         if not quiet:
             self.idle_since = None
-        elif self.idle_since is None and None in self.fin:
+        elif self.idle_since is None and None in self.fin and not self.was_reset[peer]:
             self.idle_since, self.gap_probes, self.idle_by = ts, [0, 0], me
 
     def end_gap(self, ts: int) -> None:
@@ -104,6 +121,9 @@ class Twin:
                 for side in (0, 1)
             ),
             "closing": self.closing,
+            "reset": self.reset,
+            "first_probe": tuple(middle(distances) for distances in self.firsts),
+            "interval": tuple(middle(distances) for distances in self.intervals),
             "unanswered": tuple(run if heard == self.last_packet[1 - side] else 0 for side, (run, heard) in enumerate(self.probe_runs)),
             "shut": tuple(self.longest_shut(side, end_ns) for side in (1, 0)),
             "resent": tuple(self.resent[side] if ends[side] > self.acked[side] else 0 for side in (0, 1)),
@@ -128,6 +148,11 @@ class Twin:
         assert at == 1 + max((place for place in self.sent[direction] if place >= 0), default=-1)
 
 
+def middle(distances: list[int]) -> int | None:
+    """The median, of two the lower one."""
+    return sorted(distances)[(len(distances) - 1) // 2] if distances else None
+
+
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
     """Two stacks that talk, acknowledge, probe, repeat and close; then the capture loses and shuffles some of it."""
@@ -136,7 +161,7 @@ def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
     for _ in range(draw(st.integers(1, 40))):
         now += draw(st.sampled_from([1_000, 300_000, 20_000_000, 700_000_000, 3 * SECOND, 70 * SECOND]))
         me = draw(st.integers(0, 1))
-        what = draw(st.sampled_from(["data", "data", "data", "ack", "ack", "ack", "probe", "rubbish", "again", "full", "fin"]))
+        what = draw(st.sampled_from(["data", "data", "data", "ack", "ack", "ack", "probe", "rubbish", "again", "full", "fin", "rst"]))
         size = draw(st.sampled_from([1, 2, 9, 40]))
         payload = bytes((following[me] + place) % 251 for place in range(size))
         if what in {"ack", "data", "full", "fin"}:
@@ -149,6 +174,8 @@ def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
             said.append((me, now, following[me], ack, ACK | FIN, b"", window))
             closed[me] = True
             following[me] += 1
+        elif what == "rst" and draw(st.booleans()):
+            said.append((me, now, following[me] + draw(st.sampled_from([0, 0, 9, -1])), ack, RST | ACK, b"", window))
         elif what in {"probe", "rubbish"}:
             # The twin keeps what came first, the tracker (as Linux) what is in order first: the byte must not differ.
             rubbish = bytes([(acked[me] - 1) % 251]) if what == "rubbish" else b""
@@ -190,6 +217,16 @@ def test_the_tracker_agrees_with_its_slow_twin(tmp_path: Path, told: tuple[int, 
         "probes": tuple((side.probes, side.answered) for side in seen.keepalive),
         "gaps": [(gap.start_ns, gap.duration_ns, tuple(gap.probes), gap.spoke_last) for gap in seen.gaps],
         "closing": seen.closing and (seen.closing.packet, seen.closing.ts_ns),
+        "reset": seen.reset
+        and (
+            seen.reset.moment.packet,
+            ("client", "server").index(seen.reset.sender),
+            seen.reset.sequence_distance,
+            seen.reset.own_last and seen.reset.own_last.packet,
+            seen.reset.peer_last and seen.reset.peer_last.packet,
+        ),
+        "first_probe": tuple(side.first_probe_ns for side in seen.keepalive),
+        "interval": tuple(side.interval_ns for side in seen.keepalive),
         "unanswered": tuple(side.unanswered for side in seen.keepalive),
         "shut": tuple(shut and (shut.duration_ns, shut.probes, shut.times) for shut in seen.shut_windows),
         "unacknowledged": tuple(seen.unacknowledged_bytes),
