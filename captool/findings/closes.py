@@ -30,17 +30,18 @@ def half_close_idle(tables: Tables) -> Iterator[Finding]:
             continue
         closing = tcp.closing
         after = [gap for gap in tcp.gaps if gap.after_packet >= closing.packet and gap.start_ns >= closing.ts_ns]
-        gap = max(after, key=lambda one: one.longest_silence_ns, default=None)
-        if gap is None:
-            continue
         # A peer that closed its own side is not called vanished (close is `fin`), so the data itself is looked at.
         lost = tcp.unanswered[Direction.TO_CLIENT if tcp.closed_by == "client" else Direction.TO_SERVER]
-        dropped = lost is not None and lost.first.packet > gap.after_packet
+        fatal = next((one for one in after if lost is not None and one.ended_by_packet == lost.first.packet), None)
+        gap, dropped = fatal or max(after, key=lambda one: one.longest_silence_ns, default=None), fatal is not None
+        if gap is None:
+            continue
         over = tripped(entries, gap, silent=True)
         if not over and not dropped:
             continue
         longer = f" ({forgets(over[0], 'half-closed connections')})" if over else ""
-        severity: Severity = "error" if dropped else "warning" if gap.ended_by in ("end-of-capture", "rst") else "info"
+        undecided = gap.ended_by in ("end-of-capture", "rst") and tcp.closed_by == "client" and _awaited(connection)
+        severity: Severity = "error" if dropped else "warning" if undecided else "info"
         yield Finding(
             code="half-close-idle",
             severity=severity,
@@ -113,8 +114,8 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
         said, short, severity, confidence = what
         times, at = closes[tcp.server], tcp.closing.ts_ns
         together = bisect_right(times, at + AT_ONCE_NS) - bisect_left(times, at - AT_ONCE_NS) - 1
-        over = tripped(entries, gap) if gap else ()
-        if together or over:
+        over = [entry for entry in tripped(entries, gap) if _near(gap.duration_ns, entry.timeout_ns)] if gap else []
+        if over:
             severity = "warning"
         idle = f" after {seconds(gap.duration_ns)} without data" if gap else ""
         yield Finding(
@@ -124,7 +125,11 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(tcp.closing.packet,),
             message=f"The server closed first ({'RST' if _by_reset(connection) else 'FIN'}, packet {tcp.closing.packet}){idle}, {said}."
-            + (f" It closed {counted(together, 'other connection')} at the same moment, as when the program ends." if together else "")
+            + (
+                f" It closed {counted(together, 'other connection')} at the same moment, as when the program ends."
+                if together and severity == "warning"
+                else ""
+            )
             + (f" {over[0].name} closes after {over[0].seconds:g} s." if over else ""),
             remedy="Look at the log of the daemon, and of any proxy or load balancer in front of it, at that time: was it stopped or "
             "restarted, or did it close idle connections?",
@@ -158,6 +163,18 @@ def _cut_off(connection: Connection, gap: Gap | None) -> tuple[str, str, Severit
         waited = "while the client waited for an answer"
         return waited, waited, "warning", "medium"
     return None
+
+
+def _near(idle_ns: int, timeout_ns: int) -> bool:
+    """Whether whoever has this timeout would have closed just then."""
+    return idle_ns - timeout_ns <= max(2 * SECOND_NS, timeout_ns // 20)
+
+
+def _awaited(connection: Connection) -> bool:
+    """Whether the server may have had something left to say."""
+    if not connection.exchanges:
+        return True
+    return open_stream(connection) is not None or any(not exchange.http.complete for exchange in connection.exchanges)
 
 
 def _gave_up(connection: Connection) -> bool:

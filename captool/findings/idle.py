@@ -81,7 +81,7 @@ def _silence(gap: Gap) -> str:
 def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
     tcp = connection.tcp
     if gap.ended_by == "data":
-        if _into_nothing(connection, gap):
+        if into_nothing(connection, gap):
             return "error", "What was sent after it was never acknowledged."
         if tcp.reset and gap_before(connection, tcp.reset) == gap:
             return "warning", "What was sent after it was answered by a reset."
@@ -91,7 +91,8 @@ def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
     return OUTCOMES[gap.ended_by]
 
 
-def _into_nothing(connection: Connection, gap: Gap) -> bool:
+def into_nothing(connection: Connection, gap: Gap) -> bool:
+    """Whether the data that ended this gap was sent again and again and never acknowledged."""
     return any(lost is not None and gap.ended_by_packet == lost.first.packet for lost in connection.tcp.unanswered)
 
 

@@ -7,6 +7,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.closes import open_stream
 from captool.findings.finding import Finding
 from captool.findings.gaps import forgets, timeouts, tripped, worst_gap
+from captool.findings.idle import into_nothing
 from captool.findings.probes import sender_hint
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap, Keepalive
@@ -75,7 +76,8 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
             + (f", although probes had come every {seconds(min(intervals))}" if stopped else "")
             + (f", and the keepalive probe in packet {probe.packet} was not answered" if probe else "")
             + (f"; {forgets(over[0])}" if over else "")
-            + ". It may have been dropped silently, or be quiet: a capture at the server would show data sent again and again, or none.",
+            + ". It may have been dropped silently, or be quiet: a capture at the server would show data sent again and again, or none; if "
+            "this one was recorded there, the server sent none.",
             remedy="Record at the server as well, and let one side send keepalive probes.",
             evidence={
                 "silent_s": silence / SECOND_NS,
@@ -147,8 +149,11 @@ def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Find
 
 def _lived_on(connection: Connection, gap: Gap, tables: Tables) -> bool:
     """Whether the connection worked at the end of the gap, or at the end of the capture still had its probes answered in time."""
+    tcp = connection.tcp
+    if gap.ended_by == "data":
+        return not into_nothing(connection, gap) and tcp.last_packet.packet != gap.ended_by_packet
     if gap.ended_by != "end-of-capture":
-        return gap.ended_by != "rst"
+        return gap.ended_by == "fin"
     sides = [side for side in connection.tcp.keepalive if side.interval_ns is not None and side.answered]
     silence = _last_silence(connection, tables)
     return any(side.interval_ns is not None and silence <= side.interval_ns * PROBES_MISSED and not side.unanswered for side in sides)

@@ -1,6 +1,7 @@
 """The answer in a sentence or two, for someone who has never seen the tool."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from captool.findings.finding import Finding
@@ -17,8 +18,9 @@ Sentence = Callable[[Finding], str]
 def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """Sentences, the gravest first; never empty. What could not be read is part of the answer."""
     by_connection = {connection.id: connection for connection in tables.connections}
+    losses = _losses(findings)
     dropped = _concerned(findings, "silent-drop")
-    sentences = [_dropped(by_connection[number], findings) for number in dropped[:SHOWN]]
+    sentences = [_dropped(by_connection[number], findings, losses) for number in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
     # Which reset it was that nobody sent is told with the idle time before it, where there was one.
@@ -31,11 +33,11 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     # What both captures prove is not told again as what one of them makes likely; that it was half-closed is another matter.
     half_closed = [finding for finding in findings if finding.code == "half-close-idle" and finding.evidence["dropped"]]
     told = set(dropped)
-    sentences += _tell(_half_closed, half_closed, by_connection, told)
+    tell = partial(_tell, by_connection, losses, told)
+    sentences += tell(_half_closed, half_closed)
     told |= {connection for connection, _, _ in certain}
     for code, said in CAUSES:
-        grave = [finding for finding in findings if finding.code == code and finding.severity != "info"]
-        sentences += _tell(said, grave, by_connection, told)
+        sentences += tell(said, [finding for finding in findings if finding.code == code and finding.severity != "info"])
     at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in told]
     if at_risk:
         at_risk.sort(key=_unimportance)
@@ -45,8 +47,8 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         sentences.append(f"Other errors: {', '.join(rest)}.")
     if not sentences:
         sentences.append(f"No fault found on {counted(len(tables.connections), 'connection')}.")
-        sentences += _tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"], by_connection, told)
-    sentences += _tell(_ended, [finding for finding in findings if finding.code == "capture-ended"], by_connection, told)
+        sentences += tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"])
+    sentences += tell(_ended, [finding for finding in findings if finding.code == "capture-ended"])
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
     if unread:
         sentences.append(
@@ -62,7 +64,9 @@ def label(connection: Connection) -> str:
     return f"connection {connection.id}" + (f" ({request(exchange[0])})" if exchange else "")
 
 
-def _tell(said: Sentence, findings: list[Finding], by_connection: dict[int, Connection], told: set[int]) -> list[str]:
+def _tell(
+    by_connection: dict[int, Connection], losses: dict[int, int], told: set[int], said: Sentence, findings: list[Finding]
+) -> list[str]:
     """One sentence for all the connections with these findings of which nothing worse was told; they are told then."""
     concerned = [
         (finding, by_connection[finding.connection])
@@ -75,7 +79,7 @@ def _tell(said: Sentence, findings: list[Finding], by_connection: dict[int, Conn
     told |= numbers
     finding, connection = min(concerned, key=lambda one: (one[0].severity != "error", _unimportance(one[1]), -_idle(one[0])))
     others = f" (and {counted(len(numbers) - 1, 'other')} likewise)" if len(numbers) > 1 else ""
-    return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection)}.")]
+    return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection, losses)}.")]
 
 
 def _sentence(text: str) -> str:
@@ -91,7 +95,7 @@ def _unimportance(connection: Connection) -> bool:
     return all(exchange.stream is None for exchange in connection.exchanges)
 
 
-def _dropped(connection: Connection, findings: tuple[Finding, ...]) -> str:
+def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict[int, int]) -> str:
     drop = next(finding for finding in findings if finding.code == "silent-drop" and finding.connection == connection.id)
     idle = drop.evidence["idle_before_s"]
     after = f" after {_seconds(idle)} without data" if idle is not None else ""
@@ -99,18 +103,26 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...]) -> str:
     if connection.id in missing:
         after += " and without a keepalive probe from either side"
     sentence = _sentence(f"{label(connection)} was dropped silently{after}")
-    loss = _loss(connection)
+    loss = _loss(connection, losses)
     return sentence + (
         f"{loss}." if loss else f": {size(int(str(drop.evidence['unacknowledged_bytes'])))} of data were never acknowledged."
     )
 
 
-def _loss(connection: Connection) -> str:
-    lost = [exchange.stream.lost for exchange in connection.exchanges if exchange.stream and exchange.stream.lost]
-    ended = connection.tcp.unanswered.to_client is not None or connection.tcp.close == "rst"
-    if not lost or not ended:
+def _losses(findings: tuple[Finding, ...]) -> dict[int, int]:
+    """Bytes of container output that each connection lost, as far as nothing refutes it."""
+    losses: dict[int, int] = {}
+    for finding in findings:
+        if finding.code == "output-lost" and finding.severity == "error" and finding.connection is not None:
+            lost = int(str(finding.evidence["stdout_bytes"])) + int(str(finding.evidence["stderr_bytes"]))
+            losses[finding.connection] = losses.get(finding.connection, 0) + lost
+    return losses
+
+
+def _loss(connection: Connection, losses: dict[int, int]) -> str:
+    if connection.id not in losses:
         return ""
-    return f": at least {size(sum(part.stdout_bytes + part.stderr_bytes for part in lost))} of container output never reached the client"
+    return f": at least {size(losses[connection.id])} of container output never reached the client"
 
 
 def _at_risk(connection: Connection, count: int, *, first: bool) -> str:
@@ -162,6 +174,12 @@ def _ended(_finding: Finding) -> str:
     return "was still in use when the capture ended, so nothing is proven about its end"
 
 
+def _ended_early(finding: Finding) -> str:
+    if finding.severity == "error":
+        return "ended before all output had arrived"
+    return "ended with output that had arrived at the client's machine and was never acknowledged"
+
+
 def _seconds(value: object) -> str:
     return seconds(round(float(str(value)) * SECOND_NS))
 
@@ -176,7 +194,7 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("reset-after-idle", _reset),
     ("half-close-idle", _half_closed),
     ("keepalive-unanswered", _unanswered),
-    ("output-lost", lambda _: "ended before all output had arrived"),
+    ("output-lost", _ended_early),
     ("client-timeout", _timeout),
     ("server-closed", lambda one: f"was closed by the server {one.evidence['unfinished']}"),
     ("zero-window-stall", _stalled),

@@ -113,3 +113,15 @@ def test_a_reset_for_want_of_answers_is_not_the_servers_will(path: Path) -> None
     for _ in range(4):
         talk.wait(15).server(seq=talk.next[1] - 1)
     assert [] == found(path, talk.server(flags=RST | ACK), "server-closed")
+
+
+def test_a_server_that_half_closes_a_finished_connection_is_no_fault(path: Path) -> None:
+    talk = Talk().opened().client(REQUEST).server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]").client()
+    (finding,) = found(path, later(talk.server(flags=ACK | FIN).client(), 700), "half-close-idle")
+    assert "info" == finding.severity
+
+
+def test_a_proxy_whose_timeout_is_far_from_the_idle_time_is_no_candidate(path: Path) -> None:
+    talk = Talk().opened().client(b"\x16 not http").server().wait(80).server(flags=ACK | FIN).client(flags=ACK | FIN)
+    (finding,) = found(path, talk, "server-closed")
+    assert [] == finding.evidence["candidates"]

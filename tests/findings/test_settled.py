@@ -126,3 +126,13 @@ def test_a_path_dead_in_both_directions_is_one_sentence():
         "Proven by both captures: on connection 0 the path died in both directions: neither the client's packets 5 to 12 (other.pcap) nor "
         "the server's packets 5 to 12 (trace.pcap) reached the other side.",
     ) == verdict(found, findings)
+
+
+def test_output_that_arrived_is_no_loss_in_the_verdict():
+    sent = Unanswered(Moment(5, START + 602 * S), Moment(12, START + 662 * S), 162, 7, Moment(4, START))
+    one = tcp(close="rst", unanswered=PerDirection(None, sent))
+    arrived = replace(SOUND, last_arrived=(Moment(6, START), Moment(60, START)))
+    found, findings = judged(counterpart(to_client=arrived), one, exchanges=(attach(lost=lost_output()),))
+    (sentence,) = verdict(found, findings)
+    assert "ended with output that had arrived at the client's machine" in sentence
+    assert "never reached" not in sentence
