@@ -75,6 +75,8 @@ def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:
         if gap is None or not present or not (over := tripped(entries, gap)):
             continue
         hurt = gap.ended_by == "rst" or (tcp.close == "silent-drop" and gap.ended_by == "data")
+        late = hurt or any(tcp.keepalive[direction].unanswered for direction in present)
+        begin = "Keepalive probes came too late" if late else "Keepalive probes are slower than an idle timeout"
         told = "; ".join(_timing(tcp.keepalive[direction], direction) for direction in present)
         yield Finding(
             code="keepalive-too-slow",
@@ -82,7 +84,7 @@ def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:
             confidence="high" if chosen else "medium",
             connection=connection.id,
             packets=(gap.after_packet,) if gap.ended_by_packet is None else (gap.after_packet, gap.ended_by_packet),
-            message=f"Keepalive probes came too late: {told}; {seconds(gap.longest_silence_ns)} passed without a packet "
+            message=f"{begin}: {told}; {seconds(gap.longest_silence_ns)} passed without a packet "
             f"{where(gap)}, too long for {named(over, gap, 1)}.",
             remedy=f"Let the {present[0].sender}'s program send its probes more often than every {over[0].seconds:g} s (TCP_KEEPIDLE and "
             "TCP_KEEPINTVL, or KeepAliveConfig in Go 1.23 and newer).",

@@ -201,7 +201,10 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("possible-drop", lambda one: f"may have been dropped: nothing came on it in the last {_seconds(one.evidence['silent_s'])}"),
     (
         "keepalive-too-slow",
-        lambda one: f"has keepalive probes that come too late: {_seconds(one.evidence['longest_silence_s'])} passed without a packet",
+        lambda one: (
+            f"has slow keepalive probes: {_seconds(one.evidence['longest_silence_s'])} passed without a packet, longer than "
+            f"an idle timeout of {one.evidence['timeout_s']:g} s"
+        ),
     ),
     ("unanswered-request", lambda _: "ended before a request on it was answered"),
 )

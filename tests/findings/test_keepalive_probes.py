@@ -34,3 +34,13 @@ def test_probes_slower_than_every_timeout_on_the_path_come_too_late(path: Path) 
         talk.wait(900).client(seq=talk.next[0] - 1).server()
     (finding,) = found(path, talk, "keepalive-too-slow")
     assert "the client sends one every 900" in finding.message
+
+
+def test_slow_probes_that_did_no_harm_are_not_called_late(path: Path) -> None:
+    talk = asked()
+    for _ in range(2):
+        talk.wait(900).client(seq=talk.next[0] - 1).server()
+    (finding,) = found(path, talk.client(b"GET /").server(b"200").client(), "keepalive-too-slow")
+    assert ("info", True) == (finding.severity, finding.message.startswith("Keepalive probes are slower than an idle timeout"))
+    (finding,) = found(path, talk.wait(900).client(seq=talk.next[0] - 1), "keepalive-too-slow")
+    assert finding.message.startswith("Keepalive probes came too late")
