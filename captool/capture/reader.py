@@ -1,48 +1,36 @@
-"""Capture files -> chunks of packets: opens, recognises, orders the files of a set, and says what could not be read.
+"""Capture files -> chunks of packets of one capture: orders the files, merges those that overlap in time, and sums up.
 
-One buffer is filled again and again with `readinto` (quicker than mapping the file: no page faults), so memory does not
-depend on the length of a capture. A file that ends in the middle of a packet, or goes wrong, gives all packets before that.
+A file that begins when the one before it has ended (a rotated set) is handed on chunk by chunk as it was read. Files recorded at the
+same time on several interfaces are merged packet by packet, so that what passed two of them is seen as copies of one packet. A file is
+opened when the time of its first packet has come: memory depends on how many are open at once, never on their length.
 """
 
 import io
 import os
-import zlib
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Protocol, Self, cast
+from typing import Final, Protocol, Self
 
 from captool.capture import linktype
-from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
-from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
-from captool.capture.pcapng import PcapngFile
+from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, grow, look, unreadable
+from captool.capture.frames import Frames
+from captool.capture.merge import BEGINS, FULL, NEVER, merge
+from captool.capture.pcap import HEADER_LENGTH
 from captool.capture.source import Pipe, capture_files, open_source
 from captool.capture.summary import CaptureSummary, ClockStep
 from captool.errors import CaptureError
 from captool.units import counted
 
 CHUNK: Final = 1 << 19  # together with the rows of some thousand connections it fits a second-level cache
-SPARE: Final = 1 << 18
 ROWS: Final = 16384
 LINK_TYPES_NAMED: Final = 8  # in an error message; a hostile file has thousands
 
-FIRST_PACKET: Final = CHUNK  # of a file, beside others, this much is read to learn when it begins
-NAMED_EMPTY: Final = 10
-OVERLAP_NS: Final = 10_000_000
-
-SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
-GZIP: Final = b"\x1f\x8b"
-ZSTD: Final = b"\x28\xb5\x2f\xfd"
-FOREIGN: Final = {
-    b"snoop\0": "a snoop file",
-    b"\x1f\x9d": "a file made by compress",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
-    b"iptrace ": "an AIX iptrace file",
-    b"PK\x03\x04": "a zip archive",
-    b"\x7fELF": "a program",
-    b"-----BEGIN": "a PEM file",
-}
+FIRST_PACKET: Final = CHUNK  # of a pipe, beside other files, this much is looked at to learn when it begins
+FILES_NAMED: Final = 10  # in a note
+MAX_OPEN: Final = 64
+OVERLAP_NS: Final = 10_000_000  # by less than this the files of a rotated set overlap, where packets come from several queues
 
 
 class DecoderCounts(Protocol):
@@ -74,50 +62,16 @@ class TrackerCounts(Protocol):
         ...
 
 
-class PiecewiseStream(Protocol):
-    """A decompressor that can stop at each piece that it expanded."""
-
-    def readinto1(self, buffer: memoryview, /) -> int:
-        """Fill the buffer's beginning; 0 at the end."""
-        ...
-
-    def close(self) -> None:
-        """Close the decompressor."""
-        ...
-
-
-class ByteStream(Protocol):
-    """What is used of an open file, expanded or not."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill the buffer; 0 at the end."""
-        ...
-
-    def close(self) -> None:
-        """Close the file."""
-        ...
-
-
-class EmptyFileError(CaptureError):
-    """A file without a byte."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: is empty; nothing was recorded (did tcpdump start, and was it stopped with SIGINT?)")
-
-
-class ForeignFileError(CaptureError):
-    """A file that is something else than a capture."""
-
-
 class CaptureReader:
-    """The packets of one capture that lies in one file or several (a rotated set), in order of time of their first packets.
+    """The packets of one capture that lies in one file or several: a rotated set, or files recorded at the same time.
 
-    A directory stands for the captures in it, told by their content; `-` is standard input. Packets are numbered through all files.
-    Empty files beside others are noted and left out. `wait`, if given, is asked at the end of the last file whether there will be more.
+    A directory stands for the captures in it, told by their content; `-` is standard input. Packets come, and are numbered, in order of
+    time: of all files the one whose next packet is the earliest is read on, of equal ones the one named first. Empty files beside
+    others are noted and left out. `wait`, if given, is asked at the end of a file whether there will be more, once all files have begun.
 
     Raises CaptureError, on entry or while reading, for a file that is missing, unreadable or of a format that is not known, for a
-    single one that is empty, for a directory without a capture, and for a capture all of whose packets have a link type that is not
-    decoded.
+    single one that is empty, for a directory without a capture, for more than `MAX_OPEN` files that overlap in time, and for a capture all
+    of whose packets have a link type that is not decoded.
     """
 
     def __init__(
@@ -135,39 +89,47 @@ class CaptureReader:
         self._link_types: dict[int, int] = {}
         self._dropped: int | None = None
         self._secrets: list[tuple[str, bytes]] = []
-        self._file: io.FileIO | Pipe | None = None
         self._pipes: dict[Path, Pipe] = {}
-        self._last_ns: int | None = None
-        self._overlapping = False
+        self._begins: dict[Path, int] = {}  # the time of each file's first packet; NEVER: without one, or alone
+        self._named: dict[Path, int] = {}  # the place of each file among those that were named
+        self._reading: list[OpenFile] = []  # in the order in which they were named
+        self._all_begun = False
+        self._idle: list[Frames] = []
+        self._overlapping: set[Path] = set()
 
     def __enter__(self) -> Self:
         if not self.paths:
             raise CaptureError("no capture file was named; give at least one")
         named = self.paths
         self.paths, in_directory, self._notes = capture_files(named)
-        starts = self._starts(frozenset(in_directory))
-        if not starts:
+        self._begins = begins = self._beginnings(frozenset(in_directory))
+        if not begins:
             raise CaptureError(f"{', '.join(map(str, named))}: holds no pcap or pcapng capture; name the files or another directory")
+        self._named = {path: place for place, path in enumerate(begins)}
         # Files without a packet come last: they matter only for their secrets.
-        self.paths = sorted(starts, key=lambda path: (starts[path] is None, starts[path] or 0))
+        self.paths = sorted(begins, key=lambda path: begins[path])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        for file in self._reading:
+            file.close()
         for pipe in self._pipes.values():
             pipe.close()
+        self._reading.clear()
         self._pipes.clear()
 
     def chunks(self) -> Iterator[Frames]:
         """All packets, chunk by chunk; each chunk is valid until the next one is asked for."""
-        buffer = bytearray(self.chunk_size + SPARE)
-        frames = Frames(buffer, self.chunk_size, ROWS)
+        merged = self._frames()
         for path in self.paths:
-            yield from self._file_chunks(path, frames)
+            yield from self._before(path, merged)
+            self._begin(path)
+        yield from self._before(None, merged)
+        if merged.count:
+            yield from self._handed_over(merged)
+        self._note_overlap()
         decoded = [number for number in self._link_types if number in linktype.DECODED]
         if self.packets and not decoded:
             numbers = sorted(self._link_types)
@@ -201,23 +163,19 @@ class CaptureReader:
             other_packets=decoder.other_packets,
             undecodable_packets=decoder.undecodable_packets,
             notes=(*self._notes, *decoder.notes(), *tracker.notes()),
-            clock_step=self._clock_step(decoder),
+            clock_step=ClockStep(decoder.clock_steps, decoder.clock_step_ns, decoder.clock_step_packet) if decoder.clock_steps else None,
         )
 
-    def _clock_step(self, decoder: DecoderCounts) -> ClockStep | None:
-        """Steps back of the clock; where files overlap in time a note says so, and the clock is not to blame."""
-        if not decoder.clock_steps or self._overlapping:
-            return None
-        return ClockStep(decoder.clock_steps, decoder.clock_step_ns, decoder.clock_step_packet)
-
-    def _starts(self, in_directory: frozenset[Path]) -> dict[Path, int | None]:
+    def _beginnings(self, in_directory: frozenset[Path]) -> dict[Path, int]:
         """Each file that is a capture, with the time of its first packet where the order matters."""
-        starts: dict[Path, int | None] = {}
+        begins: dict[Path, int] = {}
+        size = FIRST_PACKET if len(self.paths) > 1 else HEADER_LENGTH
+        frames = Frames(bytearray(size), size, 1)
         empty: list[Path] = []
         passed_over: dict[Path, int] = {}
         for path in self.paths:
             try:
-                starts[path] = self._check(path)
+                begins[path] = self._check(path, frames)
             except EmptyFileError:
                 if len(self.paths) == 1:
                     raise
@@ -226,16 +184,16 @@ class CaptureReader:
                 if path not in in_directory:
                     raise
                 passed_over[path.parent] = passed_over.get(path.parent, 0) + 1
-        if empty and not starts:
+        if empty and not begins:
             raise EmptyFileError(empty[0])
-        self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:NAMED_EMPTY]]
-        if len(empty) > NAMED_EMPTY:
-            self._notes.append(f"{len(empty) - NAMED_EMPTY} more files are empty")
+        self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:FILES_NAMED]]
+        if len(empty) > FILES_NAMED:
+            self._notes.append(f"{len(empty) - FILES_NAMED} more files are empty")
         self._notes += [f"{folder}: {counted(count, 'other file')} passed over (not a capture)" for folder, count in passed_over.items()]
-        return starts
+        return begins
 
-    def _check(self, path: Path) -> int | None:
-        """Raise CaptureError if `path` is no capture; else the time of its first packet where the order matters."""
+    def _check(self, path: Path, frames: Frames) -> int:
+        """Raise CaptureError if `path` is no capture; else the time of its first packet where the order matters, or `NEVER`."""
         alone = len(self.paths) == 1
         opened = None
         try:
@@ -243,211 +201,104 @@ class CaptureReader:
             if isinstance(opened, Pipe):
                 self._pipes[path] = opened
                 if alone:
-                    return None  # what comes out of it is recognised when it is read
-                stream = open_stream(io.BytesIO(look(opened, FIRST_PACKET)))
+                    return NEVER  # what comes out of it is recognised when it is read
+                file = OpenFile(path, io.BytesIO(look(opened, FIRST_PACKET)), frames)
             else:
                 self.total_bytes += os.fstat(opened.fileno()).st_size
-                stream = open_stream(opened)
-            buffer = bytearray(HEADER_LENGTH if alone else FIRST_PACKET)
-            fill = read_up_to(stream, buffer, 0, HEADER_LENGTH)
-            file, position = recognise(path, buffer, fill)
-            if alone:
-                return None
-            fill = read_up_to(stream, buffer, fill, FIRST_PACKET)
-            frames = Frames(buffer, FIRST_PACKET, 1)
-            file.walk(frames, position, fill)
+                file = OpenFile(path, opened, frames)
+            return frames.ts_ns[0] if not alone and file.next_chunk() else NEVER
         except OSError as error:
             raise unreadable(path, error) from error
         finally:
             if opened is not None and path not in self._pipes:
                 opened.close()
-        return frames.ts_ns[0] if frames.count else None
 
-    def _file_chunks(self, path: Path, frames: Frames) -> Iterator[Frames]:  # noqa: PLR0915 - one loop, read in one go
+    def _before(self, path: Path | None, merged: Frames) -> Iterator[Frames]:
+        """The chunks of the files that are being read, up to the first packet of the next file, or to their end.
+
+        The last of them may stay in `merged`, to be filled further.
+        """
+        begins_ns, named = (NEVER, -1) if path is None else (self._begins[path], self._named[path])
+        while self._reading:
+            named_before = bisect(self._reading, named, key=lambda file: self._named[file.path])
+            first = self._reading[0]
+            if len(self._reading) == 1 and not first.row and first.comes_by(begins_ns if named_before else begins_ns - 1):
+                if merged.count:
+                    yield from self._handed_over(merged)
+                yield from self._handed_over(first.frames)
+                self._advance(first)
+                continue
+            largest = max(file.frames.spare for file in self._reading)
+            if largest > merged.spare:
+                grow(merged, largest)
+            reached = merge(self._reading, merged, begins_ns, named_before)
+            if reached == BEGINS:
+                return
+            if reached == FULL:
+                yield from self._handed_over(merged)
+            else:
+                self._advance(self._reading[reached])
+
+    def _handed_over(self, frames: Frames) -> Iterator[Frames]:
+        frames.first_packet = self.packets + 1
+        self.packets += frames.count
+        yield frames
+        frames.count = 0
+
+    def _begin(self, path: Path) -> None:
+        if len(self._reading) == MAX_OPEN:
+            raise CaptureError(
+                f"{path}: overlaps in time with {MAX_OPEN} other files, more than are merged at once; "
+                "put some of them together first with: mergecap -w OUT IN..."
+            )
+        self._all_begun = path == self.paths[-1]
         try:
-            self._file = self._pipes.pop(path, None) or open_source(path)
-            stream = open_stream(self._file)
-            fill = read_up_to(stream, frames.buffer, 0, frames.spare)
+            source = self._pipes.pop(path, None) or open_source(path)
+            try:
+                file = OpenFile(path, source, self._frames(), self._will_grow if self.wait else None)
+            except BaseException:
+                source.close()
+                raise
         except OSError as error:
             raise unreadable(path, error) from error
-        file, position = recognise(path, frames.buffer, fill)
         self._formats.append(file.format)
-        reader_offset = self.bytes_read
-        before = 0  # bytes of the file that were moved out of the buffer
-        ended = started = False
-        while True:
-            frames.count = 0
-            position, needed = file.walk(frames, position, fill)
-            self._take_blocks(path, file)
-            if frames.count:
-                self._note_overlap(path, frames.ts_ns[0], first=not started)
-                started = True
-                self._last_ns = frames.last_ts_ns
-                frames.first_packet = self.packets + 1
-                self.packets += frames.count
-                self.bytes_read = reader_offset + self._file.tell()
-                yield frames
-            if needed == COLUMNS_FULL:
-                continue
-            if needed == CORRUPT:
-                self.truncated_file = True
-                self._notes.append(
-                    f"{path}: damaged at byte {before + position} ({file.fault}); "
-                    f"the {self.packets} packets before it were read"
-                )
-                break
-            if ended and self.wait is not None and path == self.paths[-1] and self.wait(self._file):
-                ended = False
-            if ended:
-                if position < fill or needed == 1:
-                    self.truncated_file = True
-                    self._notes.append(
-                        f"{path}: ends in the middle of a packet or block (the last whole one ends at byte {before + position}, "
-                        f"the file at {before + fill})"
-                    )
-                break
-            rest = fill - position
-            frames.buffer[:rest] = frames.buffer[position:fill]
-            before += position
-            position, fill = 0, rest
-            if needed > frames.spare:
-                grow(frames, needed)
-            try:
-                got = read_up_to(stream, frames.buffer, fill, frames.spare)
-            except OSError as error:
-                self.truncated_file = True
-                self._notes.append(f"{path}: cannot be read beyond byte {before + fill} ({reason(error)})")
-                break
-            ended = got == fill
-            fill = got
-        self._take_blocks(path, file)
+        self._reading.append(file)
+        self._reading.sort(key=lambda file: self._named[file.path])
+        self._advance(file)
+
+    def _advance(self, file: OpenFile) -> None:
+        """Go on to the file's next chunk, or close it at its end."""
+        before = file.bytes_read
+        more = file.next_chunk()
+        self.bytes_read += file.bytes_read - before
+        self._secrets += file.take_secrets()
+        if more:
+            return
+        file.close()
+        self._reading.remove(file)
+        self._idle.append(file.frames)
+        self._notes += file.notes
+        self.truncated_file = self.truncated_file or file.truncated
         for number, packets in file.link_types.items():
             self._link_types[number] = self._link_types.get(number, 0) + packets
         if file.dropped_packets is not None:
             self._dropped = (self._dropped or 0) + file.dropped_packets
-        self.bytes_read = reader_offset + self._file.tell()
-        self._file.close()
-        self._file = None
+        for other in self._reading:
+            if file.frames.last_ts_ns - self._begins[other.path] > OVERLAP_NS:
+                self._overlapping |= {file.path, other.path}
 
-    def _note_overlap(self, path: Path, start_ns: int, *, first: bool) -> None:
-        if first and self._last_ns is not None and start_ns < self._last_ns - OVERLAP_NS:
-            self._overlapping = True
-            self._notes.append(
-                f"{path}: begins {(self._last_ns - start_ns) / 1e9:.3f} s before the end of the file before it; they were read one "
-                "after the other, not in order of time: merge files recorded at the same time with mergecap first"
-            )
+    def _frames(self) -> Frames:
+        return self._idle.pop() if self._idle else Frames(bytearray(self.chunk_size + SPARE), self.chunk_size, ROWS)
 
-    def _take_blocks(self, path: Path, file: PcapFile | PcapngFile) -> None:
-        if isinstance(file, PcapngFile) and file.secrets:
-            self._secrets.extend((str(path), text) for text in file.secrets)
-            file.secrets.clear()
+    def _will_grow(self, source: io.FileIO | Pipe) -> bool:
+        return self.wait is not None and self._all_begun and self.wait(source)
 
-
-def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | PcapngFile, int]:
-    """The format of a file by its first bytes, and where its records begin; raises CaptureError for any other file."""
-    if fill == 0:
-        raise EmptyFileError(path)
-    magic = bytes(buffer[:4])
-    if magic == SECTION_HEADER_BYTES:
-        return PcapngFile(), 0
-    if magic in MAGICS:
-        if fill < HEADER_LENGTH:
-            raise CaptureError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
-        return PcapFile(bytes(buffer[:HEADER_LENGTH])), HEADER_LENGTH
-    head = bytes(buffer[: min(fill, 64)])
-    what = next((name for begin, name in FOREIGN.items() if head.startswith(begin)), None)
-    if what is None:
-        text = all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head
-        what = "a text file" if text else f"of an unknown format (it begins with {head[:4].hex(' ')})"
-    raise ForeignFileError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
-
-
-def look(pipe: Pipe, size: int) -> bytes:
-    """The next bytes of a pipe, which stay unread."""
-    head = bytearray(size)
-    fill = read_up_to(pipe, head, 0, size)
-    pipe.unread(bytes(head[:fill]))
-    return bytes(head[:fill])
-
-
-def open_stream(file: io.FileIO | Pipe | io.BytesIO) -> ByteStream:
-    """The bytes of an open file, expanded where it is compressed (by content, not by name)."""
-    if isinstance(file, Pipe):
-        magic = look(file, 4)
-    else:
-        magic = file.read(4) or b""
-        file.seek(0)
-    if magic.startswith(GZIP):
-        import gzip
-
-        buffered = io.BufferedReader(file)
-        return Expanded(gzip.GzipFile(fileobj=buffered, mode="rb"), (zlib.error, EOFError, OSError))
-    if magic == ZSTD:
-        import zstandard
-
-        reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", file), closefd=False, read_across_frames=True)
-        return Expanded(reader, (zstandard.ZstdError,))
-    return file
-
-
-class Expanded:
-    """A compressed file's bytes; gives what expands before a damage, and raises OSError at it."""
-
-    def __init__(self, stream: PiecewiseStream, errors: tuple[type[Exception], ...]) -> None:
-        self._stream = stream
-        self._errors = errors
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer's beginning; 0 at the end of the file."""
-        try:
-            # One piece of compressed data at a time: `readinto` would drop what it has expanded when the next piece is damaged.
-            return self._stream.readinto1(buffer)
-        except self._errors as error:
-            raise OSError(f"the compressed data is damaged: {error}") from error
-
-    def close(self) -> None:
-        """Close the decompressor; the file under it is closed by its owner."""
-        self._stream.close()
-
-
-def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> int:
-    """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file.
-
-    An error is raised when it brings no byte; until then what was read before it counts.
-    """
-    view = memoryview(buffer)
-    begin = start
-    try:
-        while start < end:
-            got = stream.readinto(view[start:end])
-            if not got:
-                break
-            start += got
-    except OSError:
-        if start == begin:
-            raise
-    finally:
-        view.release()
-    return start
-
-
-def grow(frames: Frames, needed: int) -> None:
-    """Make room for a record larger than the buffer; the walkers bound `needed`."""
-    larger = bytearray(needed + SPARE)
-    larger[: len(frames.buffer)] = frames.buffer
-    frames.use(larger)
-    frames.spare = needed
-
-
-def reason(error: Exception) -> str:
-    """The reason inside an error, in words."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-
-
-def unreadable(path: Path, error: Exception) -> CaptureError:
-    """The CaptureError for a file that cannot be opened or read."""
-    if isinstance(error, FileNotFoundError):
-        return CaptureError(f"{path}: no such file; check the path")
-    if isinstance(error, PermissionError):
-        return CaptureError(f"{path}: permission denied; make the file readable for this user")
-    return CaptureError(f"{path}: cannot be read ({reason(error)}); copy the file again or record again")
+    def _note_overlap(self) -> None:
+        if not self._overlapping:
+            return
+        paths = [str(path) for path in self.paths if path in self._overlapping]
+        named = ", ".join(paths[:FILES_NAMED]) + (f" and {len(paths) - FILES_NAMED} more" if len(paths) > FILES_NAMED else "")
+        self._notes.append(
+            f"{named}: recorded at the same time; their packets were merged in order of time and are numbered in it, "
+            "as in the one file that mergecap makes of all"
+        )

@@ -6,7 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 from captool.analysis import analyze
-from captool.capture.reader import CaptureReader, open_stream
+from captool.capture.capture_file import open_stream
+from captool.capture.reader import CaptureReader
+from captool.capture.source import open_source
 from captool.errors import CaptoolError
 from captool.packets.decode import Decoder
 from captool.report.json_report import render as render_json
@@ -36,8 +38,8 @@ def expanded_size(path: Path) -> int:
     size = 0
     buffer = memoryview(bytearray(1 << 20))
     try:
-        stream, opened = open_stream(path)
-        with closing(opened):
+        with closing(open_source(path)) as opened:
+            stream = open_stream(opened)
             while got := stream.readinto(buffer):
                 size += got
     except OSError:

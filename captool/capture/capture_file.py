@@ -1,0 +1,286 @@
+"""One capture file -> its packets, chunk by chunk: opens, recognises, expands, and says what could not be read.
+
+The buffer is filled again and again with `readinto` (quicker than mapping the file: no page faults), so memory does not depend
+on the length of a file. One that ends in the middle of a packet, or goes wrong, gives all packets before that.
+"""
+
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final, Protocol, cast
+
+from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
+from captool.capture.merge import Source
+from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
+from captool.capture.pcapng import PcapngFile
+from captool.capture.source import Pipe
+from captool.errors import CaptureError
+
+SPARE: Final = 1 << 18
+
+SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
+GZIP: Final = b"\x1f\x8b"
+ZSTD: Final = b"\x28\xb5\x2f\xfd"
+FOREIGN: Final = {
+    b"snoop\0": "a snoop file",
+    b"\x1f\x9d": "a file made by compress",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"iptrace ": "an AIX iptrace file",
+    b"PK\x03\x04": "a zip archive",
+    b"\x7fELF": "a program",
+    b"-----BEGIN": "a PEM file",
+}
+
+
+class PiecewiseStream(Protocol):
+    """A decompressor that can stop at each piece that it expanded."""
+
+    def readinto1(self, buffer: memoryview, /) -> int:
+        """Fill the buffer's beginning; 0 at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the decompressor."""
+        ...
+
+
+class ByteStream(Protocol):
+    """What is used of an open file, expanded or not."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer; 0 at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class EmptyFileError(CaptureError):
+    """A file without a byte."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: is empty; nothing was recorded (did tcpdump start, and was it stopped with SIGINT?)")
+
+
+class ForeignFileError(CaptureError):
+    """A file that is something else than a capture."""
+
+
+class OpenFile(Source):
+    """One file of a capture while it is read; its present chunk is in `frames`, which nobody else may use until it is closed.
+
+    `wait`, if given, is asked at the end of the file whether there will be more.
+
+    Raises ForeignFileError or CaptureError for what is no capture, OSError for what cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: io.FileIO | Pipe | io.BytesIO,
+        frames: Frames,
+        wait: Callable[[io.FileIO | Pipe], bool] | None = None,
+    ) -> None:
+        super().__init__(frames)
+        frames.count = 0
+        frames.last_ts_ns = 0
+        self.path = path
+        self.packets = 0
+        self.bytes_read = 0
+        self.truncated = False
+        self.notes: list[str] = []
+        self._source = source
+        self._wait = wait
+        self._stream = open_stream(source)
+        self._fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
+        self._file, self._position = recognise(path, frames.buffer, self._fill)
+        self._chunks = self._walk()
+
+    @property
+    def format(self) -> str:
+        """`pcap` or `pcapng`."""
+        return self._file.format
+
+    @property
+    def link_types(self) -> dict[int, int]:
+        """Packets seen of each link type."""
+        return self._file.link_types
+
+    @property
+    def dropped_packets(self) -> int | None:
+        """What the file says was dropped, None where it says nothing."""
+        return self._file.dropped_packets
+
+    def close(self) -> None:
+        """Close the file; `frames` may be used for another one."""
+        self._source.close()
+
+    def next_chunk(self) -> bool:
+        """Replace the present chunk by the next one that has a packet; False at the end of the file."""
+        self.row = 0
+        more = next(self._chunks, False)
+        self.bytes_read = self._source.tell()
+        return more
+
+    def take_secrets(self) -> list[tuple[str, bytes]]:
+        """Key logs found in the file since the last call, each with its origin."""
+        if not isinstance(self._file, PcapngFile):
+            return []
+        taken, self._file.secrets = self._file.secrets, []
+        return [(str(self.path), text) for text in taken]
+
+    def _walk(self) -> Iterator[bool]:
+        frames, position, fill = self.frames, self._position, self._fill
+        before = 0  # bytes of the file that were moved out of the buffer
+        ended = False
+        while True:
+            frames.count = 0
+            position, needed = self._file.walk(frames, position, fill)
+            if frames.count:
+                self.packets += frames.count
+                yield True
+            if needed == COLUMNS_FULL:
+                continue
+            if needed == CORRUPT:
+                self.truncated = True
+                self.notes.append(
+                    f"{self.path}: damaged at byte {before + position} ({self._file.fault}); the {self.packets} packets before it were read"
+                )
+                return
+            if ended and self._wait is not None and not isinstance(self._source, io.BytesIO) and self._wait(self._source):
+                ended = False
+            if ended:
+                if position < fill or needed == 1:
+                    self.truncated = True
+                    self.notes.append(
+                        f"{self.path}: ends in the middle of a packet or block (the last whole one ends at byte {before + position}, "
+                        f"the file at {before + fill})"
+                    )
+                return
+            rest = fill - position
+            frames.buffer[:rest] = frames.buffer[position:fill]
+            before += position
+            position, fill = 0, rest
+            if needed > frames.spare:
+                grow(frames, needed)
+            try:
+                got = read_up_to(self._stream, frames.buffer, fill, frames.spare)
+            except OSError as error:
+                self.truncated = True
+                self.notes.append(f"{self.path}: cannot be read beyond byte {before + fill} ({reason(error)})")
+                return
+            ended = got == fill
+            fill = got
+
+
+def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | PcapngFile, int]:
+    """The format of a file by its first bytes, and where its records begin; raises CaptureError for any other file."""
+    if fill == 0:
+        raise EmptyFileError(path)
+    magic = bytes(buffer[:4])
+    if magic == SECTION_HEADER_BYTES:
+        return PcapngFile(), 0
+    if magic in MAGICS:
+        if fill < HEADER_LENGTH:
+            raise CaptureError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
+        return PcapFile(bytes(buffer[:HEADER_LENGTH])), HEADER_LENGTH
+    head = bytes(buffer[: min(fill, 64)])
+    what = next((name for begin, name in FOREIGN.items() if head.startswith(begin)), None)
+    if what is None:
+        text = all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head
+        what = "a text file" if text else f"of an unknown format (it begins with {head[:4].hex(' ')})"
+    raise ForeignFileError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
+
+
+def look(pipe: Pipe, size: int) -> bytes:
+    """The next bytes of a pipe, which stay unread."""
+    head = bytearray(size)
+    fill = read_up_to(pipe, head, 0, size)
+    pipe.unread(bytes(head[:fill]))
+    return bytes(head[:fill])
+
+
+def open_stream(file: io.FileIO | Pipe | io.BytesIO) -> ByteStream:
+    """The bytes of an open file, expanded where it is compressed (by content, not by name)."""
+    if isinstance(file, Pipe):
+        magic = look(file, 4)
+    else:
+        magic = file.read(4) or b""
+        file.seek(0)
+    if magic.startswith(GZIP):
+        import gzip
+
+        buffered = io.BufferedReader(file)
+        return Expanded(gzip.GzipFile(fileobj=buffered, mode="rb"), (zlib.error, EOFError, OSError))
+    if magic == ZSTD:
+        import zstandard
+
+        reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", file), closefd=False, read_across_frames=True)
+        return Expanded(reader, (zstandard.ZstdError,))
+    return file
+
+
+class Expanded:
+    """A compressed file's bytes; gives what expands before a damage, and raises OSError at it."""
+
+    def __init__(self, stream: PiecewiseStream, errors: tuple[type[Exception], ...]) -> None:
+        self._stream = stream
+        self._errors = errors
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer's beginning; 0 at the end of the file."""
+        try:
+            # One piece of compressed data at a time: `readinto` would drop what it has expanded when the next piece is damaged.
+            return self._stream.readinto1(buffer)
+        except self._errors as error:
+            raise OSError(f"the compressed data is damaged: {error}") from error
+
+    def close(self) -> None:
+        """Close the decompressor; the file under it is closed by its owner."""
+        self._stream.close()
+
+
+def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> int:
+    """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file.
+
+    An error is raised when it brings no byte; until then what was read before it counts.
+    """
+    view = memoryview(buffer)
+    begin = start
+    try:
+        while start < end:
+            got = stream.readinto(view[start:end])
+            if not got:
+                break
+            start += got
+    except OSError:
+        if start == begin:
+            raise
+    finally:
+        view.release()
+    return start
+
+
+def grow(frames: Frames, needed: int) -> None:
+    """Make room for a record larger than the buffer; the walkers bound `needed`."""
+    larger = bytearray(needed + SPARE)
+    larger[: len(frames.buffer)] = frames.buffer
+    frames.use(larger)
+    frames.spare = needed
+
+
+def reason(error: Exception) -> str:
+    """The reason inside an error, in words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def unreadable(path: Path, error: Exception) -> CaptureError:
+    """The CaptureError for a file that cannot be opened or read."""
+    if isinstance(error, FileNotFoundError):
+        return CaptureError(f"{path}: no such file; check the path")
+    if isinstance(error, PermissionError):
+        return CaptureError(f"{path}: permission denied; make the file readable for this user")
+    return CaptureError(f"{path}: cannot be read ({reason(error)}); copy the file again or record again")
