@@ -22,6 +22,7 @@ SERVER = ("10.0.0.2", 2376)
 ISN_NEAR_WRAP = 2**32 - 100
 
 Endpoint = tuple[str, int]
+Row = tuple[int, bytes, int, int]
 
 
 def tcp(
@@ -162,6 +163,22 @@ class Talk:
         if captured:
             self.packets.append(Packet(frame[: len(frame) - cut], self.now, len(frame)))
         return self
+
+
+def rows(*paths: Path, chunk_size: int = 1 << 20) -> list[Row]:
+    """Time, bytes, wire length and link type of every packet; checks the packet numbers on the way."""
+    found: list[Row] = []
+    with CaptureReader(paths, chunk_size=chunk_size) as reader:
+        for frames in reader.chunks():
+            assert len(found) + 1 == frames.first_packet
+            for row in range(frames.count):
+                begin = frames.offset[row]
+                assert 0 <= begin <= begin + frames.captured[row] <= frames.spare
+                data = bytes(frames.buffer[begin : begin + frames.captured[row]])
+                found.append((frames.ts_ns[row], data, frames.original[row], frames.link_type[row]))
+        assert len(found) == reader.packets
+        assert reader.total_bytes == reader.bytes_read
+    return found
 
 
 def analyze(

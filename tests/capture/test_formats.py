@@ -16,6 +16,7 @@ from tests.builders import (
     SECOND,
     START,
     Packet,
+    Row,
     analyze,
     block,
     enhanced,
@@ -23,26 +24,11 @@ from tests.builders import (
     option,
     pcap,
     pcapng,
+    rows,
     section,
 )
 
 PACKETS = [Packet(bytes([number]) * (60 + number), START + number * 1_001_000, 100 + number) for number in range(5)]
-Row = tuple[int, bytes, int, int]
-
-
-def rows(path: Path, chunk_size: int = 1 << 20) -> list[Row]:
-    """Time, bytes, wire length and link type of every packet; checks the packet numbers on the way."""
-    found: list[Row] = []
-    with CaptureReader([path], chunk_size=chunk_size) as reader:
-        for frames in reader.chunks():
-            assert len(found) + 1 == frames.first_packet
-            for row in range(frames.count):
-                begin = frames.offset[row]
-                data = bytes(frames.buffer[begin : begin + frames.captured[row]])
-                found.append((frames.ts_ns[row], data, frames.original[row], frames.link_type[row]))
-    return found
-
-
 def expected(packets: list[Packet], link_type: int = 1) -> list[Row]:
     return [(packet.ts_ns, packet.frame, packet.original or len(packet.frame), link_type) for packet in packets]
 
@@ -69,7 +55,7 @@ def test_pcapng_in_both_orders(path: Path, order: str) -> None:
 def test_every_place_where_a_chunk_can_end(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     for chunk_size in range(24, len(data) + 2):
-        assert [row[1:] for row in expected(PACKETS)] == [row[1:] for row in rows(path, chunk_size)]
+        assert [row[1:] for row in expected(PACKETS)] == [row[1:] for row in rows(path, chunk_size=chunk_size)]
 
 
 @pytest.mark.parametrize("data", [pcap(PACKETS), pcapng(PACKETS)])
@@ -161,7 +147,7 @@ def test_secrets_are_found_anywhere_and_drops_are_counted(path: Path, chunk_size
 
 def test_a_large_unknown_block_is_skipped_without_keeping_it(path: Path) -> None:
     path.write_bytes(section() + interface() + enhanced(PACKETS[0]) + block(0x4D4D, bytes(1 << 16)) + enhanced(PACKETS[1]))
-    assert expected(PACKETS[:2]) == rows(path, 256)
+    assert expected(PACKETS[:2]) == rows(path, chunk_size=256)
 
 
 @pytest.mark.parametrize("make", [pcap, pcapng])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from builders import SECOND, START, Packet, Talk, ethernet, ip, pcap, tcp
+from builders import SECOND, Packet, Talk, ethernet, ip, pcap, tcp
 from captool.capture.growing import Following, closed_by_its_writer
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
@@ -92,13 +92,6 @@ def test_devices_are_refused() -> None:
     for device in ("/dev/zero", "/dev/null"):
         with pytest.raises(CaptureError, match=f"{device}: is a device"):
             read(Path(device))
-
-
-def test_files_that_overlap_in_time_are_said_to(tmp_path: Path, talk: Talk) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.write_bytes(pcap(talk.packets))
-    other.write_bytes(pcap([Packet(ethernet(ip(tcp())), START + 10**9)]))
-    assert any("begins" in note and "mergecap" in note for note in read(one, other)[0].notes)
 
 
 @pytest.mark.slow
