@@ -73,11 +73,12 @@ def analyze(
 ) -> Analysis:
     """Explain the connections of a capture.
 
-    `paths` is a capture file, a directory of them, or several that together are one capture (a rotated set); `-` is standard input.
+    `paths` is a capture file, a directory of them, or several that together are one capture (a rotated set, or files recorded at the
+    same time on several interfaces of one machine); `-` is standard input.
     `keys` are directories, PEM files or key logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the
     middlebox catalogue and `idle_timeout_ns` a timeout in nanoseconds: gaps are judged by them, or by the whole catalogue when neither
     is given. `ports` keeps only connections to these server ports. `key_password` opens encrypted key files. `timeouts` is a file with
-    entries of your own for the catalogue. `wait` follows a file that is still being written (`captool.capture.growing.Following`).
+    entries of your own for the catalogue. `wait` follows files that are still being written (`captool.capture.growing.Following`).
     `other_side` is a capture (named like `paths`) of the same connections recorded at the other end of the path: it shows which packets
     arrived.
     `jobs` is the number of processes that share the work on a large capture; the result is the same.

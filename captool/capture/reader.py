@@ -299,6 +299,6 @@ class CaptureReader:
         paths = [str(path) for path in self.paths if path in self._overlapping]
         named = ", ".join(paths[:FILES_NAMED]) + (f" and {len(paths) - FILES_NAMED} more" if len(paths) > FILES_NAMED else "")
         self._notes.append(
-            f"{named}: recorded at the same time; their packets were merged in order of time and are numbered in it, "
-            "as in the one file that mergecap makes of all"
+            f"{named}: overlap in time; their packets were merged in order of time and are numbered in it, "
+            "those of equal times in the order in which the files were named (mergecap: in the reverse order)"
         )

@@ -56,7 +56,8 @@ SLOW_BYTES = 20_000_000
     "--follow",
     "following",
     is_flag=True,
-    help="Read on while the last file is being written (tcpdump -U), until its writer closes it (told to its owner and to root) or Ctrl-C.",
+    help="Read on while the last file and those beside it are being written (tcpdump -U), until their writers close them (told to the owner "
+    "and to root) or Ctrl-C.",
 )
 @click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="With --follow: report after this time at the latest.")
 @click.option(
@@ -95,8 +96,9 @@ def analyze(
 ) -> None:
     """Explain what happened to each connection of TRACE: a capture, a directory of captures, or - for standard input.
 
-    Several are read as one capture, a rotated set in order of time; packets are numbered through all of them. When standard input is a
-    pipe or a file is followed, the first Ctrl-C ends the recording and not the report.
+    Several are read as one capture in order of time: a rotated set, or what was recorded on several interfaces of one machine at the
+    same time; packets are numbered through all of them. When standard input is a pipe or a file is followed, the first Ctrl-C ends the
+    recording and not the report.
 
     Without --network and --idle-timeout every middlebox of the catalogue that an idle time would trip is named, nearest first.
 

@@ -94,7 +94,7 @@ def test_merging_is_said_with_the_files_and_rotation_is_not(tmp_path: Path) -> N
     paths = written(tmp_path, pcap(at(0, 100)), pcap(at(50, file=1)), pcap(at(200, 300, file=2)), pcap(at(295, 400, file=3)))
     notes = read(*paths)[0].notes
     assert 1 == len(notes)
-    assert notes[0].startswith(f"{paths[0]}, {paths[1]}: recorded at the same time; their packets were merged in order of time")
+    assert notes[0].startswith(f"{paths[0]}, {paths[1]}: overlap in time; their packets were merged in order of time")
 
 
 def test_packets_of_one_time_come_in_the_order_in_which_the_files_were_named(tmp_path: Path) -> None:

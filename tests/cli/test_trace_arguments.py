@@ -82,11 +82,14 @@ def test_a_file_is_followed_while_tcpdump_writes_it(tmp_path, ended_by):
     path = tmp_path / "trace.pcap"
     tcpdump = recording(path)
     try:
-        options = ["--duration", "4s"] if ended_by == "duration" else []
+        options = ["--duration", "5s"] if ended_by == "duration" else []
         captool = subprocess.Popen([*CAPTOOL, "analyze", path, "--follow", "--format", "json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(2)
         assert captool.poll() is None
         talk()
+        written = time.monotonic() + 10
+        while path.stat().st_size < 1000 and time.monotonic() < written:  # the kernel keeps packets for up to a second
+            time.sleep(0.1)
         time.sleep(1)
         if ended_by == "tcpdump":
             tcpdump.send_signal(signal.SIGINT)
