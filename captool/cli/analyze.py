@@ -56,7 +56,7 @@ SLOW_BYTES = 20_000_000
     "--follow",
     "following",
     is_flag=True,
-    help="Read on while the last file and those beside it are being written (tcpdump -U), until their writers close them (told to the owner "
+    help="Read on while the last file and those beside it are being written (tcpdump -U), until their writers close them (told to owner "
     "and to root) or Ctrl-C.",
 )
 @click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="With --follow: report after this time at the latest.")

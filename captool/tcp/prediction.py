@@ -1,7 +1,7 @@
 """The segments that do what nearly all do, taken in with the hot row alone (Van Jacobson's header prediction).
 
 Twin of segment.py: whatever `predicted` does must be what `segment` would have done. Once a packet was captured twice nothing is predicted
-any more: copies are told by the full rows' longer memory of packets.
+any more: copies are told by longer memories of packets than that of the hot rows.
 """
 
 # ruff: noqa: F403, F405, PLR0911, PLR0912, PLR0915, SIM102

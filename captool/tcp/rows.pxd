@@ -21,6 +21,7 @@ cdef class Rows:
     cdef object assembly
     cdef long long gap_ns
     cdef long long duplicate_packets
+    cdef long long[::1] recent_packets
 
     cdef long long take_slot(self)
     cdef int free_slot(self, long long slot)

@@ -51,7 +51,8 @@ class Rows:
 
     `holes`, `probing` and `shut_windows` are kept by place, `gaps` and `resets` by slot. `linger` holds (until when, slot,
     connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is set. `assembly`
-    takes the payload of connections that are `WANTED`.
+    takes the payload of connections that are `WANTED`. `recent_packets` are identities and times of packets of all connections of
+    which a packet was captured twice.
     """
 
     def __init__(self, gap_ns: int, assembly: object, shards: int = 1) -> None:
@@ -73,6 +74,7 @@ class Rows:
         self.max_lingering = MAX_LINGERING // shards
         self.limited = False
         self.duplicate_packets = 0
+        self.recent_packets = array.array("q", bytes(8 * SETS * WAYS))
 
     @cython.cfunc
     def take_slot(self) -> cython.longlong:

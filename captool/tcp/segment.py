@@ -22,6 +22,8 @@ MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
 MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
 MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
+SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
+MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
 # The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
 
@@ -43,6 +45,27 @@ def packet_identity(
 @cython.exceptval(check=False)
 def same_packet(kept: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.bint:
     return kept >> 32 == identity and (ticks - kept + DUPLICATE_TICKS) & MASK32 <= 2 * DUPLICATE_TICKS
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def remembered(rows: Rows, place: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.int:
+    """1 for a copy of a packet that is remembered; another one takes the oldest place of its set.
+
+    The last few packets of each sender are not enough: files of two interfaces whose clocks or queues are a millisecond apart have a
+    burst between a packet and its copy.
+    """
+    key: cython.longlong = (identity ^ place * SPREAD) & MASK31 | 1
+    first: cython.longlong = (key >> 1 & (SETS - 1)) * WAYS
+    oldest: cython.longlong = first
+    at: cython.longlong
+    for at in range(first, first + WAYS):
+        if same_packet(rows.recent_packets[at], key, ticks):
+            return 1
+        if (ticks - rows.recent_packets[at]) & MASK32 > (ticks - rows.recent_packets[oldest]) & MASK32:
+            oldest = at
+    rows.recent_packets[oldest] = key << 32 | ticks
+    return 0
 
 
 @cython.cfunc
@@ -113,7 +136,10 @@ def segment(
             doubled = doubled or same_packet(rows.state[at], identity, ticks)
         for at in range(hot + 2, hot + 4):
             doubled = doubled or same_packet(rows.hot[at], identity, ticks)
+        if rows.state[conn + STATE] & COPIED and not doubled:
+            doubled = remembered(rows, place, identity, ticks)
         if doubled:
+            rows.state[conn + STATE] |= COPIED
             rows.duplicate_packets += 1
             return 0
     rows.hot[hot + 2 + (rows.state[sender + PACKETS] & 1)] = identity << 32 | ticks

@@ -6,7 +6,7 @@ import pytest
 
 from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
-from tests.builders import ACK, FIN, RST, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
+from tests.builders import ACK, FIN, RST, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
 
 
 @pytest.fixture
@@ -135,6 +135,28 @@ def test_bursts_seen_twice_one_after_the_other_are_duplicates_too(path: Path) ->
     again = [Packet(packet.frame, start + 40_000) for packet in talk.packets[3:]]
     summary, (seen,), _ = analyze(path, talk.packets + again)
     assert (4, 0) == (summary.duplicate_packets, seen.retransmissions.to_server)
+
+
+@pytest.mark.parametrize("between", [3, 30, 300])
+def test_copies_are_told_with_a_burst_between_a_packet_and_its_copy(path: Path, between: int) -> None:
+    """As on two interfaces of which one has a queue; the handshake shows that packets were captured twice."""
+    talk = Talk().opened()
+    for _ in range(500):
+        talk.server(b"x" * 100)
+    step_ns = 10_000
+    for number, packet in enumerate(talk.packets):
+        packet.ts_ns = START + number * step_ns
+    again = [Packet(packet.frame, packet.ts_ns + (1000 if number < 3 else between * step_ns + 1)) for number, packet in enumerate(talk.packets)]
+    summary, (seen,), _ = analyze(path, sorted(talk.packets + again, key=lambda packet: packet.ts_ns))
+    assert (len(talk.packets), 0) == (summary.duplicate_packets, sum(seen.retransmissions))
+
+
+def test_connections_alike_in_everything_but_their_ends_are_no_copies_of_each_other(path: Path) -> None:
+    talks = [Talk(client_end=("10.0.0.1", 10000 + number)).opened().client(b"abc").server(b"d") for number in range(200)]
+    packets = sorted((packet for talk in talks for packet in (*talk.packets, talk.packets[0])), key=lambda packet: packet.ts_ns)
+    summary, connections, _ = analyze(path, packets)
+    assert (200, 200) == (summary.duplicate_packets, len(connections))
+    assert {(3, 2)} == {tuple(seen.packets) for seen in connections}
 
 
 def test_a_retransmission_has_an_identification_of_its_own_and_is_no_duplicate(path: Path) -> None:
