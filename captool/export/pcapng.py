@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from captool import __version__
+from captool.capture.capture_file import ByteStream, open_stream, read_up_to, recognise
 from captool.capture.pcap import PcapFile
 from captool.capture.pcapng import BYTE_ORDERS, DECRYPTION_SECRETS, INTERFACE_DESCRIPTION, SECTION_HEADER, PcapngFile
-from captool.capture.reader import CHUNK, ByteStream, CaptureReader, open_stream, read_up_to, recognise
+from captool.capture.reader import CHUNK, CaptureReader
 from captool.capture.source import open_source
 from captool.export import blocks
 from captool.export.private_file import private_file
