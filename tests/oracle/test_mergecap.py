@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from dataclasses import replace
 
 import pytest
 
@@ -56,7 +55,8 @@ def test_the_interfaces_of_a_router_give_the_verdict_that_each_of_them_gives_alo
     for one, alone in zip(both.connections, first.connections, strict=True):
         for fact in ("client", "server", "start_ns", "packets", "payload_bytes", "close", "closed_by", "history", "retransmissions"):
             assert getattr(alone.tcp, fact) == getattr(one.tcp, fact), fact
-        assert replace(alone.tls, alerts=()) == replace(one.tls, alerts=())
+        for fact in ("version", "cipher_suite", "status", "reason", "secret_origin", "finished_verified", "plaintext_bytes"):
+            assert getattr(alone.tls, fact) == getattr(one.tls, fact), fact
         assert [alert.description for alert in alone.tls.alerts] == [alert.description for alert in one.tls.alerts]
         assert [exchange.endpoint for exchange in alone.exchanges] == [exchange.endpoint for exchange in one.exchanges]
 
