@@ -95,7 +95,7 @@ class Decoder:
     start_ns = cython.declare(cython.longlong, visibility="readonly")
     end_ns = cython.declare(cython.longlong, visibility="readonly")
     previous_ns: cython.longlong
-    fragments: object
+    fragments = cython.declare(object, visibility="readonly")
     segments: Segments
 
     def __init__(self) -> None:
