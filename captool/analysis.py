@@ -17,7 +17,7 @@ from captool.capture.summary import CaptureSummary
 from captool.connections import DOCKER_PORTS, Paths, Progress, as_paths, key_ring, read_connections
 from captool.errors import NothingMatchedError
 from captool.findings import Finding, find
-from captool.findings.gaps import believed, chosen_timeouts
+from captool.findings.gaps import believed, keepalive_window_ns
 from captool.findings.key_use import KeyUse, key_uses
 from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
@@ -33,9 +33,6 @@ if TYPE_CHECKING:  # imported only where a second capture is given
     from captool.other_side import OtherSide
 
 GAP_NS = 2 * SECOND_NS
-# Without a timeout to judge by, one minute without a probe is called missing keepalive: the shortest idle timeout of the catalogue
-# that a probe resets at all (Google's external passthrough load balancer).
-KEEPALIVE_WINDOW_NS = 60 * SECOND_NS
 SHARED_BYTES = 16 << 20  # a smaller capture is read before other processes are at work
 MAX_UNEVENTFUL = 50_000
 
@@ -88,9 +85,8 @@ def analyze(
     """
     catalogue, half_closed = load_catalogue(timeouts), load_catalogue(timeouts, state="half-closed")
     settings = Settings(idle_timeout_ns, network, tuple(ports) or DOCKER_PORTS)
-    chosen = chosen_timeouts(settings, catalogue)
     ring = key_ring(keys, key_password)
-    window_ns = min((entry.timeout_ns for entry in chosen), default=KEEPALIVE_WINDOW_NS)
+    window_ns = keepalive_window_ns(settings, catalogue)
     other = log = None
     if as_paths(other_side):
         from captool.other_side import Recorded, compare, read_other_side

@@ -42,6 +42,14 @@ def half_closed_timeouts(tables: Tables) -> tuple[IdleTimeout, ...]:
     return (*chosen_timeouts(tables.settings, tables.catalogue), *tables.half_closed)
 
 
+def keepalive_window_ns(settings: Settings, catalogue: tuple[IdleTimeout, ...]) -> int:
+    """The idle time from which a missing probe is called so: the shortest timeout that was chosen, else one minute.
+
+    One minute is the shortest timeout of the catalogue that a probe resets at all (Google's external passthrough load balancer).
+    """
+    return min((entry.timeout_ns for entry in chosen_timeouts(settings, catalogue)), default=60 * SECOND_NS)
+
+
 def chosen_timeouts(settings: Settings, catalogue: tuple[IdleTimeout, ...]) -> tuple[IdleTimeout, ...]:
     """What `--idle-timeout` and `--network` name, the duration first; empty where neither was given."""
     chosen = (by_id(catalogue, settings.network),) if settings.network else ()
@@ -72,7 +80,9 @@ def tripped(entries: tuple[IdleTimeout, ...], gap: Gap, *, silent: bool = False)
 
 def worst_gap(connection: Connection) -> Gap | None:
     """The gap with the longest silence, the earliest of equals."""
-    return max(connection.tcp.gaps, key=lambda gap: gap.longest_silence_ns, default=None)
+    if not connection.tcp.gaps:
+        return None
+    return max(connection.tcp.gaps, key=lambda gap: gap.longest_silence_ns)
 
 
 def gap_ended_by(connection: Connection, packet: int) -> Gap | None:

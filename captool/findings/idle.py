@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from captool.findings.finding import Finding, Severity
-from captool.findings.gaps import named, timeouts, tripped, where, worst_gap
+from captool.findings.gaps import keepalive_window_ns, named, timeouts, tripped, where, worst_gap
 from captool.findings.resets import gap_before
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap
@@ -28,9 +28,11 @@ PROXY_REMEDY = " Load balancers and proxies that end the connection themselves i
 def missing_keepalive(tables: Tables) -> Iterator[Finding]:
     """No probe from either side in an idle time that was seen whole and is long enough to say so (DESIGN: absence is a claim)."""
     for connection in tables.connections:
-        keepalive = connection.tcp.keepalive
-        gap = worst_gap(connection)
-        if gap is None or any(side.status != "missing" for side in keepalive):
+        if any(side.status != "missing" for side in connection.tcp.keepalive):
+            continue
+        idle = [gap for gap in connection.tcp.gaps if not any(gap.probes) and not _shut_in(connection, gap)]
+        gap = max(idle, key=lambda gap: gap.longest_silence_ns, default=None)
+        if gap is None or gap.duration_ns < keepalive_window_ns(tables.settings, tables.catalogue):
             continue
         dropped = connection.tcp.close == "silent-drop"
         yield Finding(
@@ -43,6 +45,14 @@ def missing_keepalive(tables: Tables) -> Iterator[Finding]:
             remedy=KEEPALIVE_REMEDY,
             evidence={"idle_s": gap.duration_ns / SECOND_NS, "probes": {"to_server": 0, "to_client": 0}},
         )
+
+
+def _shut_in(connection: Connection, gap: Gap) -> bool:
+    """Whether a receive window was 0 in this time: the sender probes the window then, and sends no keepalive probes."""
+    for shut in connection.tcp.shut_windows:
+        if shut and shut.since.ts_ns < gap.start_ns + gap.duration_ns and gap.start_ns < shut.since.ts_ns + shut.duration_ns:
+            return True
+    return False
 
 
 def idle_gap(tables: Tables) -> Iterator[Finding]:

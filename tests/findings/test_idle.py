@@ -1,8 +1,9 @@
 """Idle times: when missing probes are a fault, and which middleboxes a gap trips."""
 
-from captool.direction import PerDirection
+from captool.direction import Moment, PerDirection
 from captool.findings.idle import idle_gap, missing_keepalive
-from tables import S, connection, dropped_tcp, gap, keepalive, tables, tcp
+from captool.tcp.connection import ShutWindow
+from tables import START, S, connection, dropped_tcp, gap, keepalive, tables, tcp
 
 MISSING = keepalive("missing", longest_idle_ns=601 * S)
 
@@ -57,3 +58,12 @@ def test_gap_that_ends_with_the_capture_is_not_called_a_drop():
 def test_gap_before_unanswered_data_is_an_error():
     (finding,) = idle_gap(tables(connection(dropped_tcp())))
     assert "error" == finding.severity
+
+
+def test_a_shut_window_is_no_idle_time_without_probes():
+    shut = ShutWindow(Moment(4, START), 70 * S, 6, 4, 1)
+    missing = keepalive("missing", longest_idle_ns=70 * S)
+    stalled = tcp(gaps=(gap(70), gap(3, start_ns=START + 80 * S)), keepalive=PerDirection(missing, missing))
+    assert ["missing-keepalive"] == [finding.code for finding in missing_keepalive(tables(connection(stalled)))]
+    stalled = stalled._replace(shut_windows=PerDirection(None, shut))
+    assert [] == list(missing_keepalive(tables(connection(stalled))))
