@@ -4,16 +4,20 @@ Where segments overlap, the bytes that could be handed on first are kept and lat
 segment in order goes before one that waits above a hole. That is what Linux does (net/ipv4/tcp_input.c, tcp_data_queue).
 What arrives above a hole waits, within a bound. A hole is given up, and reported in the next piece, when the receiver
 acknowledged past it (so the capture missed it), when the bound is reached, or at the end. Holes are never filled with bytes.
+Bytes sent again are compared with those first seen while these are at hand, that is in the same chunk; that they differ is said.
 """
 
 # ruff: noqa: FBT001 - called for each segment, by position
 
 import heapq
+from bisect import bisect_right
 
 from captool.tcp.connection import StreamPiece
+from captool.units import counted
 
 # A segment that the capture shows after its own acknowledgement (several queues, -i any) comes within this time.
 GRACE_NS = 10_000_000
+CONNECTIONS_NAMED = 5
 WAITING_OVERHEAD = 200  # what one waiting segment costs beside its bytes
 
 
@@ -35,7 +39,7 @@ class Stream:
 class Run:
     """A piece that is still growing: places in the chunk's buffer, or bytes that had waited."""
 
-    __slots__ = ("cut", "direction", "from_start", "mark_offsets", "mark_packets", "mark_times_ns", "missing", "offset", "parts")
+    __slots__ = ("begins", "cut", "direction", "from_start", "mark_offsets", "mark_packets", "mark_times_ns", "missing", "offset", "parts")
 
     def __init__(self, direction: int, offset: int, missing: int, cut: bool, from_start: bool) -> None:
         self.direction = direction
@@ -44,6 +48,7 @@ class Run:
         self.cut = cut
         self.from_start = from_start
         self.parts: list[memoryview | bytes] = []
+        self.begins: list[int] = []  # the stream offset of each part
         self.mark_offsets: list[int] = []
         self.mark_packets: list[int] = []
         self.mark_times_ns: list[int] = []
@@ -57,16 +62,25 @@ class Reassembly:
         self.max_buffer_in_all = 16 * max_buffer // shards
         self.waiting_in_all = 0
         self.given_up = 0
+        self.differing: dict[int, int] = {}  # packets that sent other bytes again, by connection
         self._streams: dict[int, tuple[Stream, Stream]] = {}
         self._runs: dict[int, Run] = {}
         self._pieces: list[StreamPiece] = []
         self._view = memoryview(b"")
 
     def notes(self) -> list[str]:
-        """A sentence if the bound was reached."""
-        if not self.given_up:
-            return []
-        return [f"{self.given_up} holes in TCP streams were given up because too much data waited behind them"]
+        """Sentences if the bound was reached, and if bytes sent again were not the same."""
+        notes = []
+        if self.given_up:
+            notes.append(f"{self.given_up} holes in TCP streams were given up because too much data waited behind them")
+        if self.differing:
+            named = ", ".join(map(str, list(self.differing)[:CONNECTIONS_NAMED]))
+            more = f" and {len(self.differing) - CONNECTIONS_NAMED} more" if len(self.differing) > CONNECTIONS_NAMED else ""
+            notes.append(
+                f"{counted(sum(self.differing.values()), 'packet')} sent bytes again that differ from those first seen (connections {named}{more}); "
+                "the first ones were kept, as Linux does"
+            )
+        return notes
 
     def begin_chunk(self, buffer: bytearray) -> None:
         """Payload places refer to `buffer` until `end_chunk`."""
@@ -106,6 +120,8 @@ class Reassembly:
         stream.from_start = from_start
         payload = self._view[start : start + captured]
         if offset <= stream.delivered:
+            if offset < stream.delivered:
+                self._compare(connection, direction, offset, payload)
             self._deliver(connection, direction, stream, offset, length, payload, packet, ts_ns)
             if stream.waiting:
                 self._deliver_waiting(connection, direction, stream)
@@ -192,6 +208,7 @@ class Reassembly:
                 stream.missing = 0
                 stream.cut = False
             run.parts.append(fresh)
+            run.begins.append(stream.delivered)
             run.mark_offsets.append(offset)
             run.mark_packets.append(packet)
             run.mark_times_ns.append(ts_ns)
@@ -200,6 +217,21 @@ class Reassembly:
             stream.missing += end - stream.delivered
             stream.cut = True
             stream.delivered = end
+
+    def _compare(self, connection: int, direction: int, offset: int, payload: memoryview) -> None:
+        """Note it if bytes of `payload`, which begins at `offset`, are others than those handed on already."""
+        run = self._runs.get(connection)
+        if run is None or run.direction != direction:
+            return
+        end = offset + len(payload)
+        at = max(0, bisect_right(run.begins, offset) - 1)
+        while at < len(run.begins) and run.begins[at] < end:
+            begin, part = run.begins[at], run.parts[at]
+            first, last = max(begin, offset), min(begin + len(part), end)
+            if first < last and part[first - begin : last - begin] != payload[first - offset : last - offset]:
+                self.differing[connection] = self.differing.get(connection, 0) + 1
+                return
+            at += 1
 
     def _emit(self, connection: int, run: Run) -> None:
         self._pieces.append(

@@ -120,7 +120,7 @@ class Tracker:
     @property
     def limited(self) -> bool:
         """Whether a bound on all connections together was reached, so that what is known of one may depend on others."""
-        return self.forgotten_attempts > 0 or self.rows.assembly.given_up > 0 or self.rows.limited
+        return self.forgotten_attempts > 0 or len(self.rows.assembly.notes()) > 0 or self.rows.limited
 
     def add(self, frames: Frames, segments: Segments) -> None:
         """Take in one chunk; its stream pieces and closed connections can be taken afterwards."""

@@ -54,6 +54,14 @@ def test_the_bytes_that_came_first_are_kept(path: Path) -> None:
     assert b"abcdefghiJ" == stream(pieces(path, talk), 0)
 
 
+def test_bytes_sent_again_that_differ_are_said(path: Path) -> None:
+    talk = Talk().opened().client(b"abcdef").client(b"ghi").client(b"efGH", seq=1000 + 1 + 4).client(b"bcd", seq=1000 + 1 + 1)
+    summary, _, pieces = analyze(path, talk.packets)
+    assert b"abcdefghi" == stream(pieces, 0)
+    (note,) = summary.notes
+    assert note.startswith("1 packet sent bytes again that differ from those first seen (connections 0)")
+
+
 def test_an_overlap_that_carries_a_fin_adds_no_byte(path: Path) -> None:
     talk = Talk().opened().client(b"abcdef")
     talk.client(b"cdef", seq=talk.next[0] - 4, flags=ACK | PSH | FIN).server()
