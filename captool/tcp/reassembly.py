@@ -77,8 +77,8 @@ class Reassembly:
             named = ", ".join(map(str, list(self.differing)[:CONNECTIONS_NAMED]))
             more = f" and {len(self.differing) - CONNECTIONS_NAMED} more" if len(self.differing) > CONNECTIONS_NAMED else ""
             notes.append(
-                f"{counted(sum(self.differing.values()), 'packet')} sent bytes again that differ from those first seen (connections {named}{more}); "
-                "the first ones were kept, as Linux does"
+                f"{counted(sum(self.differing.values()), 'packet')} sent bytes again that differ from those first seen "
+                f"(connections {named}{more}); the first ones were kept, as Linux does"
             )
         return notes
 
