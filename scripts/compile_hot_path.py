@@ -57,7 +57,7 @@ def compile_modules(root: Path, modules: list[str], scratch: Path) -> dict[str, 
     os.chdir(source)
     try:
         extensions = cythonize(
-            [Extension(name.removesuffix(".py").replace("/", "."), [name], extra_compile_args=["-O3"]) for name in modules],
+            [Extension(name.removesuffix(".py").replace("/", "."), [name], extra_compile_args=["-O3", "-g0"]) for name in modules],
             build_dir=str(scratch / "c"), compiler_directives=DIRECTIVES, quiet=True,
         )
         command = build_ext(Distribution({"name": "captool", "ext_modules": extensions}))
