@@ -165,10 +165,10 @@ def compare(name: str, size: int, record: int, folder: Path, options: argparse.N
     records = make_capture(trace, folder, size, record)
     data = records * record
     yield f"{name}: {trace.stat().st_size / 1e6:.1f} MB, {records} records of {record} bytes, {data / 1e6:.1f} MB of plaintext"
-    ours = best([options.captool, "analyze", trace, "--keys", key, "--format", "json"], options.rounds)
+    ours = best([options.captool, "analyze", trace, "--keys", key, "--format", "json", "--jobs", "1"], options.rounds)
     if not re.search(rf'"stdout_bytes": ?{records * (record - FRAME_HEADER)}\b', ours.output):
         sys.exit("captool did not read all of the output")
-    reading = best([options.captool, "analyze", trace], options.rounds)
+    reading = best([options.captool, "analyze", trace, "--jobs", "1"], options.rounds)
     yield f"  captool analyze --keys   {told(ours)}  {data / ours.cpu / 1e6:6.0f} MB/s  {records / ours.cpu:9.0f} records/s"
     yield f"  captool without the key  {told(reading)}"
     if not options.without_tshark:

@@ -91,8 +91,8 @@ class KeptExchanges:
         return [*self._first, *self._last]
 
     def numbered(self, number: int) -> ExchangeInProgress | None:
-        """The exchange with this number (from 0), None when it was not kept."""
+        """The exchange with this number (from 0; -1 is none), None when it was not kept."""
         if number < len(self._first):
-            return self._first[number]
+            return self._first[number] if number >= 0 else None
         place = number - (self.count - len(self._last))
         return self._last[place] if 0 <= place < len(self._last) else None

@@ -36,13 +36,14 @@ def lab(tmp_path_factory):
     try:
         from certificates import write_storage
         from docker_daemon import IMAGE, daemon
+        from firewall import Firewall
         from network import network
         from processes import wait_until
     finally:
         sys.path.remove(str(LAB))
     directory = tmp_path_factory.mktemp("lab")
     with contextlib.ExitStack() as stack:
-        names = stack.enter_context(network(established_timeout_s=300))
+        names = stack.enter_context(network(Firewall(established_timeout_s=300)))
         machine = write_storage(directory / "store", "runner-1", "10.77.2.2", datetime.datetime.now(datetime.UTC))
         running = stack.enter_context(daemon(directory, names.server, machine))
         inside = ["nsenter", f"--net=/run/netns/{names.client}"]
