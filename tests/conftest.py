@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,10 @@ def fixtures() -> Path:
 def go_directory(tmp_path_factory):
     """Where Go programs are built, once for all tests."""
     return tmp_path_factory.mktemp("go")
+
+
+@pytest.fixture(autouse=True)
+def _no_event_loop_is_woken_any_more() -> Iterator[None]:
+    """pyshark leaves its event loop's wake-up descriptor set; every child that ends writes to it, until that is full and an error."""
+    yield
+    signal.set_wakeup_fd(-1)
