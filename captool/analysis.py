@@ -6,15 +6,15 @@ The way up to a connection on all layers is in `captool.connections`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
-from captool.connections import DOCKER_PORTS, Paths, Progress, as_paths, key_ring, read_connections
+from captool.connections import DOCKER_PORTS, Paths, Progress, Reading, as_paths, key_ring, read_connections
 from captool.errors import NothingMatchedError
 from captool.findings import Finding, find
 from captool.findings.gaps import believed, keepalive_window_ns
@@ -22,9 +22,8 @@ from captool.findings.key_use import KeyUse, key_uses
 from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
-from captool.middlebox.catalogue import load_catalogue
+from captool.middlebox.catalogue import STATES, load_catalogue
 from captool.packets.decode import Decoder
-from captool.shards import Reading
 from captool.tcp import tracker as tracker_module
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS, counted
@@ -37,8 +36,7 @@ SHARED_BYTES = 16 << 20  # a smaller capture is read before other processes are 
 MAX_UNEVENTFUL = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(NamedTuple):
     """What a capture says. `verdict` is the answer in sentences; `findings` give the evidence, the gravest first.
 
     `other_side` is what a second capture of the same connections adds, None where none was given.
@@ -83,7 +81,8 @@ def analyze(
 
     Raises CaptureError, KeyMaterialError, UsageError and NothingMatchedError (no TCP connection at all, or none to `ports`).
     """
-    catalogue, half_closed = load_catalogue(timeouts), load_catalogue(timeouts, state="half-closed")
+    middleboxes = load_catalogue(timeouts, state=None)
+    catalogue, half_closed = (tuple(one for one in middleboxes if one.state == state) for state in STATES)
     settings = Settings(idle_timeout_ns, network, tuple(ports) or DOCKER_PORTS)
     ring = key_ring(keys, key_password)
     window_ns = keepalive_window_ns(settings, catalogue)
@@ -121,7 +120,7 @@ def analyze(
     compared = compare(Recorded(summary, [one.tcp for one in connections], log), other) if other and log else None
     if compared:
         counterparts = {one.connection: one for one in compared.counterparts}
-        connections = tuple(replace(one, counterpart=counterparts.get(one.id)) for one in connections)
+        connections = tuple(one._replace(counterpart=counterparts.get(one.id)) for one in connections)
     keys_given = bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
     tables = believed(Tables(summary, settings, connections, catalogue, keys_given, compared, half_closed))
     findings = find(tables)
@@ -166,7 +165,7 @@ def listed(reading: Reading, window_ns: int) -> tuple[CaptureSummary, tuple[Conn
         f"{counted(passed, 'connection')} on which nothing happened are counted but not listed: those that came to nothing in a flood, "
         f"and those after the first {MAX_UNEVENTFUL}"
     )
-    return replace(reading.capture, notes=(*reading.capture.notes, note), unlisted_connections=passed), kept
+    return reading.capture._replace(notes=(*reading.capture.notes, note), unlisted_connections=passed), kept
 
 
 def hot_path_compiled() -> bool:

@@ -8,10 +8,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from captool.capture.frames import Frames
 from captool.capture.reader import CaptureReader
+from captool.capture.summary import CaptureSummary
 from captool.direction import Direction
 from captool.errors import CaptureError
 from captool.findings.key_use import machine_of
@@ -35,6 +36,20 @@ MAX_READINGS: Final = 3  # sessions resumed in a chain, each before the one that
 
 Paths = str | Path | Iterable[str | Path]
 Progress = Callable[[int, int], None]
+
+
+class Reading(NamedTuple):
+    """What one process read: the capture, the connections of its shard that can be told of, and how many there were in all (`opened`).
+
+    `ring` is the key ring with the secrets that the capture holds.
+    `alone` says that a connection may depend on those of other shards.
+    """
+
+    capture: CaptureSummary
+    connections: list[Connection]
+    opened: int
+    ring: KeyRing
+    alone: bool
 
 
 class PieceReader(Protocol):
@@ -136,7 +151,7 @@ def _with_snap_length(connection: Connection, cut: str) -> Connection:
     tls = connection.tls
     if tls is None or tls.reason != "snapped":
         return connection
-    return replace(connection, tls=replace(tls, detail=f"{tls.detail}{cut}"))
+    return connection._replace(tls=tls._replace(detail=f"{tls.detail}{cut}"))
 
 
 def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cut: str) -> list[Connection]:
@@ -178,7 +193,7 @@ def _read_again(
                 first = waiting[again.id].tcp
                 same = (first.client, first.server, first.start_ns) == (again.tcp.client, again.tcp.server, again.tcp.start_ns)
                 if same and not _resumes(again):
-                    yield replace(again, tcp=waiting.pop(again.id).tcp)
+                    yield again._replace(tcp=waiting.pop(again.id).tcp)
 
     decoder = Decoder()
     with contextlib.suppress(CaptureError), CaptureReader(paths) as capture:

@@ -10,33 +10,17 @@ import pickle
 import selectors
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
-from typing import Final, NamedTuple
+from typing import Final
 
 from captool.capture.summary import CaptureSummary
+from captool.connections import Progress, Reading
 from captool.errors import CaptoolError
 from captool.findings.tables import Connection
 from captool.keys.material import KeyRing
 
 PROGRESS_STEPS: Final = 200
-Progress = Callable[[int, int], None]
-
-
-class Reading(NamedTuple):
-    """What one process read: the capture, the connections of its shard that can be told of, and how many there were in all (`opened`).
-
-    `ring` is the key ring with the secrets that the capture holds.
-    `alone` says that a connection may depend on those of other shards.
-    """
-
-    capture: CaptureSummary
-    connections: list[Connection]
-    opened: int
-    ring: KeyRing
-    alone: bool
-
 
 ReadShard = Callable[[int, int, Progress | None], Reading]
 
@@ -122,9 +106,9 @@ def _all(results: Iterable[Reading]) -> Iterable[Connection]:
 
 
 def _summed(results: list[Reading]) -> CaptureSummary:
-    return replace(results[0].capture, duplicate_packets=sum(reading.capture.duplicate_packets for reading in results))
+    return results[0].capture._replace(duplicate_packets=sum(reading.capture.duplicate_packets for reading in results))
 
 
 def numbered(connection: Connection, number: int) -> Connection:
     """The connection with this number."""
-    return replace(connection, tcp=connection.tcp._replace(id=number))
+    return connection._replace(tcp=connection.tcp._replace(id=number))

@@ -18,14 +18,11 @@ NONE = PerDirection(0, 0)
 
 
 def capture(**changes: Any) -> CaptureSummary:
-    return replace(
-        CaptureSummary(
-            files=("trace.pcap",), format="pcap", link_types=("EN10MB",), packets=10, bytes=1000, start_ns=START, end_ns=START + 700 * S,
-            truncated_file=False, snapped_packets=0, duplicate_packets=0, dropped_packets=None, tcp_packets=10, other_packets=0,
-            undecodable_packets=0,
-        ),
-        **changes,
-    )  # fmt: skip
+    return CaptureSummary(
+        files=("trace.pcap",), format="pcap", link_types=("EN10MB",), packets=10, bytes=1000, start_ns=START, end_ns=START + 700 * S,
+        truncated_file=False, snapped_packets=0, duplicate_packets=0, dropped_packets=None, tcp_packets=10, other_packets=0,
+        undecodable_packets=0,
+    )._replace(**changes)  # fmt: skip
 
 
 def keepalive(status: str = "not-observable", **changes: Any) -> Keepalive:
@@ -65,15 +62,12 @@ def dropped_tcp(**changes: Any) -> TcpConnection:
 
 
 def tls(**changes: Any) -> TlsSummary:
-    return replace(
-        TlsSummary(
-            version="TLS 1.2", cipher_suite="TLS_RSA_WITH_AES_256_CBC_SHA", cipher_suite_id=0x35, key_exchange="RSA", forward_secrecy=False,
-            resumed=False, extended_master_secret=True, encrypt_then_mac=True, server_name=None, certificate_spki_sha256="ab" * 32,
-            certificate_organization="root.runner-1", status="decrypted", reason=None, detail=None, secret_origin="runner-1/server-key.pem",
-            finished_verified=True, plaintext_bytes=PerDirection(250, 300), alerts=(),
-        ),
-        **changes,
-    )  # fmt: skip
+    return TlsSummary(
+        version="TLS 1.2", cipher_suite="TLS_RSA_WITH_AES_256_CBC_SHA", cipher_suite_id=0x35, key_exchange="RSA", forward_secrecy=False,
+        resumed=False, extended_master_secret=True, encrypt_then_mac=True, server_name=None, certificate_spki_sha256="ab" * 32,
+        certificate_organization="root.runner-1", status="decrypted", reason=None, detail=None, secret_origin="runner-1/server-key.pem",
+        finished_verified=True, plaintext_bytes=PerDirection(250, 300), alerts=(),
+    )._replace(**changes)  # fmt: skip
 
 
 def attach(*, lost: LostOutput | None = None, **changes: Any) -> DockerExchange:
@@ -91,7 +85,7 @@ def lost_output(text: bytes = b"result\n", stderr: int = 0) -> LostOutput:
 
 
 def connection(tcp_connection: TcpConnection | None = None, **changes: Any) -> Connection:
-    return replace(Connection(tcp_connection or tcp(), "runner-1", None, ()), **changes)
+    return Connection(tcp_connection or tcp(), "runner-1", None, ())._replace(**changes)
 
 
 def tables(*connections: Connection, capture_summary: CaptureSummary | None = None, keys_given: bool = True, **settings: Any) -> Tables:

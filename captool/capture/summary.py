@@ -1,19 +1,17 @@
 """What a capture was: format, size, time span, and how much of it could not be used."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ClockStep:
+class ClockStep(NamedTuple):
     """Timestamps that ran backwards by more than a second: how often, by how many nanoseconds at most, and at which packet."""
 
-    count: int
+    steps: int
     largest_ns: int
     packet: int
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureSummary:
+class CaptureSummary(NamedTuple):
     """Counters over all files of one capture. Times are nanoseconds since 1970 (UTC), sizes bytes.
 
     `packets` counts captured frames; it equals `tcp_packets + other_packets + undecodable_packets`, where the

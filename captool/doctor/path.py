@@ -1,6 +1,6 @@
 """Which middleboxes of the catalogue the connections of this machine may pass, and how sure that is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from captool.doctor.cloud import Cloud
@@ -72,7 +72,7 @@ def with_conntrack(path: Path, conntrack: Conntrack | None) -> Path:
     if established is None:
         return path
     known = by_id(load_catalogue(), "linux-conntrack")
-    here = replace(known, id="conntrack-here", name="this machine's own conntrack", seconds=established / SECOND_NS)
+    here = known._replace(id="conntrack-here", name="this machine's own conntrack", seconds=established / SECOND_NS)
     return Path(_sorted([*path.middleboxes, OnPath(here, certain=False)]), path.why, path.named)
 
 

@@ -1,7 +1,6 @@
 """What the capture itself cannot show, because packets were lost or cut."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from captool.findings.finding import Finding
@@ -56,20 +55,20 @@ def clock_step(tables: Tables) -> Iterator[Finding]:
             confidence="high",
             connection=None,
             packets=(step.packet,),
-            message=f"The recording machine's clock ran backwards ({counted(step.count, 'time')}, at most by {seconds(step.largest_ns)}, "
+            message=f"The recording machine's clock ran backwards ({counted(step.steps, 'time')}, at most by {seconds(step.largest_ns)}, "
             f"at packet {step.packet}): durations across it are not to be believed, and idle times that "
             "span this packet are not judged.",
             remedy="Keep the clock of the recording machine from being stepped (chrony or ntpd slew it) and record again.",
-            evidence={"count": step.count, "largest_s": step.largest_ns / SECOND_NS, "proof_needs": None},
+            evidence={"count": step.steps, "largest_s": step.largest_ns / SECOND_NS, "proof_needs": None},
         )
 
 
 def doubted(tables: Tables, finding: Finding) -> Finding:
     """The finding, with little confidence where its duration may span a step of the clock: of several only the largest is known."""
     step = tables.capture.clock_step
-    if step is None or step.count == 1 or finding.code not in TIMED:
+    if step is None or step.steps == 1 or finding.code not in TIMED:
         return finding
-    return replace(finding, confidence="low")
+    return finding._replace(confidence="low")
 
 
 def mid_stream(tables: Tables) -> Iterator[Finding]:

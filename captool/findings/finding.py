@@ -1,7 +1,8 @@
 """A finding: what was wrong, how sure that is, which packets show it, and what to do."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
@@ -40,8 +41,7 @@ CODES: tuple[str, ...] = (
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One finding. `message` and `remedy` are a sentence or two each; `evidence` holds the numbers as JSON values.
 
     `connection` is None for a finding about the capture as a whole. `packets` are the packet numbers to look at first.
@@ -54,4 +54,4 @@ class Finding:
     packets: tuple[int, ...]
     message: str
     remedy: str
-    evidence: dict[str, object] = field(default_factory=dict)
+    evidence: Mapping[str, object] = MappingProxyType({})

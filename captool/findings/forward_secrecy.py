@@ -1,8 +1,7 @@
 """What would have made a forward-secret connection readable: judged by what its client offers and what both ends call themselves."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Endpoint
@@ -27,8 +26,7 @@ LAST_DOCKER_WITH_RSA: Final = (18, 6)
 MAX_PROGRAM: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """What an end called itself (User-Agent or Server header), on which connection."""
 
     name: str

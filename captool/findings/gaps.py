@@ -1,6 +1,5 @@
 """Which idle times matter, and which middleboxes would have cut the connection in them."""
 
-from dataclasses import replace
 from typing import Final
 
 from captool.capture.summary import ClockStep
@@ -18,14 +17,14 @@ def believed(tables: Tables) -> Tables:
     step = tables.capture.clock_step
     if step is None:
         return tables
-    return replace(tables, connections=tuple(_believed(connection, step) for connection in tables.connections))
+    return tables._replace(connections=tuple(_believed(connection, step) for connection in tables.connections))
 
 
 def _believed(connection: Connection, step: ClockStep) -> Connection:
     tcp = connection.tcp
     gaps = tuple(gap for gap in tcp.gaps if not _spans(step, gap.after_packet, gap.ended_by_packet))
     shut = [one if one is None or not _spans(step, one.since.packet, one.until_packet) else None for one in tcp.shut_windows]
-    return replace(connection, tcp=tcp._replace(gaps=gaps, shut_windows=PerDirection(*shut)))
+    return connection._replace(tcp=tcp._replace(gaps=gaps, shut_windows=PerDirection(*shut)))
 
 
 def _spans(step: ClockStep, after_packet: int, until_packet: int | None) -> bool:

@@ -1,8 +1,7 @@
 """Which key material opened which connection, and which machine a connection went to."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from captool.keys.material import KeyRing
 from captool.tcp.connection import TcpConnection
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from captool.tls.summary import TlsSummary
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
+class KeyUse(NamedTuple):
     """Key material that was given, and the connections that it concerns.
 
     `connections` are those that a secret from here opened or, for a private key, whose server certificate holds its public

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from captool.direction import DIRECTIONS, Direction
@@ -47,7 +46,7 @@ def _silent_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
     arrived = passage.last_arrived
     if passage.not_judged:
         over = f"{capture_name(tables, 'other-side')} had ended when these packets were sent: let both recordings run longer."
-        return replace(finding, remedy=finding.remedy if finding.remedy == KEEPALIVE_REMEDY else over)
+        return finding._replace(remedy=finding.remedy if finding.remedy == KEEPALIVE_REMEDY else over)
     if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
         return finding
     peer = direction.opposite.sender
@@ -73,8 +72,7 @@ def _possible_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -
     end_ns, trace_end_ns = other.capture.end_ns, tables.capture.end_ns
     if other.clock is None or end_ns is None or trace_end_ns is None or other.clock.first_clock(end_ns)[0] < trace_end_ns - COVERED_NS:
         return finding
-    return replace(
-        finding,
+    return finding._replace(
         severity="info",
         confidence=confidence(tables),
         message=f"Nothing after packet {finding.packets[0]} to the end of the capture, because the server sent nothing: "
@@ -106,8 +104,7 @@ def _unanswered_probes(tables: Tables, finding: Finding, counterpart: Counterpar
     probes = counted(int(str(finding.evidence["unanswered"])), "keepalive probe")
     return _proven(
         tables,
-        replace(
-            finding,
+        finding._replace(
             message=f"The last {probes} of the {direction.sender} (packets {first} to {finding.packets[1]}) went unanswered: {why}.",
             remedy=f"Look at the {peer}'s host." if arrived and not back.dead else NOT_ARRIVED,
         ),
@@ -123,19 +120,19 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
     begin = finding.message.partition(f" (packet {packet}):")[0] + f" (packet {packet})"
     if any(one.moment.packet == packet for one in passage.not_sent):
         forged = f"{begin}, and the {sender}'s side never sent it."
-        return _proven(tables, replace(finding, message=forged, remedy=MORE_PROBES), injected=True)
+        return _proven(tables, finding._replace(message=forged, remedy=MORE_PROBES), injected=True)
     if passage.last_arrived is not None and passage.last_arrived[1].packet == packet:
         sent = f"packet {passage.last_arrived[0].packet} of {capture_name(tables, 'other-side')}"
         own = f"{begin}, and the {sender}'s side did send it ({sent})."
         remedy = f"Look at the {sender}'s program or host: it had closed or forgotten the connection."
-        return _proven(tables, replace(finding, message=own, remedy=remedy), injected=False)
+        return _proven(tables, finding._replace(message=own, remedy=remedy), injected=False)
     return finding
 
 
 def _idle_gap(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
     if not finding.message.endswith(UNDECIDED) or not any(passage.dead for passage in counterpart.passage):
         return finding
-    return replace(finding, severity="error", message=finding.message.replace(UNDECIDED, "The path died, as both captures prove."))
+    return finding._replace(severity="error", message=finding.message.replace(UNDECIDED, "The path died, as both captures prove."))
 
 
 def _missing_keepalive(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
@@ -145,8 +142,7 @@ def _missing_keepalive(tables: Tables, finding: Finding, counterpart: Counterpar
         if side == "other-side" and passage.lost:
             lost = f"{numbers(passage.lost_ranges)} of {capture_name(tables, side)}"
             sender = direction.sender
-            return replace(
-                finding,
+            return finding._replace(
                 severity="warning",
                 confidence="low",
                 message=f"{finding.message} But packets that the {sender} sent did not arrive here ({lost}); probes may be among them.",
@@ -165,8 +161,7 @@ def _output_lost(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
         return finding
     if any(lost.first.packet <= packet <= lost.last.packet for lost in passage.lost_ranges):
         return finding
-    return replace(
-        finding,
+    return finding._replace(
         severity="warning",
         confidence="medium",
         message="Container output was never acknowledged, but it did reach the client's side (its first packet "
@@ -176,8 +171,7 @@ def _output_lost(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
 
 
 def _proven(tables: Tables, finding: Finding, **evidence: object) -> Finding:
-    return replace(
-        finding,
+    return finding._replace(
         confidence=confidence(tables),
         evidence={**finding.evidence, "proven_by_other_side": True, "proof_needs": None, **evidence},
     )

@@ -1,7 +1,6 @@
 """What the findings are made from: every stage's result for each connection, and what the user said about the network."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from captool.capture.summary import CaptureSummary
 from captool.middlebox.catalogue import IdleTimeout
@@ -13,8 +12,7 @@ if TYPE_CHECKING:  # a capture without TLS and HTTP is told without these layers
     from captool.tls.summary import TlsSummary
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What the analysis was asked: durations in nanoseconds, None where the user named no timeout and no network."""
 
     idle_timeout_ns: int | None = None
@@ -22,8 +20,7 @@ class Settings:
     ports: tuple[int, ...] = (2375, 2376)
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """One connection on every layer. `tls` is None where there is no TLS; `exchanges` is empty where nothing could be read.
 
     `counterpart` is the same connection in the capture of the other side, None without one or where that does not have it.
@@ -41,8 +38,7 @@ class Connection:
         return self.tcp.id
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """Everything a rule may look at; `other_side` is None where no capture of the other side was given.
 
     `catalogue` has the timeouts of established connections, `half_closed` those of connections of which one side sent its FIN.

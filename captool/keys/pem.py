@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -30,8 +30,7 @@ CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUST
 PARSE_FAULTS: Final = (ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateIdentity:
+class CertificateIdentity(NamedTuple):
     """What ties a certificate to a key and to a machine: SHA-256 of its public key (lower-case hex), first O of its subject."""
 
     spki_sha256: str

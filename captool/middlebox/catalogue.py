@@ -4,10 +4,8 @@ Data in `idle_timeouts.toml`, in which each entry names its source; a user's own
 """
 
 import tomllib
-from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from captool.errors import UsageError
 
@@ -20,8 +18,7 @@ NANOSECONDS: Final = 1_000_000_000
 MAX_SECONDS: Final = 10 * 365 * 86400
 
 
-@dataclass(frozen=True, slots=True)
-class IdleTimeout:
+class IdleTimeout(NamedTuple):
     """One kind of middlebox and its timeout for TCP connections without traffic.
 
     `seconds` is the default, `minimum` and `maximum` what it can be configured to (None where that is unknown or impossible).
@@ -55,7 +52,7 @@ def load_catalogue(extra: Path | None = None, *, state: State | None = "establis
     Entries of the file `extra` come on top, and replace those with the same id. An entry of `extra` that replaces one need only
     name what differs. Raises `UsageError` naming file, entry and field.
     """
-    own = (files("captool.middlebox") / "idle_timeouts.toml").read_text(encoding="utf-8")
+    own = Path(__file__).with_name("idle_timeouts.toml").read_text(encoding="utf-8")
     entries = _entries("idle_timeouts.toml", own, {})
     if extra is not None:
         try:
@@ -108,7 +105,7 @@ def _entry(where: str, name: str, table: dict[str, Any], known: IdleTimeout | No
     changes: dict[str, Any] = {}
     for field, value in table.items():
         changes |= FIELDS[field](f"{where}: field `{field}`", field, value)
-    entry = replace(known, **changes)
+    entry = known._replace(**changes)
     if not (entry.minimum is None or entry.minimum <= entry.seconds) or not (entry.maximum is None or entry.seconds <= entry.maximum):
         raise UsageError(f"{where}: field `range`: {entry.seconds:g} seconds lie outside it")
     return entry

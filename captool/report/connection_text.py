@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from captool.direction import Direction
 from captool.findings.gaps import worst_gap
 from captool.findings.probes import sender_hint
 from captool.findings.silence import shortened
 from captool.findings.tables import Connection
+from captool.report.layout import styled
 from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
@@ -24,15 +23,13 @@ EXCHANGES = 6
 ENDINGS = {"fin": "closed", "rst": "reset", "open": "open at the end of the capture", "silent-drop": "DROPPED SILENTLY"}
 
 
-def headline(connection: Connection) -> Text:
+def headline(connection: Connection) -> str:
     """Number, both sides, machine, and how the connection ended."""
     tcp = connection.tcp
-    text = Text(f"Connection {tcp.id}", "bold")
-    text.append(f"  {tcp.client.ip}:{tcp.client.port} → {tcp.server.ip}:{tcp.server.port}")
+    text = styled(f"Connection {tcp.id}", "bold") + f"  {tcp.client.ip}:{tcp.client.port} → {tcp.server.ip}:{tcp.server.port}"
     if connection.machine:
-        text.append(f"  machine {printable(connection.machine)}")
-    text.append(f"  {ending(connection)}", "bold red" if tcp.close == "silent-drop" else "bold")
-    return text
+        text += f"  machine {printable(connection.machine)}"
+    return text + styled(f"  {ending(connection)}", "error" if tcp.close == "silent-drop" else "bold")
 
 
 def ending(connection: Connection) -> str:
@@ -46,7 +43,7 @@ def ending(connection: Connection) -> str:
     return ENDINGS[tcp.close] + by
 
 
-def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> list[tuple[str, Text]]:
+def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> list[tuple[str, str]]:
     """Label and text of each fact, in the order in which a reader needs them; what the findings in `said` tell is left to them.
 
     `detailed` adds what a reader of a single connection wants: its certificates and the fingerprints of its hellos.
@@ -54,18 +51,18 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     tcp = connection.tcp
     span = f"{clock(tcp.start_ns)} to {clock(tcp.end_ns)} UTC, {seconds(tcp.end_ns - tcp.start_ns)}; "
     sent = f"client sent {size(tcp.payload_bytes.to_server)}, server {size(tcp.payload_bytes.to_client)}"
-    rows = [("time", Text(span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else "")))]
+    rows = [("time", span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else ""))]
     rows.extend(("request" if not index else "", _exchange(exchange)) for index, exchange in enumerate(connection.exchanges[-EXCHANGES:]))
     if len(connection.exchanges) > EXCHANGES:
-        rows.append(("", Text(f"and {len(connection.exchanges) - EXCHANGES} before them")))
+        rows.append(("", f"and {len(connection.exchanges) - EXCHANGES} before them"))
     gap = worst_gap(connection)
     if gap is not None and "idle-gap" not in said:
         end = "the end of the capture" if gap.ended_by_packet is None else f"packet {gap.ended_by_packet} ({gap.ended_by})"
-        rows.append(("idle", Text(f"no data for {seconds(gap.duration_ns)}, from packet {gap.after_packet} to {end}")))
+        rows.append(("idle", f"no data for {seconds(gap.duration_ns)}, from packet {gap.after_packet} to {end}"))
     if "missing-keepalive" not in said:
-        rows.append(("keepalive", Text("; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction))))
+        rows.append(("keepalive", "; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction)))
     if connection.counterpart:
-        rows.append(("path", Text(crossed(connection.counterpart))))
+        rows.append(("path", crossed(connection.counterpart)))
     if connection.tls:
         rows.append(("TLS", _tls(connection.tls)))
         if detailed or "certificate-expired" in said:
@@ -77,17 +74,17 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     return rows
 
 
-def _exchange(exchange: DockerExchange) -> Text:
+def _exchange(exchange: DockerExchange) -> str:
     http, stream = exchange.http, exchange.stream
-    text = Text(printable(f"{http.method} {shortened(http.target)}"))
-    text.append(f" → {http.status}" if http.status is not None else " → no response")
+    text = printable(f"{http.method} {shortened(http.target)}")
+    text += f" → {http.status}" if http.status is not None else " → no response"
     if stream is not None:
         parts = [("stdin", stream.stdin_bytes), ("stdout", stream.stdout_bytes), ("stderr", stream.stderr_bytes)]
         seen = ", ".join(f"{name} {size(count)}" for name, count in parts if count) or "no output"
-        text.append(f"; {'at least ' * bool(stream.holes)}{seen}")
+        text += f"; {'at least ' * bool(stream.holes)}{seen}"
         if stream.holes:
             apart = f", {size(stream.unattributed_bytes)} more cannot be told apart" if stream.unattributed_bytes else ""
-            text.append(f" (the capture lacks parts of it, in {counted(stream.holes, 'place')}{apart})")
+            text += f" (the capture lacks parts of it, in {counted(stream.holes, 'place')}{apart})"
     return text
 
 
@@ -101,10 +98,8 @@ def _keepalive(side: Keepalive, direction: Direction) -> str:
     return f"{direction.sender} sent {counted(side.probes, 'probe')}{every}, {side.answered} answered" + (f" ({hint})" if hint else "")
 
 
-def _tls(tls: TlsSummary) -> Text:
-    text = Text(" ".join(filter(None, (tls.version, tls.cipher_suite))) or "handshake not seen")
+def _tls(tls: TlsSummary) -> str:
+    text = " ".join(filter(None, (tls.version, tls.cipher_suite))) or "handshake not seen"
     if tls.status == "encrypted":
-        return text.append(f"; not decrypted ({tls.reason})", "yellow")
-    return text.append(
-        f"; {tls.status if tls.status == 'decrypted' else 'partly decrypted'} with {printable(tls.secret_origin or 'a secret')}"
-    )
+        return text + styled(f"; not decrypted ({tls.reason})", "warning")
+    return text + f"; {tls.status if tls.status == 'decrypted' else 'partly decrypted'} with {printable(tls.secret_origin or 'a secret')}"

@@ -62,7 +62,7 @@ def report(analysis: Analysis) -> Json:
             "coverage": {"tcp": capture.tcp_packets, "other": capture.other_packets, "undecodable": capture.undecodable_packets},
             "clock_step": capture.clock_step
             and {
-                "count": capture.clock_step.count,
+                "count": capture.clock_step.steps,
                 "largest_s": in_seconds(capture.clock_step.largest_ns),
                 "packet": capture.clock_step.packet,
             },
@@ -214,5 +214,5 @@ def _finding(finding: Finding) -> Json:
         "packets": list(finding.packets),
         "message": finding.message,
         "remedy": finding.remedy,
-        "evidence": finding.evidence,
+        "evidence": dict(finding.evidence),
     }

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rich.text import Text
-
 from captool.report.printable import printable, utc
 from captool.tls.certificate import PresentedCertificate
 from captool.tls.summary import TlsSummary
@@ -12,7 +10,7 @@ from captool.tls.summary import TlsSummary
 NAMES: Final = 6
 
 
-def certificate_rows(tls: TlsSummary) -> Iterator[tuple[str, Text]]:
+def certificate_rows(tls: TlsSummary) -> Iterator[tuple[str, str]]:
     """A row for the certificate of the server and of the client, where they were seen."""
     if tls.certificate:
         yield "certificate", _certificate("server", tls.certificate)
@@ -20,14 +18,14 @@ def certificate_rows(tls: TlsSummary) -> Iterator[tuple[str, Text]]:
         yield "" if tls.certificate else "certificate", _certificate("client", tls.client_certificate)
 
 
-def fingerprint_rows(tls: TlsSummary) -> Iterator[tuple[str, Text]]:
+def fingerprint_rows(tls: TlsSummary) -> Iterator[tuple[str, str]]:
     """The fingerprints of the hellos, where they were seen."""
     known = [(name, value) for name, value in (("JA3", tls.ja3), ("JA4", tls.ja4), ("JA3S", tls.ja3s)) if value]
     if known:
-        yield "hellos", Text(", ".join(f"{name} {value}" for name, value in known))
+        yield "hellos", ", ".join(f"{name} {value}" for name, value in known)
 
 
-def _certificate(side: str, presented: PresentedCertificate) -> Text:
+def _certificate(side: str, presented: PresentedCertificate) -> str:
     one = presented.certificate
     text = f"{side} {one.subject or 'without a subject'}"
     if one.names:
@@ -36,4 +34,4 @@ def _certificate(side: str, presented: PresentedCertificate) -> Text:
     text += f", issued by {one.issuer or 'nobody named'}"
     if one.not_before_ns is not None and one.not_after_ns is not None:
         text += f", valid from {utc(one.not_before_ns)[:16]} to {utc(one.not_after_ns)[:16]} UTC"
-    return Text(printable(f"{text}; packet {presented.moment.packet}"))
+    return printable(f"{text}; packet {presented.moment.packet}")

@@ -5,9 +5,8 @@ Nothing is verified here, and every text in them is a stranger's: what shows it 
 
 import contextlib
 import warnings
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from captool.direction import Moment
 from captool.errors import DecodeError
@@ -24,8 +23,7 @@ MAX_NAMES: Final = 64
 REMEMBERED: Final = 64  # a server shows the same one to every client
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """One X.509 certificate. `spki_sha256` and `sha256` are of the public key and of the whole, lower-case hex.
 
     `subject` and `issuer` are RFC 4514 strings, `names` the alternative names (DNS names and addresses; `more_names` were left
@@ -43,8 +41,7 @@ class Certificate:
     not_after_ns: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class PresentedCertificate:
+class PresentedCertificate(NamedTuple):
     """A certificate and the moment at which one side presented it."""
 
     certificate: Certificate

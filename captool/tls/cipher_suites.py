@@ -3,9 +3,8 @@
 Suites stay numbers on the wire: an unknown or GREASE number has no `CipherSuite`, and that is no error.
 """
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from captool.tls.cipher_suite_names import CIPHER_SUITE_NAMES
 
@@ -13,8 +12,7 @@ Mode = Literal["null", "stream", "cbc", "gcm", "ccm", "ccm_8", "chacha20"]
 Algorithm = Literal["null", "RC4", "AES", "Camellia", "SEED", "IDEA", "3DES", "DES", "ChaCha20"]
 
 
-@dataclass(frozen=True, slots=True)
-class BulkCipher:
+class BulkCipher(NamedTuple):
     """A record cipher: `key_length` and `block_length` in bytes (`block_length` 0 where there are no blocks to pad)."""
 
     algorithm: Algorithm
@@ -48,8 +46,7 @@ HASHES: Final = {"MD5": "md5", "SHA": "sha1", "SHA256": "sha256", "SHA384": "sha
 AEAD_MODES: Final = frozenset({"gcm", "ccm", "ccm_8", "chacha20"})
 
 
-@dataclass(frozen=True, slots=True)
-class CipherSuite:
+class CipherSuite(NamedTuple):
     """A registered suite.
 
     `key_exchange` is the first word of the name (`RSA`, `ECDHE`, `DH`, `PSK`, ...), with `_PSK` where a shared key is mixed in;

@@ -1,9 +1,8 @@
 """ClientHello and ServerHello (RFC 8446 section 4.1, RFC 5246 section 7.4.1), their extensions, and the SSL 2.0 form of the first."""
 
 import hashlib
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.errors import DecodeError
 from captool.tls.octets import Octets
@@ -35,8 +34,7 @@ class Extension(IntEnum):
     KEY_SHARE = 51  # RFC 8446 section 4.2.8
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(NamedTuple):
     """A ClientHello. `extensions` maps the number to the body (the first of equal ones)."""
 
     legacy_version: int
@@ -68,8 +66,7 @@ class ClientHello:
         return self.extensions.get(Extension.SESSION_TICKET, b"")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerHello(NamedTuple):
     """A ServerHello or HelloRetryRequest. `version` is the negotiated one (0x0304 for TLS 1.3, 0x7fNN for its drafts).
 
     `legacy_version` is the number in its first field, which TLS 1.3 no longer means.

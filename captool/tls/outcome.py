@@ -1,6 +1,5 @@
 """The summary of a session, made from its state."""
 
-from dataclasses import replace
 from typing import Final
 
 from captool.direction import Direction, PerDirection
@@ -76,7 +75,7 @@ def _hole(side: Side) -> Failure | None:
     """The first hole of a direction, and whether reading went on behind it."""
     if side.hole is None or side.state is not State.OPEN:
         return side.hole
-    return replace(side.hole, detail=f"{side.hole.detail} Decryption goes on behind that.")
+    return side.hole._replace(detail=f"{side.hole.detail} Decryption goes on behind that.")
 
 
 def _unfinished(session: Session) -> Failure:

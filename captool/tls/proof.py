@@ -1,7 +1,6 @@
 """The secrets of one session put to the proof: a guess is accepted when the first protected record verifies with it."""
 
 import hmac
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from captool.keys.material import KeyRing, SessionSecret
@@ -18,8 +17,7 @@ from captool.tls.traffic_secrets import Epoch, finished_verify_data, next_traffi
 EARLY_LABEL: Final = Epoch.EARLY.value
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(NamedTuple):
     """A guess at the protection of a TLS 1.3 direction."""
 
     epoch: Epoch

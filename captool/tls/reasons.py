@@ -12,8 +12,7 @@ Precedence where no secret opens a session, first match:
 8. only a key log given, or a key exchange that only a key log opens: `no-matching-session-key`
 """
 
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.keys.material import KeyRing
 from captool.tls.hello import SSL_3_0, TLS_1_2, version_name
@@ -27,8 +26,7 @@ FINITE_FIELD_GROUPS: Final = range(0x0100, 0x0105)
 ML_KEM_HYBRID_GROUPS: Final = frozenset({0x11EB, 0x11EC, 0x11ED, 0x6399, 0x639A})
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a direction, or the whole session, was not decrypted.
 
     `unproven` marks a secret that did not fit: when the other direction proves it after all, the record was at fault.
@@ -137,7 +135,7 @@ def _seen(negotiation: Negotiation) -> str:
 def altered_handshake(failure: Failure, packet: int) -> Failure:
     """A secret opens the record with Finished, and Finished does not verify: nothing of such a session is shown."""
     detail = f"Finished in packet {packet} does not verify: the handshake in the capture is not the one that its sender saw."
-    return replace(failure, detail=detail, packet=packet, unproven=False)
+    return failure._replace(detail=detail, packet=packet, unproven=False)
 
 
 def _what_opens(negotiation: Negotiation) -> str:

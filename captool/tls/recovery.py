@@ -7,7 +7,7 @@ That works for protection that needs nothing of the record before: AEAD, and blo
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.tls.cipher_suites import AEAD_MODES, CipherSuite
 from captool.tls.hello import TLS_1_1, TLS_1_2, is_tls13
@@ -31,8 +31,7 @@ class Guess:
     secret: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """The bytes from the first record on that authenticated, with its key and number."""
 
     data: bytes

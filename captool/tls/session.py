@@ -1,7 +1,6 @@
 """What the records of both directions mean: handshake, change of keys, application data, alerts (RFC 5246, RFC 8446)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from captool.direction import Direction, Moment
@@ -297,7 +296,7 @@ class Session:
                 if search.altered:
                     self.stop_all(altered_handshake(failure, place.packet))
                 elif search.tried:
-                    side.stop(replace(failure, packet=place.packet))
+                    side.stop(failure._replace(packet=place.packet))
                 else:
                     self._stop_protected(side, failure)
                 return False
@@ -323,7 +322,7 @@ class Session:
         early = side.epoch is Epoch.EARLY
         if not found or not (early or not handshake_known) or side.skipped > MAX_SKIPPED_RECORDS:
             failure = locked(self.negotiation, self._ring, tried=len(found))
-            side.stop(replace(failure, packet=place.packet))
+            side.stop(failure._replace(packet=place.packet))
         return False
 
     def _protect13(self) -> None:

@@ -1,6 +1,5 @@
 """What is known of the TLS session on a connection, and why it was or was not decrypted."""
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from captool.direction import PerDirection
@@ -24,8 +23,7 @@ Reason = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """A TLS alert that was seen in clear or decrypted (RFC 8446 section 6), sent in `direction` (0 to_server, 1 to_client)."""
 
     direction: int
@@ -35,8 +33,7 @@ class Alert:
     ts_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class TlsSummary:
+class TlsSummary(NamedTuple):
     """One TLS session. `cipher_suite` and `key_exchange` use the registry's names; None where the handshake was not seen.
 
     `status` is `decrypted` when every protected record with application data that the capture holds was decrypted, `partly`
@@ -74,7 +71,7 @@ class TlsSummary:
     ja4: str | None = None
     group: str | None = None
     offered_rsa_suites: tuple[str, ...] | None = None
-    resumes: tuple[bytes, ...] = field(default=(), repr=False)
+    resumes: tuple[bytes, ...] = ()
 
 
 class Plaintext(NamedTuple):

@@ -67,9 +67,7 @@ def test_reason_and_remedy_of_what_was_not_decrypted():
 
 
 def test_what_was_not_analysed_is_counted():
-    from dataclasses import replace
-
-    result = replace(analysis(connection()), capture=capture(other_packets=3, truncated_file=True))
+    result = analysis(connection())._replace(capture=capture(other_packets=3, truncated_file=True))
     text = render(result)
     assert "3 packets not TCP" in text
     assert "ends in the middle of a packet" in text
