@@ -1,9 +1,8 @@
 """The state of a connection at its end -> TcpConnection, once for each connection. Compiled, since captures have many connections."""
 
-# ruff: noqa: F403, F405, PLR1730
-# (layout.py is the vocabulary)
+# ruff: noqa: F403, F405, FURB136, PLR0911, PLR1730
+# (layout.py is the vocabulary; the compiler makes Python calls of min and max)
 
-from collections.abc import Sequence
 from typing import Final
 
 import cython
@@ -11,7 +10,6 @@ import cython
 from captool.direction import Moment, PerDirection
 from captool.tcp.connection import (
     OPEN_WINDOWS,
-    Close,
     Endpoint,
     Gap,
     Keepalive,
@@ -21,12 +19,11 @@ from captool.tcp.connection import (
     TcpConnection,
     Unanswered,
 )
-from captool.tcp.holes import Holes
 from captool.tcp.layout import LETTERS
-from captool.tcp.quiet import Probing, SeenGap, SeenReset, ShutWindows
 
 if not cython.compiled:  # compiled, they come from closing.pxd
     from captool.tcp.layout import *
+    from captool.tcp.quiet import Probing
 
 SILENT_TRANSMISSIONS: Final = 3
 SILENT_NS: Final = 3_000_000_000
@@ -35,6 +32,9 @@ ZERO: Final = PerDirection(0, 0)
 NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
 BOTH_LETTERS: Final = LETTERS + LETTERS.lower()
 NAMES: Final[tuple[SideName, SideName]] = ("client", "server")
+TEXTS: Final[dict[int, str]] = {}
+MAX_TEXTS: Final = 4096
+new = tuple.__new__  # makes named tuples without going through their names
 
 
 @cython.final
@@ -68,108 +68,134 @@ class Side:
     holes: object
     probing: object
 
-    def __init__(self, row: list, direction: cython.Py_ssize_t, holes: object, probing: object) -> None:
-        side: cython.Py_ssize_t = SIDES + direction * SIDE
-        bits: cython.longlong = row[side + BITS]
-        self.next = row[side + NEXT]
-        self.acked = row[side + ACKED]
-        self.last_ns = row[side + LAST_NS]
-        self.last_packet = row[side + LAST_PACKET]
-        self.packets = row[side + PACKETS]
-        self.fin = row[side + FIN_OFFSET]
-        self.newest_offset = row[side + NEWEST_OFFSET]
-        self.first_packet = row[side + FIRST_PACKET]
-        self.first_ns = row[side + FIRST_NS]
-        if not self.first_packet:
-            self.first_packet = row[side + NEWEST_PACKET]
-            self.first_ns = row[side + NEWEST_NS]
-        self.resent_first = row[side + RESENT_FIRST]
-        self.retransmissions = row[side + RETRANSMISSIONS]
-        self.resent = row[side + RESENT]
-        self.resent_ns = row[side + RESENT_NS]
-        self.resent_packet = row[side + RESENT_PACKET]
-        self.probes = row[side + PROBES]
-        self.answered = row[side + ANSWERED]
-        self.longest_idle = row[side + LONGEST_IDLE]
-        self.forgotten = row[side + FORGOTTEN]
-        self.reset = bits & RESET != 0
-        self.finished = bits & FINISHED != 0
-        self.synchronised = row[side + SYN_SEQ] >= 0
-        self.holes = holes
-        self.probing = probing
-        self.data_end = self.fin if self.finished else self.next
-        self.acknowledged = self.acked
-        if self.finished and self.data_end < self.acknowledged:
-            self.acknowledged = self.data_end
-        if self.acknowledged < 0:
-            self.acknowledged = 0
+
+@cython.cfunc
+def side_of(
+    state: cython.longlong[::1], conn: cython.longlong, direction: cython.longlong, holes: object, probing: object
+) -> Side:
+    """One side of the connection whose row begins at `conn`."""
+    at: cython.longlong = conn + SIDES + direction * SIDE
+    bits: cython.longlong = state[at + BITS]
+    side: Side = Side()
+    side.next = state[at + NEXT]
+    side.acked = state[at + ACKED]
+    side.last_ns = state[at + LAST_NS]
+    side.last_packet = state[at + LAST_PACKET]
+    side.packets = state[at + PACKETS]
+    side.fin = state[at + FIN_OFFSET]
+    side.newest_offset = state[at + NEWEST_OFFSET]
+    side.first_packet = state[at + FIRST_PACKET]
+    side.first_ns = state[at + FIRST_NS]
+    if not side.first_packet:
+        side.first_packet = state[at + NEWEST_PACKET]
+        side.first_ns = state[at + NEWEST_NS]
+    side.resent_first = state[at + RESENT_FIRST]
+    side.retransmissions = state[at + RETRANSMISSIONS]
+    side.resent = state[at + RESENT]
+    side.resent_ns = state[at + RESENT_NS]
+    side.resent_packet = state[at + RESENT_PACKET]
+    side.probes = state[at + PROBES]
+    side.answered = state[at + ANSWERED]
+    side.longest_idle = state[at + LONGEST_IDLE]
+    side.forgotten = state[at + FORGOTTEN]
+    side.reset = bits & RESET != 0
+    side.finished = bits & FINISHED != 0
+    side.synchronised = state[at + SYN_SEQ] >= 0
+    side.holes = holes
+    side.probing = probing
+    side.data_end = side.fin if side.finished else side.next
+    side.acknowledged = side.acked
+    if side.finished and side.data_end < side.acknowledged:
+        side.acknowledged = side.data_end
+    if side.acknowledged < 0:
+        side.acknowledged = 0
+    return side
 
 
+@cython.cfunc
 def describe(
-    row: list,
-    gaps: Sequence[SeenGap],
-    probing: tuple[Probing | None, Probing | None],
-    shut: tuple[ShutWindows | None, ShutWindows | None],
-    seen_reset: SeenReset | None,
-    holes: tuple[Holes, Holes],
-    keepalive_window_ns: int,
-) -> TcpConnection:
-    """The summary of the connection with this row of state (py), after its last gap was ended."""
-    bits = row[STATE]
-    client = Side(row, 0, holes[0], probing[0])
-    server = Side(row, 1, holes[1], probing[1])
-    first = Endpoint(address(row[FIRST_HIGH], row[FIRST_LOW]), row[PORTS] >> 16)
-    second = Endpoint(address(row[SECOND_HIGH], row[SECOND_LOW]), row[PORTS] & 0xFFFF)
-    swapped = bits & CLIENT_SECOND
-    opened = bool(bits & OPENED)
-    unacknowledged = both(unacknowledged_bytes(client, server), unacknowledged_bytes(server, client))
-    unanswered = NOTHING
-    if unacknowledged is not ZERO:
-        unanswered = PerDirection(
-            unanswered_data(client, server, unacknowledged.to_server),
-            unanswered_data(server, client, unacknowledged.to_client),
+    state: cython.longlong[::1],
+    conn: cython.longlong,
+    gaps: object,
+    probing: tuple,
+    shut: tuple,
+    seen_reset: object,
+    holes: tuple,
+    keepalive_window_ns: cython.longlong,
+) -> object:
+    """The summary (TcpConnection) of the connection whose row begins at `conn`, after its last gap was ended.
+
+    What is kept beside the row: `gaps` (SeenGap), `seen_reset` (SeenReset or None), and for each side its `probing`, its `shut` windows
+    (or None) and the `holes` in its stream.
+    """
+    bits: cython.longlong = state[conn + STATE]
+    client: Side = side_of(state, conn, 0, holes[0], probing[0])
+    server: Side = side_of(state, conn, 1, holes[1], probing[1])
+    last: Side = client if client.last_packet > server.last_packet else server
+    ports: cython.longlong = state[conn + PORTS]
+    end_ns: cython.longlong = state[conn + START_NS]
+    opened: cython.bint = bits & OPENED != 0
+    lost_by_client: cython.longlong = unacknowledged_bytes(client, server)
+    lost_by_server: cython.longlong = unacknowledged_bytes(server, client)
+    first: object = new(Endpoint, (address(state[conn + FIRST_HIGH], state[conn + FIRST_LOW]), ports >> 16))
+    second: object = new(Endpoint, (address(state[conn + SECOND_HIGH], state[conn + SECOND_LOW]), ports & 0xFFFF))
+    unanswered: object = NOTHING
+    shut_windows: object = OPEN_WINDOWS
+    if lost_by_client or lost_by_server:
+        unanswered = new(
+            PerDirection, (unanswered_data(client, server, lost_by_client), unanswered_data(server, client, lost_by_server))
         )
-    last = client if client.last_packet > server.last_packet else server
-    return TcpConnection(
-        id=row[ID],
-        client=second if swapped else first,
-        server=first if swapped else second,
-        client_guessed=bool(bits & GUESSED),
-        start_ns=row[START_NS],
-        end_ns=max(row[START_NS], client.last_ns, server.last_ns),
-        packets=both(client.packets, server.packets),
-        payload_bytes=both(payload_bytes(client), payload_bytes(server)),
-        handshake_seen=client.synchronised and server.synchronised and opened,
-        close=close(client, server, unanswered),
-        closed_by="client" if bits & CLOSED_BY_CLIENT else "server" if bits & CLOSED_BY_SERVER else None,
-        conn_state=conn_state(client, server, opened=opened),
-        history=history(row),
-        keepalive=PerDirection(keepalive(client, server, keepalive_window_ns), keepalive(server, client, keepalive_window_ns)),
-        gaps=tuple([described_gap(gap, client, server) for gap in gaps]),
-        gap_count=row[GAP_COUNT],
-        longest_gap_ns=row[LONGEST_GAP],
-        retransmissions=both(client.retransmissions, server.retransmissions),
-        unacknowledged_bytes=unacknowledged,
-        acknowledged_offset=both(client.acknowledged, server.acknowledged),
-        unanswered=unanswered,
-        stream_holes=both(stream_holes(client), stream_holes(server)),
-        snapped_segments=row[SNAPPED],
-        last_packet=Moment(last.last_packet, last.last_ns),
-        first_packet=row[START_PACKET],
-        closing=moment(row[CLOSING_PACKET], row[CLOSING_NS]),
-        reset=described_reset(row, seen_reset) if seen_reset else None,
-        # The receiver of a direction is the other side.
-        shut_windows=PerDirection(shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)) if any(shut) else OPEN_WINDOWS,
+    if shut[0] is not None or shut[1] is not None:  # the receiver of a direction is the other side
+        shut_windows = new(PerDirection, (shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)))
+    if client.last_ns > end_ns:
+        end_ns = client.last_ns
+    if server.last_ns > end_ns:
+        end_ns = server.last_ns
+    # In the order of TcpConnection's fields: taking them by name costs as much as all the rest.
+    return new(
+        TcpConnection,
+        (
+            state[conn + ID],
+            second if bits & CLIENT_SECOND else first,
+            first if bits & CLIENT_SECOND else second,
+            bits & GUESSED != 0,
+            state[conn + START_NS],
+            end_ns,
+            both(client.packets, server.packets),
+            both(payload_bytes(client), payload_bytes(server)),
+            client.synchronised and server.synchronised and opened,  # handshake_seen
+            close(client, server, unanswered),
+            "client" if bits & CLOSED_BY_CLIENT else "server" if bits & CLOSED_BY_SERVER else None,  # closed_by
+            conn_state(client, server, opened),
+            history(bits, state[conn + HISTORY], state[conn + HISTORY_MORE]),
+            new(PerDirection, (keepalive(client, server, keepalive_window_ns), keepalive(server, client, keepalive_window_ns))),
+            tuple([described_gap(gap, client, server) for gap in gaps]) if gaps else (),
+            state[conn + GAP_COUNT],
+            state[conn + LONGEST_GAP],
+            both(client.retransmissions, server.retransmissions),
+            both(lost_by_client, lost_by_server),  # unacknowledged_bytes
+            both(client.acknowledged, server.acknowledged),  # acknowledged_offset
+            unanswered,
+            both(stream_holes(client), stream_holes(server)),
+            state[conn + SNAPPED],
+            new(Moment, (last.last_packet, last.last_ns)),  # last_packet
+            state[conn + START_PACKET],
+            moment(state[conn + CLOSING_PACKET], state[conn + CLOSING_NS]),
+            described_reset(state[conn + FIRST_HIGH] == 0 and state[conn + FIRST_LOW] >> 32 == 0xFFFF, seen_reset),
+            shut_windows,
+        ),
     )
 
 
-def moment(packet: int, ts_ns: int) -> Moment | None:
-    """The moment of a packet, None for no packet."""
-    return Moment(packet, ts_ns) if packet else None
+@cython.cfunc
+def moment(packet: cython.longlong, ts_ns: cython.longlong) -> object:
+    """The Moment of a packet, None for no packet."""
+    return new(Moment, (packet, ts_ns)) if packet else None
 
 
-def described_gap(gap: SeenGap, client: Side, server: Side) -> Gap:
-    """The gap with the side that spoke last before it: what the other one acknowledged last was that side's data."""
+@cython.cfunc
+def described_gap(gap: object, client: Side, server: Side) -> object:
+    """The Gap of a SeenGap with the side that spoke last before it: what the other one acknowledged last was that side's data."""
     known = client.packets and server.packets and gap.acknowledged_by
     return Gap(
         start_ns=gap.start_ns,
@@ -177,15 +203,17 @@ def described_gap(gap: SeenGap, client: Side, server: Side) -> Gap:
         probes=PerDirection(gap.client_probes, gap.server_probes),
         longest_silence_ns=gap.silence_ns,
         after_packet=gap.after_packet,
-        ended_by=gap.ended_by,  # type: ignore[arg-type]
+        ended_by=gap.ended_by,
         ended_by_packet=gap.ended_by_packet,
         spoke_last=NAMES[2 - gap.acknowledged_by] if known else None,
     )
 
 
-def described_reset(row: list, seen: SeenReset) -> Reset:
-    """What is known of the RST, and of its sender before it."""
-    ipv4 = row[FIRST_HIGH] == 0 and row[FIRST_LOW] >> 32 == 0xFFFF
+@cython.cfunc
+def described_reset(ipv4: cython.bint, seen: object) -> object:
+    """The Reset of a SeenReset: what is known of the RST, and of its sender before it; None of none."""
+    if seen is None:
+        return None
     return Reset(
         moment=Moment(seen.packet, seen.ts_ns),
         sender=NAMES[seen.direction],
@@ -206,8 +234,9 @@ def identification(mark: int) -> int:
     return mark if 0 <= mark < 1 << 16 else 0
 
 
-def shut_window(windows: ShutWindows | None, end_ns: int) -> ShutWindow | None:
-    """The longest time in which the window was 0, also if it still is at the end."""
+@cython.cfunc
+def shut_window(windows: object, end_ns: cython.longlong) -> object:
+    """The ShutWindow of ShutWindows (or None): the longest time in which the window was 0, also if it still is at the end."""
     if windows is None:
         return None
     windows.opened(None, end_ns)
@@ -217,11 +246,13 @@ def shut_window(windows: ShutWindows | None, end_ns: int) -> ShutWindow | None:
     return ShutWindow(Moment(since, since_ns), duration, until, probes, windows.count)
 
 
-def both(to_server: int, to_client: int) -> PerDirection[int]:
+@cython.cfunc
+def both(to_server: cython.longlong, to_client: cython.longlong) -> object:
     """The pair of two numbers; pairs of zeros, the most frequent, are one object."""
-    return PerDirection(to_server, to_client) if to_server or to_client else ZERO
+    return new(PerDirection, (to_server, to_client)) if to_server or to_client else ZERO
 
 
+@cython.cfunc
 def address(high: cython.longlong, low: cython.longlong) -> str:
     """The text of an address kept as two signed 64-bit words."""
     if high == 0 and low >> 32 == 0xFFFF:
@@ -232,40 +263,61 @@ def address(high: cython.longlong, low: cython.longlong) -> str:
     return socket.inet_ntop(socket.AF_INET6, struct.pack(">qq", high, low))
 
 
-def history(row: list) -> str:
+@cython.cfunc
+def history(bits: cython.longlong, first: cython.longlong, more: cython.longlong) -> str:
     """Zeek's history: what was seen of each side for the first time, in order; `^` if the server, as guessed, spoke first."""
-    letters = ["^"] if row[STATE] & SERVER_FIRST else []
-    rest: cython.longlong
-    for word in (row[HISTORY], row[HISTORY_MORE]):
-        rest = word
+    text: str = "^" if bits & SERVER_FIRST else ""
+    return text + letters_of(first) + letters_of(more)
+
+
+@cython.cfunc
+def letters_of(word: cython.longlong) -> str:
+    """The letters of one word of history; connections with the same word share the text."""
+    text: object = TEXTS.get(word)
+    letters: list
+    rest: cython.longlong = word
+    if text is None:
+        letters = []
         while rest:
             letters.append(BOTH_LETTERS[(rest & 31) - 1])
             rest >>= 5
-    return "".join(letters)
+        text = "".join(letters)
+        if len(TEXTS) < MAX_TEXTS:
+            TEXTS[word] = text
+    return text
 
 
-def payload_bytes(side: Side) -> int:
+@cython.cfunc
+def payload_bytes(side: Side) -> cython.longlong:
     """Bytes of the stream that were captured, each counted once."""
-    missing = sum([end - begin for begin, end in side.holes]) if side.holes else 0
-    return max(0, side.data_end - side.forgotten - missing)
+    missing: cython.longlong = sum([end - begin for begin, end in side.holes]) if side.holes else 0
+    missing = side.data_end - side.forgotten - missing
+    return missing if missing > 0 else 0
 
 
-def stream_holes(side: Side) -> int:
+@cython.cfunc
+def stream_holes(side: Side) -> cython.longlong:
     """Bytes that the peer acknowledged and the capture does not have."""
-    inside = sum([max(0, min(end, side.acked) - begin) for begin, end in side.holes]) if side.holes else 0
-    beyond = max(0, side.acked - side.next) if not side.finished else 0
-    return side.forgotten + inside + beyond
+    inside: cython.longlong = sum([max(0, min(end, side.acked) - begin) for begin, end in side.holes]) if side.holes else 0
+    if not side.finished and side.acked > side.next:
+        inside += side.acked - side.next
+    return side.forgotten + inside
 
 
-def unacknowledged_bytes(side: Side, peer: Side) -> int:
+@cython.cfunc
+def unacknowledged_bytes(side: Side, peer: Side) -> cython.longlong:
     """Payload without an acknowledgement; where the peer was never heard, only what was sent again counts."""
+    missing: cython.longlong = 0
     if peer.packets:
-        return max(0, side.data_end - max(side.acked, 0))
-    return max(0, side.data_end - side.newest_offset) if side.resent else 0
+        missing = side.data_end - (side.acked if side.acked > 0 else 0)
+    elif side.resent:
+        missing = side.data_end - side.newest_offset
+    return missing if missing > 0 else 0
 
 
-def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
-    """Data that was sent again since the peer's last acknowledgement, and is not acknowledged."""
+@cython.cfunc
+def unanswered_data(side: Side, peer: Side, missing: cython.longlong) -> object:
+    """Data (Unanswered) that was sent again since the peer's last acknowledgement, and is not acknowledged."""
     if not side.resent or not missing:
         return None
     return Unanswered(
@@ -277,7 +329,8 @@ def unanswered_data(side: Side, peer: Side, missing: int) -> Unanswered | None:
     )
 
 
-def close(client: Side, server: Side, unanswered: PerDirection[Unanswered | None]) -> Close:
+@cython.cfunc
+def close(client: Side, server: Side, unanswered: object) -> str:
     """How the connection ended; `fin` as soon as one side sent a FIN (conn_state tells a half-close)."""
     if unanswered is not NOTHING and vanished(client, server, unanswered):
         return "silent-drop"
@@ -286,36 +339,45 @@ def close(client: Side, server: Side, unanswered: PerDirection[Unanswered | None
     return "fin" if client.finished or server.finished else "open"
 
 
-def vanished(client: Side, server: Side, unanswered: PerDirection[Unanswered | None]) -> bool:
+@cython.cfunc
+def vanished(client: Side, server: Side, unanswered: object) -> cython.bint:
     """Whether a side that has unanswered data to answer was not heard again since that was sent again, nor closed."""
-    for lost, sender, receiver in ((unanswered.to_server, client, server), (unanswered.to_client, server, client)):
-        if lost is None or receiver.finished or receiver.reset:
-            continue
-        # Acknowledgements of earlier data may still arrive after the first transmission, but not after it was sent again.
-        unheard = receiver.last_packet < sender.resent_first
-        often = lost.retransmissions + 1 >= SILENT_TRANSMISSIONS or lost.last.ts_ns - lost.first.ts_ns >= SILENT_NS
-        if unheard and often:
-            return True
-    return False
+    return unheard(client, server, unanswered.to_server) or unheard(server, client, unanswered.to_client)
 
 
-def keepalive(side: Side, peer: Side, window_ns: int) -> Keepalive:
-    """The probes that one side sent."""
-    longest_idle = side.longest_idle if side.packets else 0
+@cython.cfunc
+def unheard(sender: Side, receiver: Side, lost: object) -> cython.bint:
+    """Whether the receiver of `lost` (Unanswered or None) was silent since that was sent again."""
+    if lost is None or receiver.finished or receiver.reset:
+        return False
+    # Acknowledgements of earlier data may still arrive after the first transmission, but not after it was sent again.
+    if receiver.last_packet >= sender.resent_first:
+        return False
+    return lost.retransmissions + 1 >= SILENT_TRANSMISSIONS or lost.last.ts_ns - lost.first.ts_ns >= SILENT_NS
+
+
+@cython.cfunc
+def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
+    """The probes that one side sent (Keepalive)."""
+    longest_idle: cython.longlong = side.longest_idle if side.packets else 0
+    status: str = "present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable"
+    probing: Probing
+    unanswered: cython.longlong = 0
+    if side.probing is None:  # in the order of Keepalive's fields; a probe told by its answer alone has no distance to another
+        return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None))
     probing = side.probing
-    unanswered = 0
-    if probing is not None and peer.packets and probing.heard_packet == peer.last_packet:
+    if peer.packets and probing.heard_packet == peer.last_packet:
         unanswered = probing.run
     return Keepalive(
-        status="present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable",
+        status=status,
         probes=side.probes,
         answered=side.answered,
-        interval_ns=median(probing.intervals) if probing else None,
+        interval_ns=median(probing.intervals),
         longest_idle_ns=longest_idle,
-        first_probe_ns=median(probing.firsts) if probing else None,
+        first_probe_ns=median(probing.firsts),
         unanswered=unanswered,
-        unanswered_since=Moment(*probing.first) if probing and unanswered else None,
-        last_probe=Moment(*probing.last) if probing else None,
+        unanswered_since=Moment(probing.first_packet, probing.first_ns) if unanswered else None,
+        last_probe=Moment(probing.last_packet, probing.last_ns),
     )
 
 
@@ -324,7 +386,8 @@ def median(distances: list[int]) -> int | None:
     return sorted(distances)[(len(distances) - 1) // 2] if distances else None
 
 
-def conn_state(client: Side, server: Side, *, opened: bool) -> str:  # noqa: PLR0911 - one return for each state
+@cython.cfunc
+def conn_state(client: Side, server: Side, opened: cython.bint) -> str:
     """Zeek's conn_state (its base/protocols/conn), the originator being the client."""
     if server.reset:
         if client.synchronised and not server.synchronised and not opened:

@@ -1,4 +1,5 @@
 from captool.tcp.layout cimport *
+from captool.tcp.quiet cimport Probing, keep_distance
 from captool.tcp.rows cimport Rows
 
 cdef long long idle_limit(long long code) noexcept

@@ -10,10 +10,11 @@ crossed is over without a look at more than `IDLE_SINCE` and `IDLE_LIMIT`.
 
 import cython
 
-from captool.tcp.quiet import Probing, SeenGap, keep_distance, keep_gap
+from captool.tcp.quiet import SeenGap, keep_gap
 
 if not cython.compiled:  # compiled, they come from idle.pxd
     from captool.tcp.layout import *
+    from captool.tcp.quiet import Probing, keep_distance
     from captool.tcp.rows import Rows
 
 TALKED = cython.declare(cython.longlong, (LETTER_SYN | LETTER_SYN_ACK | LETTER_DATA) * (1 | 1 << 9))
@@ -72,7 +73,7 @@ def probe(
     packet: cython.longlong,
 ) -> cython.int:
     quiet: cython.longlong
-    probing = rows.probing.get(place)
+    probing: Probing = rows.probing.get(place)
     if probing is None:
         probing = rows.probing[place] = Probing()
     probing.probe(packet, ts, rows.state[receiver + LAST_PACKET])

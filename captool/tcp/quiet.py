@@ -1,6 +1,11 @@
-"""What a quiet connection shows: gaps, probes, shut windows. Runs once for each of those, not for each packet."""
+"""What a quiet connection shows: gaps, probes, shut windows. Runs once for each of those, not for each packet.
+
+Compiled by Cython (pure-Python mode) and runs unchanged without it.
+"""
 
 from typing import Final, NamedTuple
+
+import cython
 
 MAX_GAPS: Final = 64
 MAX_INTERVALS: Final = 1024
@@ -27,34 +32,41 @@ def keep_gap(gaps: list[SeenGap], gap: SeenGap) -> None:
         gaps.remove(min(gaps, key=lambda kept: kept.duration_ns))
 
 
+@cython.final
+@cython.cclass
 class Probing:
     """The keepalive probes of one side: their distances, and those since a packet of the peer's was seen."""
 
-    __slots__ = ("first", "firsts", "heard_packet", "intervals", "last", "run")
-
     def __init__(self) -> None:
-        self.firsts: list[int] = []
-        self.intervals: list[int] = []
+        self.firsts = []
+        self.intervals = []
         self.run = 0
-        self.first = self.last = (0, 0)
+        self.first_packet = self.first_ns = 0
+        self.last_packet = self.last_ns = 0
         self.heard_packet = -1
 
-    def probe(self, packet: int, ts: int, heard_packet: int) -> None:
+    @cython.cfunc
+    def probe(self, packet: cython.longlong, ts: cython.longlong, heard_packet: cython.longlong) -> cython.int:
         """A probe, sent when `heard_packet` was the peer's last packet (0: none)."""
         if heard_packet != self.heard_packet:
             self.heard_packet = heard_packet
             self.run = 0
-            self.first = (packet, ts)
+            self.first_packet = packet
+            self.first_ns = ts
         self.run += 1
-        self.last = (packet, ts)
+        self.last_packet = packet
+        self.last_ns = ts
+        return 0
 
 
-def keep_distance(distances: list[int], distance_ns: int, number: int) -> None:
+@cython.cfunc
+def keep_distance(distances: list, distance_ns: cython.longlong, number: cython.longlong) -> cython.int:
     """Note the distance of two probes; of many, the latest are kept."""
     if len(distances) < MAX_INTERVALS:
         distances.append(distance_ns)
     else:
         distances[number % MAX_INTERVALS] = distance_ns
+    return 0
 
 
 class ShutWindows:

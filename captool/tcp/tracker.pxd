@@ -1,5 +1,6 @@
 from captool.capture.frames cimport Frames
 from captool.packets.segments cimport Segments
+from captool.tcp.closing cimport describe
 from captool.tcp.idle cimport stop_idling
 from captool.tcp.layout cimport *
 from captool.tcp.prediction cimport predicted

@@ -16,13 +16,13 @@ from typing import Self
 
 import cython
 
-from captool.tcp.closing import describe
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.reassembly import Reassembly
 
 if not cython.compiled:  # compiled, they come from tracker.pxd
     from captool.capture.frames import Frames
     from captool.packets.segments import Segments
+    from captool.tcp.closing import describe
     from captool.tcp.idle import stop_idling
     from captool.tcp.layout import *
     from captool.tcp.prediction import predicted
@@ -281,26 +281,23 @@ class Tracker:
         rows: Rows = self.rows
         conn: cython.longlong = rows.origin + slot * ROW
         last: cython.longlong
-        at: cython.longlong
         rows.unpack(slot)
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", None)
-        beside = (  # taken out in any case: the slot is used again
-            rows.gaps.pop(slot, ()),
-            (rows.probing.pop(2 * slot, None), rows.probing.pop(2 * slot + 1, None)),
-            (rows.shut_windows.pop(2 * slot, None), rows.shut_windows.pop(2 * slot + 1, None)),
-            rows.resets.pop(slot, None),
-            (rows.holes.pop(2 * slot, ()), rows.holes.pop(2 * slot + 1, ())),
-        )
+        # Taken out in any case: the slot is used again.
+        gaps = rows.gaps.pop(slot, None)
+        probing = (rows.probing.pop(2 * slot, None), rows.probing.pop(2 * slot + 1, None))
+        shut = (rows.shut_windows.pop(2 * slot, None), rows.shut_windows.pop(2 * slot + 1, None))
+        seen_reset = rows.resets.pop(slot, None)
+        holes = (rows.holes.pop(2 * slot, None), rows.holes.pop(2 * slot + 1, None))
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
             if told:
-                row: list = []
-                for at in range(conn, conn + ROW):
-                    row.append(rows.state[at])  # noqa: PERF401 - a comprehension has untyped names of its own
-                self.closed.append(describe(row, *beside, self.keepalive_window_ns))
+                self.closed.append(
+                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, self.keepalive_window_ns)
+                )
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
         rows.free_slot(slot)
