@@ -79,9 +79,10 @@ def tripped(entries: tuple[IdleTimeout, ...], gap: Gap, *, silent: bool = False)
 
 def worst_gap(connection: Connection) -> Gap | None:
     """The gap with the longest silence, the earliest of equals."""
-    if not connection.tcp.gaps:
+    gaps = connection.tcp.gaps
+    if not gaps:
         return None
-    return max(connection.tcp.gaps, key=lambda gap: gap.longest_silence_ns)
+    return gaps[0] if len(gaps) == 1 else max(gaps, key=lambda gap: gap.longest_silence_ns)
 
 
 def gap_ended_by(connection: Connection, packet: int) -> Gap | None:

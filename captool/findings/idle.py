@@ -28,7 +28,8 @@ PROXY_REMEDY = " Load balancers and proxies that end the connection themselves i
 def missing_keepalive(tables: Tables) -> Iterator[Finding]:
     """No probe from either side in an idle time that was seen whole and is long enough to say so (DESIGN: absence is a claim)."""
     for connection in tables.connections:
-        if any(side.status != "missing" for side in connection.tcp.keepalive):
+        by_client, by_server = connection.tcp.keepalive
+        if by_client.status != "missing" or by_server.status != "missing":
             continue
         idle = [gap for gap in connection.tcp.gaps if not any(gap.probes) and not _shut_in(connection, gap)]
         gap = max(idle, key=lambda gap: gap.longest_silence_ns, default=None)

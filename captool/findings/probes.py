@@ -71,8 +71,10 @@ def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:
     for connection in tables.connections:
         tcp = connection.tcp
         gap = worst_gap(connection)
-        present = [direction for direction in Direction if tcp.keepalive[direction].status == "present"]
-        if gap is None or not present or not (over := tripped(entries, gap)):
+        if gap is None:
+            continue
+        present = [direction for direction in DIRECTIONS if tcp.keepalive[direction].status == "present"]
+        if not present or not (over := tripped(entries, gap)):
             continue
         hurt = gap.ended_by == "rst" or (tcp.close == "silent-drop" and gap.ended_by == "data")
         late = hurt or any(tcp.keepalive[direction].unanswered for direction in present)
