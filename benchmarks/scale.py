@@ -1,9 +1,10 @@
-"""How time and memory of `captool analyze` grow: with the length of a capture, with open connections, with connections one after the other.
+"""How time and memory of `captool analyze` grow: with the length of a capture, with open connections, with connections one after the other,
+and with a flood of SYNs that nobody answers.
 
 Captures are made on the way and kept in the temporary directory. Every run is a whole process, start-up included, the file in the page
 cache; the best time of the rounds counts, and the largest peak memory. `--python` names an interpreter with the compiled captool.
 
-    python benchmarks/scale.py --packets 500000 --open 200000 --sequential 2000000
+    python benchmarks/scale.py --packets 500000 --open 200000 --sequential 2000000 --syns 10000000
 """
 
 import argparse
@@ -47,6 +48,11 @@ def one_after_the_other(count: int) -> Iterator[bytes]:
     return (packet(number, step, number * 60 + at) for number in range(count) for at, step in enumerate(OPENING + CLOSING))
 
 
+def flood(count: int) -> Iterator[bytes]:
+    """Connections that are tried and never answered."""
+    return (packet(number, OPENING[0], number * 2) for number in range(count))
+
+
 def written(name: str, packets: Iterator[bytes]) -> Path:
     """The capture with these packets, made unless it is there."""
     path = Path(tempfile.gettempdir()) / f"captool-benchmark-{name}.pcap"
@@ -74,6 +80,7 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=500_000, help="of the shortest capture; the others have 4 and 16 times as many")
     parser.add_argument("--open", type=int, default=200_000, help="connections open at once")
     parser.add_argument("--sequential", type=int, default=2_000_000, help="connections one after the other")
+    parser.add_argument("--syns", type=int, default=10_000_000, help="SYNs of a flood, each of a connection of its own")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--jobs", default="1")
     parser.add_argument("--python", default=sys.executable, help="interpreter with the compiled captool")
@@ -83,6 +90,7 @@ def main() -> None:
     for part in (4, 1):
         count = options.sequential // part
         cases.append((f"{count} one after the other", written(f"sequential-{count}", one_after_the_other(count))))
+    cases.append((f"{options.syns} SYNs", written(f"syns-{options.syns}", flood(options.syns))))
     os.chdir(tempfile.gettempdir())
     print(f"{'capture':<34}{'GB':>6}{'seconds':>9}{'peak MB':>9}")
     for name, path in cases:
