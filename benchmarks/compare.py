@@ -11,6 +11,7 @@ that is not installed is left out.
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -44,11 +45,20 @@ def programs(capture: Path, python: str) -> dict[str, list[str]]:
         "captool, one process": [python, "-m", "captool.cli.main", "analyze", str(capture), "--jobs", "1", "-o", os.devnull],
         "captool, all cores": [python, "-m", "captool.cli.main", "analyze", str(capture), "-o", os.devnull],
         "captool, tracker only": [python, "-c", TRACK, str(capture)],
+        "a bare pass in C": [str(bare_pass()), str(capture)],
         "cat": ["cat", str(capture)],
         "tcptrace": ["tcptrace", "-n", str(capture)],
         "tshark -z conv,tcp": ["tshark", "-q", "-z", "conv,tcp", "-r", str(capture)],
     }
     return {name: command for name, command in commands.items() if shutil.which(command[0])}
+
+
+def bare_pass() -> Path:
+    """The program of bare_pass.c, compiled unless there is no compiler."""
+    program = Path(tempfile.gettempdir()) / "captool-benchmark-bare-pass"
+    if compiler := shutil.which("cc"):
+        subprocess.run([compiler, "-O3", "-o", program, Path(__file__).with_name("bare_pass.c")], check=True)
+    return program
 
 
 def run(command: list[str]) -> tuple[float, int, int]:
