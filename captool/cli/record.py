@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from captool.errors import UsageError
 from captool.units import counted, size
 
 if TYPE_CHECKING:
-    from captool.record.recorder import Plan, Progress
+    from captool.record.plan import Plan, Progress
 
 
 PCAPNG: Final = ".pcapng"
@@ -73,6 +74,12 @@ class FileSize(Size):
 @click.option("--netns", metavar="NAME|PATH", help="Record in this network namespace (ip netns, or /proc/PID/ns/net).")
 @click.option("--container", metavar="NAME|ID", help="Record in the network namespace of this running container.")
 @click.option(
+    "--ssh",
+    "remote",
+    metavar="[USER@]HOST[:PORT]",
+    help="Record on this host: tcpdump runs there, trace and keys are here. By the system's ssh, with its configuration.",
+)
+@click.option(
     "--machines",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -103,6 +110,7 @@ def record(
     min_free: int | None,
     netns: str | None,
     container: str | None,
+    remote: str | None,
     machines: tuple[Path, ...],
     targets: tuple[str, ...],
     force: bool,  # noqa: FBT001
@@ -120,10 +128,11 @@ def record(
     captool record --host 10.77.2.2 --duration 15m -w trace.pcap
     captool record -C 100MB -G 10m -W 24 --min-free 5GB -w trace.pcap
     captool record --container job-1 --session-keys auto -w trace.pcapng
+    captool record --ssh root@10.77.2.2 -i eth0 -w trace.pcap
     captool record -i eth0 'tcp portrange 2375-2377'
     """  # noqa: D301
     from captool.record.namespace import container_namespace, named_namespace
-    from captool.record.recorder import Plan
+    from captool.record.plan import Plan
     from captool.record.tcpdump import capture_filter
     from captool.record.trace_set import Rotation
     from captool.record.with_keys import Keeping, Talk, record_with_keys
@@ -135,6 +144,8 @@ def record(
         raise UsageError("-w needs the name of a file; to write a trace to standard output, run tcpdump itself")
     if netns is not None and container is not None:
         raise UsageError("--netns and --container both name a network namespace; give one of them")
+    if remote is not None:
+        refuse_what_is_local(remote, netns, container, targets)
     rotation = Rotation(file_size, period_ns, keep)
     if rotation.rotates and trace.suffix == PCAPNG:
         raise UsageError(f"{trace}: a set of files is pcap; record to {trace.stem}.pcap, then run captool export --to pcapng")
@@ -155,7 +166,7 @@ def record(
         namespace=namespace,
     )
     keeping = Keeping(machines or default_machines(), parse_targets(targets), chosen or (DOCKER_TLS_PORT,))
-    with live_line(plan, keeping.ports) as (started, progress):
+    with placed(plan, remote, keeping.ports) as plan, live_line(plan, keeping.ports) as (started, progress):
         outcome = record_with_keys(
             plan, keeping, __version__, time.time_ns, Talk(lambda sentence: say(printable(sentence)), started, progress)
         )
@@ -173,6 +184,33 @@ def record(
         say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
     keys = ["--keys", str(outcome.keys)] if outcome.keys and trace.suffix != PCAPNG else []
     click.echo(shlex.join(["captool", "analyze", *(str(file.path) for file in done.files), *keys]))
+
+
+def refuse_what_is_local(remote: str, netns: str | None, container: str | None, targets: tuple[str, ...]) -> None:
+    """Options that are about this machine, together with --ssh. Raises UsageError with what works instead."""
+    if netns is not None or container is not None:
+        option = "--netns" if netns is not None else "--container"
+        raise UsageError(
+            f"{option} is for this machine; with --ssh {remote} name the interface through which that traffic passes there: -i docker0"
+        )
+    if targets:
+        raise UsageError(
+            "--session-keys takes keys from programs of this machine; with --ssh run beside it, where the program runs: "
+            f"captool harvest --session-keys {shlex.quote(targets[0])} -o KEYS, and give KEYS to captool analyze"
+        )
+
+
+@contextmanager
+def placed(plan: "Plan", remote: str | None, ports: tuple[int, ...]) -> "Iterator[Plan]":
+    """The plan with the host that it is for, connected; as it is for this machine."""
+    from captool.record.remote import connected, parse_address
+
+    if remote is None:
+        yield plan
+        return
+    interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    with connected(parse_address(remote), ports, plan.interfaces, time.time_ns, interactive=interactive) as host:
+        yield replace(plan, remote=host)
 
 
 def default_machines() -> tuple[Path, ...]:
@@ -211,8 +249,7 @@ def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[tuple[Callable[[
     """What is said when the recording has started, and a line that is kept up to date, on a terminal only."""
     from captool.report.printable import printable
 
-    where = f" in {plan.namespace.shown}" if plan.namespace else ""
-    about = printable(f"recording on {plan.interface}{where} ({plan.expression}) to {plan.output}")
+    about = printable(f"recording on {plan.place} ({plan.expression}) to {plan.output}")
     if not sys.stderr.isatty():
         yield (lambda: say(about)), None
         return
@@ -222,24 +259,26 @@ def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[tuple[Callable[[
 
     from captool.record.silence import SilenceWatch
 
-    silence = SilenceWatch(ports, plan.namespace)
+    silence = None if plan.remote else SilenceWatch(ports, plan.namespace)
     console = Console(stderr=True, highlight=False)
     with Live("", console=console, auto_refresh=False, transient=True) as live:
 
         def started() -> None:
             console.print(Text(f"captool: {about}; stop with Ctrl-C"))
-            silence.start()
+            if silence is not None:
+                silence.start()
 
         def progress(now: "Progress") -> None:
             minutes, seconds = divmod(now.elapsed_ns // 1_000_000_000, 60)
             state = f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}  {counted(now.packets, 'packet')}  {size(now.size)}"
             if now.dropped is not None:
                 state += f"  {now.dropped:,} dropped"
-            if (seen := silence.latest).connections:
+            if silence is not None and (seen := silence.latest).connections:
                 state += f"  {counted(seen.connections, 'connection')}  {seen.sentence()}"
             live.update(Text(state), refresh=True)
 
         try:
             yield started, progress
         finally:
-            silence.stop()
+            if silence is not None:
+                silence.stop()

@@ -18,6 +18,7 @@ from captool.session_keys.live_sockets import live_sockets, owners
 from captool.session_keys.open_connections import OpenConnection, open_connections, shown_end
 from captool.session_keys.targets import program_of
 
+HERE: Final = "this machine"
 MAX_NAMED: Final = 10
 SIOCETHTOOL: Final = 0x8946
 # include/uapi/linux/ethtool.h
@@ -29,20 +30,24 @@ TIME_ERROR: Final = 5  # adjtimex(2)
 class Circumstances:
     """`offloads` are those that are on, by interface; `clock_synchronized` is None where the kernel does not tell.
 
-    `open` are established connections to the recorded ports of this host in the recorded namespace; those that are only passed on by
-    this host cannot be seen.
+    `open` are established connections to the recorded ports of the recorded host in the recorded namespace; those that are only passed on
+    by that host cannot be seen. `machine` is what that host is called in sentences; `open_known` is false where it could not be asked.
     """
 
     open: tuple[OpenConnection, ...] = ()
     owners: tuple[tuple[int, str], ...] = ()
     offloads: tuple[tuple[str, tuple[str, ...]], ...] = ()
     clock_synchronized: bool | None = None
+    machine: str = HERE
+    open_known: bool = True
 
     def document(self) -> dict[str, object]:
         """As it stands in the manifest."""
         names = dict(self.owners)
         return {
-            "open_connections": [
+            "open_connections": None
+            if not self.open_known
+            else [
                 {
                     "client": shown_end(one.client),
                     "server": shown_end(one.server),
@@ -58,7 +63,10 @@ class Circumstances:
     def sentences(self, *, open_told: bool) -> tuple[str, ...]:
         """For the user; without the open connections where they were told already."""
         told = []
+        there = "" if self.machine == HERE else f", on {self.machine}"
         names = dict(self.owners)
+        if not self.open_known:
+            told.append(f"connections that are open already on {self.machine} are not known: it has no ss (package iproute2)")
         if not open_told:
             for one in self.open[:MAX_NAMED]:
                 owner = f" ({names.get(one.process, 'process')}, pid {one.process})" if one.process is not None else ""
@@ -71,10 +79,10 @@ class Circumstances:
         for name, which in self.offloads:
             told.append(
                 f"{name} merges packets ({', '.join(which)}): sizes and counts in the trace are not those on the wire; "
-                f"to see each one: ethtool -K {name} {' '.join(f'{one} off' for one in which)}"
+                f"to see each one{there}: ethtool -K {name} {' '.join(f'{one} off' for one in which)}"
             )
         if self.clock_synchronized is False:
-            told.append("the clock of this machine is not synchronised; compare its times with other logs with care (chronyc tracking)")
+            told.append(f"the clock of {self.machine} is not synchronised; compare its times with other logs with care (chronyc tracking)")
         return tuple(told)
 
 

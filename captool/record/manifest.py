@@ -13,7 +13,7 @@ from pathlib import Path
 from captool.keys.bundle import iso, write_private
 from captool.record.circumstances import Circumstances
 from captool.record.manifest_file import SCHEMA, Manifests, manifest_path
-from captool.record.recorder import Files, Plan, Recording, Start
+from captool.record.plan import Files, Plan, Recording, Start
 from captool.record.tcpdump import SNAP_LENGTH, Versions
 from captool.record.trace_file import WrittenFile
 from captool.session_keys.summary import SessionKeysSummary
@@ -88,6 +88,7 @@ class Manifest:
             "command": list(start.command),
             "interface": plan.interface,
             "namespace": plan.namespace.shown if plan.namespace else None,
+            "remote": plan.remote.document() if plan.remote else None,
             "link_type": start.link_type,
             "filter": plan.expression,
             "snap_length": SNAP_LENGTH,

@@ -1,17 +1,15 @@
 """tcpdump: where it is, how it is called, and what its messages mean."""
 
 import os
-import pwd
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from captool.errors import CaptoolError, MissingToolError, UsageError
-from captool.record.namespace import NetworkNamespace
 
 SNAP_LENGTH: Final = 262144  # the largest that libpcap takes; a record cut short cannot be decrypted
 KERNEL_BUFFER_KIB: Final = 32768
@@ -53,12 +51,16 @@ def find_tcpdump() -> str:
 
 
 def versions(captool: str, program: str) -> Versions:
-    """The versions of tcpdump and its libpcap, for the manifest."""
+    """The versions of tcpdump here and its libpcap, for the manifest."""
     try:
         done = subprocess.run([program, "--version"], check=False, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return Versions(captool, None, None)
-    said = done.stdout + done.stderr
+    return versions_in(captool, done.stdout + done.stderr)
+
+
+def versions_in(captool: str, said: str) -> Versions:
+    """From what `tcpdump --version` said."""
     found = {name: match[1] for name in ("tcpdump", "libpcap") if (match := re.search(rf"{name} version (\S+)", said))}
     return Versions(captool, found.get("tcpdump"), found.get("libpcap"))
 
@@ -75,18 +77,21 @@ def capture_filter(ports: tuple[int, ...], hosts: tuple[str, ...], expression: s
     return " and ".join(parts)
 
 
-def one_interface(interfaces: tuple[str, ...], expression: str, namespace: NetworkNamespace | None) -> tuple[str, str]:
+def one_interface(
+    interfaces: tuple[str, ...], expression: str, existing: Callable[[], Mapping[str, int]], host: str | None = None
+) -> tuple[str, str]:
     """The interface and the filter that record all `interfaces` in one process, in the order in which packets came.
 
-    Several are recorded through `any`, whose packets say which interface they passed (`ifindex`, libpcap 1.10). Raises UsageError for an
-    interface that does not exist.
+    Several are recorded through `any`, whose packets say which interface they passed (`ifindex`, libpcap 1.10). `existing` gives the
+    numbers of the interfaces where tcpdump runs, `host` is its name where that is not here. Raises UsageError for an interface that does
+    not exist.
     """
     if len(interfaces) == 1 or "any" in interfaces:
         return ("any" if "any" in interfaces else interfaces[0]), expression
-    numbers = namespace.interfaces() if namespace else interfaces_here()
+    numbers = existing()
     for name in interfaces:
         if name not in numbers:
-            raise _no_interface(name, numbers)
+            raise _no_interface(name, numbers, host)
     which = _any_of(dict.fromkeys(f"ifindex {numbers[name]}" for name in interfaces))
     return "any", f"{which} and ({expression})" if expression else which
 
@@ -96,8 +101,10 @@ def interfaces_here() -> dict[str, int]:
     return {name: number for number, name in socket.if_nameindex()}
 
 
-def arguments(program: str, interface: str, expression: str, count: int | None) -> list[str]:
-    """The command line. The trace goes to standard output, so that captool creates the file and no privilege is in the way.
+def arguments(program: str, interface: str, expression: str, count: int | None, root: str | None) -> list[str]:
+    """The command line; `root` is the name of user 0 where tcpdump runs as that, None where it runs as another.
+
+    The trace goes to standard output, so that captool creates the file and no privilege is in the way.
 
     Not in immediate mode: there libpcap reserves room for the largest packet in the kernel's buffer for every single one, and a burst
     of 50,000 packets lost a quarter of itself where the ordinary ring lost none, with the same 16 MiB (tcpdump 4.99.3, libpcap 1.10.3).
@@ -106,9 +113,9 @@ def arguments(program: str, interface: str, expression: str, count: int | None) 
     words = [program, "-i", interface, "-n", "-U", "-s", str(SNAP_LENGTH), "-B", str(KERNEL_BUFFER_KIB), "-w", "-"]
     if count is not None:
         words += ["-c", str(count)]
-    if os.geteuid() == 0:
+    if root is not None:
         # Debian's tcpdump would become another user, which fails in containers that have no such user or may not change it.
-        words += ["-Z", pwd.getpwuid(0).pw_name]
+        words += ["-Z", root]
     return [*words, "--", expression] if expression else words
 
 
@@ -124,26 +131,28 @@ def dropped_so_far(messages: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def failure(messages: str, interface: str, expression: str, existing: Mapping[str, int]) -> CaptoolError:
-    """What tcpdump's messages mean for the user, and what to do about it."""
+def failure(messages: str, interface: str, expression: str, existing: Mapping[str, int], host: str | None = None) -> CaptoolError:
+    """What tcpdump's messages mean for the user, and what to do about it. `host` is where it ran, None for here."""
+    where = f" of {host}" if host else ""
     said_lines = [line for line in messages.splitlines() if line.strip() and not _DROPPED.search(line)]
     lines = [line.removeprefix("tcpdump: ") for line in said_lines if not line.startswith("tcpdump: verbose")]
     said = " ".join(lines) or "it said nothing"
     if "ermission" in said or "not permitted" in said:
+        who = "log in there as root, with all its capabilities" if host else "run captool as root"
         return MissingToolError(
-            f"not allowed to record on {interface}; run captool as root, or let tcpdump do it: setcap cap_net_raw,cap_net_admin=eip TCPDUMP"
+            f"not allowed to record on {interface}{where}; {who}, or let tcpdump do it: setcap cap_net_raw,cap_net_admin=eip TCPDUMP"
         )
     if re.search(r"No such device|doesn't exist|not found|Invalid adapter index", said):
-        return _no_interface(interface, existing)
+        return _no_interface(interface, existing, host)
     if re.search(r"filter expression|syntax error|expression rejected|unknown host|aid qualifier|illegal token|unknown port", said):
         return UsageError(f"tcpdump does not understand the filter {expression!r}: {said}; see man 7 pcap-filter")
     if "is not up" in said or "Network is down" in said:
-        return UsageError(f"interface {interface} is down; bring it up: ip link set {interface} up")
-    return MissingToolError(f"tcpdump ended: {said}")
+        return UsageError(f"interface {interface}{where} is down; bring it up: ip link set {interface} up")
+    return MissingToolError(f"tcpdump{f' on {host}' if host else ''} ended: {said}")
 
 
-def _no_interface(name: str, existing: Mapping[str, int]) -> UsageError:
-    return UsageError(f"there is no interface {name}; existing ones: {', '.join([*existing, 'any'])}")
+def _no_interface(name: str, existing: Mapping[str, int], host: str | None) -> UsageError:
+    return UsageError(f"there is no interface {name}{f' on {host}' if host else ''}; existing ones: {', '.join([*existing, 'any'])}")
 
 
 def _any_of(words: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from captool.errors import CaptoolError, UsageError
 from captool.keys.bundle import remove_empty
@@ -15,11 +16,14 @@ from captool.record import tcpdump
 from captool.record.circumstances import circumstances
 from captool.record.manifest import Manifest
 from captool.record.manifest_file import manifest_path
-from captool.record.recorder import Files, Listener, Plan, Progress, Recording, Start, record
+from captool.record.plan import Files, Listener, Plan, Progress, Recording, Start
+from captool.record.recorder import record
 from captool.session_keys.key_log import FILE_NAME
 from captool.session_keys.taker import Taker, take_session_keys
 from captool.session_keys.targets import Target
-from captool.units import counted, size
+from captool.units import SECOND_NS, counted, seconds, size
+
+CLOCKS_AGREE_NS: Final = SECOND_NS // 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,12 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
             said[sentence] = None
             talk.say(sentence)
 
-    found = circumstances(keeping.ports, plan.interfaces, plan.namespace)
-    manifest = Manifest(plan, tcpdump.versions(captool_version, tcpdump.find_tcpdump()), found)
+    if plan.remote is not None:
+        found, versions = plan.remote.found, tcpdump.versions_in(captool_version, plan.remote.facts.version)
+    else:
+        versions = tcpdump.versions(captool_version, tcpdump.find_tcpdump())
+        found = circumstances(keeping.ports, plan.interfaces, plan.namespace)
+    manifest = Manifest(plan, versions, found)
     with _taking(plan, keeping, clock_ns, say) as taker, _watching(plan, keeping, clock_ns, say) as watch:
 
         class Told(Listener):
@@ -90,7 +98,7 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
                 watch()
                 if taker is not None:
                     taker.start_reading()
-                for sentence in found.sentences(open_told=taker is not None):
+                for sentence in (*found.sentences(open_told=taker is not None), *_clock(plan)):
                     say(sentence)
                 talk.started()
 
@@ -176,13 +184,26 @@ def _losses(recording: Recording) -> tuple[str, ...]:
     packets, plan = recording.counters, recording.plan
     remarks = []
     if packets.dropped_by_kernel:
+        slow = f"tcpdump on {plan.remote.shown}, or the connection," if plan.remote else "tcpdump"
         remarks.append(
-            f"the kernel dropped {packets.dropped_by_kernel} packets, because tcpdump could not keep up; record less, with --host or --port"
+            f"the kernel dropped {packets.dropped_by_kernel} packets, because {slow} could not keep up; record less, with --host or --port"
         )
     if packets.dropped_by_interface:
         remarks.append(f"the interface dropped {packets.dropped_by_interface} packets before they could be recorded")
     if recording.ending == "min-free" and plan.min_free is not None:
         remarks.append(f"ended, because fewer than {size(plan.min_free)} were free on the disk of {plan.output} (--min-free)")
     if recording.packets == 0 and recording.failure is None:
-        remarks.append(f"no packet matched {plan.expression!r} on {plan.interface}")
+        remarks.append(f"no packet matched {plan.expression!r} on {plan.place}")
+    if plan.remote is not None and packets.captured is None and recording.failure is None:
+        remarks.append(f"the connection to {plan.remote.shown} was lost at the end: the last packets may be missing, drops are not known")
     return tuple(remarks)
+
+
+def _clock(plan: Plan) -> tuple[str, ...]:
+    """Of the remote host, where it is certainly another time there."""
+    clock = plan.remote.clock if plan.remote else None
+    if plan.remote is None or clock is None or abs(clock.offset_ns) <= clock.uncertainty_ns + CLOCKS_AGREE_NS:
+        return ()
+    way = "ahead of" if clock.offset_ns > 0 else "behind"
+    apart = f"{seconds(abs(clock.offset_ns))} {way} the one here, give or take {seconds(clock.uncertainty_ns)}"
+    return (f"the clock of {plan.remote.shown} is {apart}; times in the trace are those of its clock",)

@@ -20,7 +20,7 @@ def test_ports_hosts_and_an_expression_are_joined(ports, hosts, expression, expe
 
 
 def test_the_trace_goes_to_a_pipe_packet_by_packet_and_the_filter_is_no_option():
-    words = tcpdump.arguments("/usr/bin/tcpdump", "eth0", "-w /etc/passwd", 5)
+    words = tcpdump.arguments("/usr/bin/tcpdump", "eth0", "-w /etc/passwd", 5, None)
     assert words[-2:] == ["--", "-w /etc/passwd"]
     assert {"-U", "-n"} <= set(words)
     assert words[words.index("-w") + 1] == "-"
@@ -67,14 +67,16 @@ def test_counters_asked_for_meanwhile_are_told_apart_from_the_last_ones_and_from
     assert str(tcpdump.failure(said, "lo", "", {})).endswith("it said nothing")
 
 
-def test_several_interfaces_are_one_filter_over_any(monkeypatch):
-    monkeypatch.setattr(tcpdump, "interfaces_here", lambda: {"lo": 1, "eth0": 2, "eth1": 3})
-    assert ("eth0", "tcp") == tcpdump.one_interface(("eth0",), "tcp", None)
-    assert ("any", "tcp") == tcpdump.one_interface(("eth0", "any"), "tcp", None)
-    assert ("any", "(ifindex 2 or ifindex 3) and (tcp)") == tcpdump.one_interface(("eth0", "eth1", "eth0"), "tcp", None)
-    assert ("any", "(ifindex 2 or ifindex 3)") == tcpdump.one_interface(("eth0", "eth1"), "", None)
+def test_several_interfaces_are_one_filter_over_any():
+    def existing():
+        return {"lo": 1, "eth0": 2, "eth1": 3}
+
+    assert ("eth0", "tcp") == tcpdump.one_interface(("eth0",), "tcp", existing)
+    assert ("any", "tcp") == tcpdump.one_interface(("eth0", "any"), "tcp", existing)
+    assert ("any", "(ifindex 2 or ifindex 3) and (tcp)") == tcpdump.one_interface(("eth0", "eth1", "eth0"), "tcp", existing)
+    assert ("any", "(ifindex 2 or ifindex 3)") == tcpdump.one_interface(("eth0", "eth1"), "", existing)
     with pytest.raises(UsageError, match="no interface eth9; existing ones: lo, eth0, eth1, any"):
-        tcpdump.one_interface(("eth0", "eth9"), "", None)
+        tcpdump.one_interface(("eth0", "eth9"), "", existing)
 
 
 def test_a_machine_without_tcpdump_is_told_what_to_install(monkeypatch):
