@@ -60,6 +60,7 @@ def cli() -> None:
     \b
     captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
     captool record --session-keys auto          ... and the session keys of docker, dockerd and other Go programs
+    captool record --ssh root@10.77.2.2         ... on another machine, where tcpdump is and nothing else
     captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
     captool harvest --watch -o keys             ... and of machines that come and go meanwhile
     captool analyze trace.pcap --keys keys      what happened to each connection, and what to change

@@ -33,7 +33,7 @@ CLOCK_ROUNDS: Final = 5
 MAX_ANSWER: Final = 1 << 20
 _BEGIN: Final = "captool: tcpdump begins\n"
 _MARK: Final = "captool-remote 1"
-_WORD: Final = re.compile(r"(?:ssh://)?(?:(?P<user>\S+)@)?(?P<host>\[[^\]\s]+\]|[^\s@\[\]]+?)(?::(?P<port>\d{1,5}))?/?")
+_WORD: Final = re.compile(r"(?:ssh://)?(?:(?P<user>\S+)@)?(?P<host>\[[^\]\s]+\]|[^\s@\[\]:]+)(?::(?P<port>\d{1,5}))?/?")
 # ssh's own option first: what stands on the command line wins over the user's configuration, everything else stays his
 _OPTIONS: Final = (
     "ClearAllForwardings=yes", "ForwardAgent=no", "ForwardX11=no", "RequestTTY=no", "RemoteCommand=none", "ControlMaster=no",
@@ -63,11 +63,10 @@ class Address:
 
 def parse_address(word: str) -> Address:
     """`[USER@]HOST[:PORT]`, with or without `ssh://`, an IPv6 address in brackets if a port follows. Raises UsageError."""
-    bare = word.removeprefix("ssh://").rpartition("@")[2]
+    bare = word.rpartition("@")[2].removeprefix("ssh://")
+    if bare.count(":") > 1 and not bare.startswith(("[", "-")):  # an IPv6 address as it is
+        word = f"{word.removesuffix(bare)}[{bare}]"
     match = None if word.startswith("-") else _WORD.fullmatch(word)
-    if bare.count(":") > 1 and not bare.startswith("["):  # an IPv6 address as it is
-        user, _, host = word.rpartition("@")
-        return Address(host, user or None)
     port = int(match["port"]) if match and match["port"] else None
     if match is None or match["host"].startswith("-") or (match["user"] or "").startswith("-") or port == 0 or (port or 0) > 65535:
         raise UsageError(f"--ssh {word}: is no [USER@]HOST[:PORT]; name one, such as root@10.77.2.2 or a Host of your ssh configuration")
@@ -266,8 +265,10 @@ class _Dialogue:
         code = None
         with suppress(subprocess.TimeoutExpired):
             code = self._process.wait(PATIENCE_S if self._taken <= MAX_ANSWER else 0)
-        if self._process.poll() is not None:
-            self._said += self._stderr.read(MAX_ANSWER) or b""
+        with selectors.DefaultSelector() as selector:  # what a ProxyCommand that lives on holds open does not end
+            selector.register(self._stderr, selectors.EVENT_READ)
+            if selector.select(0):
+                self._said += os.read(self._stderr.fileno(), MAX_ANSWER)
         return self._failure(code)
 
     def _failure(self, code: int | None) -> CaptoolError:

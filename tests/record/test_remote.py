@@ -1,18 +1,22 @@
 """`captool record --ssh` with a real sshd, which lives in a network namespace of its own."""
 
+import fcntl
 import os
+import pty
+import select
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from recordings import ended, failed, inside, manifest, packets, recording, wait_for_packets
+from recordings import PACKAGES, ended, failed, inside, manifest, packets, recording, wait_for_packets
 from ssh_host import HERE, PORT, THERE, ssh_host
 
 pytestmark = [pytest.mark.needs("sshd", "ssh", "ssh-keygen", "tcpdump", "ip", "nsenter", "unshare", root=True), pytest.mark.slow]
@@ -107,6 +111,42 @@ def test_what_is_wrong_there_is_said_of_that_host(host, tmp_path):
     line = remote_failure(host, tmp_path, *host.words, "-i", "eth9", "-i", "lo", "-w", "t.pcap", code=2)
     assert f"there is no interface eth9 on {shown}" in line
     assert "does not understand the filter 'tcp prt 5'" in remote_failure(host, tmp_path, *host.words, "-w", "t.pcap", "tcp prt 5", code=2)
+
+
+def test_on_a_terminal_ssh_may_ask_and_ctrl_c_is_for_captool(host, tmp_path):
+    """ssh is in the terminal's foreground too, so Ctrl-C reaches both."""
+    known = host.folder / "known"
+    before = known.read_text()
+    known.write_text("")
+    ours, theirs = pty.openpty()
+    words = inside(host.caller, *host.wrapper, sys.executable, "-m", "captool.cli.main", "record", *host.words, "-w", "t.pcap", "udp port 9999")
+    process = subprocess.Popen(
+        words, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": PACKAGES},
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no other thread)
+    )  # fmt: skip
+    os.close(theirs)
+    shown, asked, sent = "", False, False
+    try:
+        with suppress(OSError):  # the terminal's other end is closed
+            while select.select([ours], [], [], 30)[0] and (data := os.read(ours, 4096)):
+                shown += data.decode()
+                if not asked and "(yes/no/[fingerprint])?" in shown:
+                    asked = True
+                    os.write(ours, b"yes\n")
+                if not sent and "Ctrl-C" in shown:
+                    sent = True
+                    host.send(50)
+                    os.write(ours, b"\x03")
+        assert 0 == process.wait(30), shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        known.write_text(before)
+    made = manifest(tmp_path)
+    assert (50, "interrupted", 50) == (packets(tmp_path / "t.pcap"), made["ended"]["how"], made["packets"]["captured"])
+    assert host.without("tcpdump", "sh")
 
 
 LISTEN = f"""
