@@ -98,8 +98,9 @@ def test_several_interfaces_there_and_no_other(host, tmp_path):
 
 def test_nothing_that_the_user_writes_is_run_there(host, tmp_path):
     bad = host.folder / "bad"
-    for word in (f"$(touch {bad})", f"`touch {bad}`", f"'; touch {bad}; '", f'" & touch {bad} \\', f"\ntouch {bad}\n", f"'\ntouch {bad}", f"x/p;w{bad}"):
+    for word in (f"$(touch {bad})", f"`touch {bad}`", f"'; touch {bad}; '", f'" & touch {bad} \\', f"\ntouch {bad}\n", f"'\ntouch {bad}"):
         assert "tcp" in remote_failure(host, tmp_path, *host.words, "-w", "t.pcap", f"tcp {word}", code=2)
+    for word in (f"x'$(touch {bad})", f"x/p;w{bad}"):
         assert "existing ones" in remote_failure(host, tmp_path, *host.words, "-w", "t.pcap", "-i", word, code=2)
     assert not bad.exists()
 
@@ -226,7 +227,7 @@ def test_a_server_that_closes_the_connection_is_told_from_a_client_that_was_kill
     [
         (f"root@{THERE}:2223", 5, f"cannot be reached by ssh: connect to host {THERE} port 2223: Connection refused; try: ssh -p 2223 root@{THERE} true"),
         ("root@nowhere.invalid", 2, "Could not resolve hostname nowhere.invalid"),
-        (f"nobody@{THERE}:{PORT}", 5, "ssh-copy-id"),
+        (f"no-such-account@{THERE}:{PORT}", 5, "ssh-copy-id"),
         ("-oProxyCommand=touch bad", 2, "is no [USER@]HOST[:PORT]"),
         ("root@host:99999", 2, "is no [USER@]HOST[:PORT]"),
         ("root@-oProxyCommand=touch", 2, "is no [USER@]HOST[:PORT]"),
