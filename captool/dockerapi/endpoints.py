@@ -5,8 +5,8 @@ after its route (moby daemon/server/router/grpc). The version prefix `/v1.NN/` m
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 MAX_NAME: Final = 256
@@ -152,8 +152,7 @@ QUIET: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a request asks for: the operation (None if it is not Docker's) and the container that the target names, if any."""
 
     operation: str | None
@@ -165,20 +164,29 @@ _PREFIX: Final = re.compile(r"/v[0-9]+(?:\.[0-9]+)+(?=/)")
 _NOT_DOCKER: Final = Call(None, None)
 
 
-def _compiled() -> dict[str, tuple[tuple[re.Pattern[str], str], ...]]:
-    rows: dict[str, list[tuple[re.Pattern[str], str]]] = {}
-    # Image and plugin names contain slashes (`library/busybox`), ids and container names do not.
-    placeholders = {"{container}": r"(?P<container>[^/]+)", "{id}": r"[^/]+", "{name}": r".+"}
+# Image and plugin names contain slashes (`library/busybox`), ids and container names do not.
+_PLACEHOLDERS: Final = {"{container}": r"(?P<container>[^/]+)", "{id}": r"[^/]+", "{name}": r".+"}
+
+
+def _rows() -> dict[str, list[tuple[str, str, str]]]:
+    """By method: what the path begins with, its form, the operation."""
+    rows: dict[str, list[tuple[str, str, str]]] = {}
     for line in ENDPOINTS.strip().splitlines():
         method, path, operation = line.split()
-        pattern = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
-        for placeholder, expression in placeholders.items():
-            pattern = pattern.replace(placeholder, expression)
-        rows.setdefault(method, []).append((re.compile(pattern), operation))
-    return {method: tuple(patterns) for method, patterns in rows.items()}
+        rows.setdefault(method, []).append((path.partition("{")[0], path, operation))
+    return rows
 
 
-_ROWS: Final = _compiled()
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    """The expression for a path, made when a request may be for it: making all of them takes as long as reading a small capture."""
+    expression = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
+    for placeholder, matched in _PLACEHOLDERS.items():
+        expression = expression.replace(placeholder, matched)
+    return re.compile(expression)
+
+
+_ROWS: Final = _rows()
 
 
 def identify(method: str, target: str) -> Call:
@@ -189,8 +197,8 @@ def identify(method: str, target: str) -> Call:
     path, _, query = target.partition("?")
     path = _PREFIX.sub("", _AUTHORITY.sub("", path, count=1), count=1)
     path = path.removeprefix("/libpod") if path.startswith("/libpod/") else path
-    for pattern, operation in _ROWS.get(method.upper(), ()):
-        match = pattern.fullmatch(path)
+    for begin, form, operation in _ROWS.get(method.upper(), ()):
+        match = _pattern(form).fullmatch(path) if path.startswith(begin) else None
         if match:
             container = match.groupdict().get("container")
             return Call(operation, _created(query) if operation == "ContainerCreate" else _named(container))
