@@ -11,11 +11,10 @@ from pathlib import PurePath
 from typing import Final, Literal
 
 from captool.doctor.keepalive_by_version import AskedFor, Product, asked_for, products, version_numbers
-from captool.goprogram.build_info import GoBuild, go_build
+from captool.goprogram.build_info import GoBuild
 from captool.goprogram.elf import ElfFile, ProgramError, open_program
 from captool.goprogram.function_address import find_function
-from captool.goprogram.pclntab import find_table
-from captool.session_keys.other_libraries import instead
+from captool.session_keys.built_by import built_by
 from captool.session_keys.targets import DOCKER_PROGRAMS, ProgramFile, Target, program_files, program_of, running
 from captool.session_keys.write_key_log import FUNCTION, fetch_arguments
 
@@ -33,7 +32,7 @@ _ANSWER: Final = re.compile(r"[vV]ersion:?\s+v?(\d+\.\d+(?:\.\d+)?[\w.+~-]{0,40}
 class ProgramReport:
     """A program file. `processes` run it now. `version_from` says how its version is known; `not_known` why it is not.
 
-    `go` is None for programs that are not Go's, and for those of Go 1.12 and older, which do not say (`before_build_info`).
+    `go` is None for programs that are not Go's, and for stripped ones of Go 1.12 and older, which do not say (`before_build_info`).
     `keys` says whether session keys can be taken from it as far as the file goes, `keys_why` why not.
     """
 
@@ -103,11 +102,11 @@ def _unread(program: ProgramFile, name: str, processes: tuple[int, ...], why: st
 
 
 def _examined(found: _Found, name: str, processes: tuple[int, ...], elf: ElfFile, status: os.stat_result) -> ProgramReport:
-    try:
-        build: GoBuild | None = go_build(elf)
-    except ProgramError:
-        build = None
-    old = build is None and _is_go(elf)
+    build: GoBuild | None = None
+    old = False
+    with suppress(ProgramError):
+        build = built_by(elf)
+        old = build is None
     product = _product(build, name)
     version: str | None = None
     version_from: VersionFrom | None = None
@@ -120,7 +119,7 @@ def _examined(found: _Found, name: str, processes: tuple[int, ...], elf: ElfFile
     numbers = version_numbers(version) if version else None
     go = build.release if build is not None else None
     keepalive = tuple(asked_for(product, numbers, go)) if build is not None or old else ()
-    keys_why = _keys_why(elf, build)
+    keys_why = _keys_why(elf)
     return ProgramReport(
         found.program,
         product.name if product is not None else name,
@@ -152,20 +151,9 @@ def _product(build: GoBuild | None, name: str) -> Product | None:
     return product if product is not None and product.packages else None
 
 
-def _is_go(elf: ElfFile) -> bool:
-    """Whether a program without build information is Go's all the same: it has Go's table of functions."""
+def _keys_why(elf: ElfFile) -> str | None:
     try:
-        return find_table(elf) is not None
-    except ProgramError:
-        return False
-
-
-def _keys_why(elf: ElfFile, build: GoBuild | None) -> str | None:
-    try:
-        if build is None:
-            return instead(elf)
-        find_function(elf, FUNCTION)
-        fetch_arguments(elf, build)
+        fetch_arguments(elf, built_by(elf), find_function(elf, FUNCTION))
     except ProgramError as error:
         return str(error)
     return None

@@ -1,10 +1,14 @@
-"""Which Go built a program: the build information that the Go linker leaves in it since Go 1.13 (debug/buildinfo in Go's library)."""
+"""Which Go built a program: the build information that the Go linker leaves in it since Go 1.13 (debug/buildinfo in Go's library).
+
+Older programs say it in the variable runtime.buildVersion, which is found as long as they are not stripped.
+"""
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from captool.goprogram.elf import WRITABLE, ElfFile, ProgramError, occurrences
+from captool.goprogram.symbol_table import STT_OBJECT, addresses_of
 
 MAGIC: Final = b"\xff Go buildinf:"
 ALIGNMENT: Final = 16
@@ -12,6 +16,7 @@ HEADER_BYTES: Final = 32
 INLINE: Final = 2  # flag since Go 1.18: the strings follow the header, before that it points to them
 MAX_VERSION: Final = 256
 MAX_MODULES: Final = 1 << 20
+VARIABLE: Final = "runtime.buildVersion"
 SENTINEL: Final = 16  # bytes on either side of the module information, so that it can be found in a running program
 _RELEASE: Final = re.compile(r"(?:devel )?go(\d{1,3})\.(\d{1,4})")
 _PRINTABLE: Final = re.compile(r"[ -~]+")
@@ -44,10 +49,16 @@ class GoBuild:
 
 
 def go_build(elf: ElfFile) -> GoBuild:
-    """The build information of a program. Raises ProgramError when it has none: it is no Go program, or one older than Go 1.13."""
+    """The build information of a program.
+
+    Raises ProgramError (not-go) when it has none: it is no Go program, or one older than Go 1.13 that is stripped as well.
+    """
     for offset in _places(elf):
         if (build := _read(elf, offset)) is not None:
             return build
+    for address in addresses_of(elf, VARIABLE, STT_OBJECT):
+        if _PRINTABLE.fullmatch(version := _string_at(elf, address, MAX_VERSION).decode("ascii", "replace")):
+            return GoBuild(version, None, {})
     raise ProgramError("not-go", f"{elf.path} is no Go program")
 
 
@@ -79,7 +90,8 @@ def _read(elf: ElfFile, offset: int) -> GoBuild | None:
         address = elf.address_of(offset + 16)
         if address is None:
             return None
-        version, modules = (_string_at(elf, address + step, most) for step, most in ((0, MAX_VERSION), (pointer_bytes, MAX_MODULES)))
+        headers = (elf.word_at(address), elf.word_at(address + pointer_bytes))
+        version, modules = (_string_at(elf, header, most) for header, most in zip(headers, (MAX_VERSION, MAX_MODULES), strict=True))
     text = version.decode("ascii", "replace")
     if not _PRINTABLE.fullmatch(text):
         return None
@@ -100,9 +112,8 @@ def _inline_string(elf: ElfFile, offset: int, most: int) -> tuple[bytes, int]:
     return b"", offset
 
 
-def _string_at(elf: ElfFile, address: int, most: int) -> bytes:
-    """The content of a Go string whose header (pointer, length) a word at this address points to."""
-    header = elf.word_at(address)
+def _string_at(elf: ElfFile, header: int | None, most: int) -> bytes:
+    """The content of a Go string whose header (pointer, length) is at this address."""
     if not header:
         return b""
     start, length = elf.word_at(header), elf.word_at(header + elf.word_bytes)

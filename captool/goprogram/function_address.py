@@ -1,26 +1,27 @@
 """Where a function of a Go program begins, proven: a breakpoint in the middle of an instruction would break the program it is set in."""
 
-import struct
 from dataclasses import dataclass
-from itertools import islice
-from typing import Final, Literal
+from typing import Literal
 
-from captool.goprogram.elf import ElfFile, ProgramError, occurrences
-from captool.goprogram.pclntab import INSTRUCTION_SIZES, MAX_NAMES, entries_of, find_table, text_start
+from captool.goprogram.elf import ElfFile, ProgramError
+from captool.goprogram.pclntab import INSTRUCTION_SIZES, Function, find_table, functions_of, text_start
+from captool.goprogram.symbol_table import STT_FUNC, addresses_of
 
 Source = Literal["symbol table", "pclntab"]
-STT_FUNC: Final = 2
-MAX_SYMBOLS: Final = 1024  # of the same name
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionAddress:
-    """The entry of a function: its address in memory before relocation, its offset in the file, and what it is known from."""
+    """The entry of a function: its address in memory before relocation, its offset in the file, and what it is known from.
+
+    `argument_bytes` is what pclntab says of the size of its arguments and results on the stack; None where only a symbol is known.
+    """
 
     name: str
     address: int
     offset: int
     known_from: tuple[Source, ...]
+    argument_bytes: int | None = None
 
 
 def find_function(elf: ElfFile, name: str) -> FunctionAddress:
@@ -30,10 +31,10 @@ def find_function(elf: ElfFile, name: str) -> FunctionAddress:
     (never linked in, or inlined everywhere), or unproven (tables that disagree, or an address that is not executable).
     """
     found: dict[Source, list[int]] = {}
-    if symbols := _in_symbol_table(elf, name):
+    if symbols := addresses_of(elf, name, STT_FUNC):
         found["symbol table"] = symbols
-    if entries := _in_pclntab(elf, name):
-        found["pclntab"] = entries
+    if functions := _in_pclntab(elf, name):
+        found["pclntab"] = [function.entry for function in functions]
     addresses = {address for each in found.values() for address in each}
     if not addresses:
         raise ProgramError("function-not-found", f"{elf.path} has no function {name}: it is not linked in, or was inlined")
@@ -43,37 +44,17 @@ def find_function(elf: ElfFile, name: str) -> FunctionAddress:
     offset = elf.executable_offset(address)
     if offset is None or address % INSTRUCTION_SIZES.get(elf.architecture, 1):
         raise ProgramError("unproven", f"{elf.path}: {name} does not begin in code")
-    return FunctionAddress(name, address, offset, tuple(found))
+    return FunctionAddress(name, address, offset, tuple(found), functions[0].argument_bytes if functions else None)
 
 
-def _in_symbol_table(elf: ElfFile, name: str) -> list[int]:
-    table = next((section for section in elf.sections if section.kind == "SHT_SYMTAB"), None)
-    if table is None or not 0 < table.link < len(elf.sections):
-        return []
-    strings = elf.sections[table.link]
-    # Elf64_Sym: name, info, other, section, value, size; Elf32_Sym: name, value, size, info, other, section
-    symbol = struct.Struct(elf.order + ("IBBHQQ" if elf.word_bytes == 8 else "IIIBBH"))
-    found: list[int] = []
-    for at in islice(occurrences(elf.data, name.encode() + b"\0", strings.offset, strings.offset + strings.size), MAX_NAMES):
-        pattern = struct.pack(elf.order + "I", at - strings.offset)
-        for position in occurrences(elf.data, pattern, table.offset, table.offset + table.size):
-            if (position - table.offset) % symbol.size or position + symbol.size > table.offset + table.size or len(found) >= MAX_SYMBOLS:
-                continue
-            fields = symbol.unpack_from(elf.data, position)
-            kind, section, value = (fields[1], fields[3], fields[4]) if elf.word_bytes == 8 else (fields[3], fields[5], fields[1])
-            if kind & 0xF == STT_FUNC and section:
-                found.append(int(value))
-    return found
-
-
-def _in_pclntab(elf: ElfFile, name: str) -> list[int]:
+def _in_pclntab(elf: ElfFile, name: str) -> list[Function]:
     table = find_table(elf)
     if table is None:
         return []
-    entries = entries_of(elf, table, name)
-    if table.absolute or not entries:
-        return entries
+    functions = functions_of(elf, table, name)
+    if table.absolute or not functions:
+        return functions
     start = text_start(elf, table)
     if start is None:
         raise ProgramError("unproven", f"{elf.path}: where its code begins cannot be proven (the module data does not fit pclntab)")
-    return [start + entry for entry in entries]
+    return [Function(start + function.entry, function.argument_bytes) for function in functions]

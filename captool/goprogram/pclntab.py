@@ -45,6 +45,17 @@ class FunctionTable:
     absolute: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the table: its entry (an address, or an offset from runtime.text where the table is not absolute).
+
+    `argument_bytes` is the size of its arguments and results where they are on the stack (until Go 1.16).
+    """
+
+    entry: int
+    argument_bytes: int
+
+
 def find_table(elf: ElfFile) -> FunctionTable | None:
     """The program's table of functions: in the section that has its name, else wherever in the loaded data one stands that holds water."""
     for name in SECTIONS:
@@ -57,22 +68,22 @@ def find_table(elf: ElfFile) -> FunctionTable | None:
     return None
 
 
-def entries_of(elf: ElfFile, table: FunctionTable, name: str) -> list[int]:
-    """The entry of every function of exactly this name: an address, or an offset from runtime.text where the table is not absolute."""
+def functions_of(elf: ElfFile, table: FunctionTable, name: str) -> list[Function]:
+    """Every function of exactly this name."""
     word = elf.word_bytes if table.absolute else 4
     pair = struct.Struct(elf.order + ("QQ" if word == 8 else "II"))
-    found: list[int] = []
+    found: list[Function] = []
     looked_at = 0
     for name_offset in _name_offsets(elf, table, name):
-        # a record begins with the function's entry, then the name's offset
+        # a record begins with the function's entry, then the name's offset, then the size of the arguments (runtime._func, int32)
         pattern = struct.pack(elf.order + "I", name_offset)
         for position in occurrences(elf.data, pattern, table.records, table.end):
             looked_at += 1
             if looked_at > MAX_RECORDS:
                 return found
             record = position - word - table.records
-            if record > 0 and (entry := _entry(elf, table, record, pair)) is not None:
-                found.append(entry)
+            if record > 0 and position + 8 <= table.end and (entry := _entry(elf, table, record, pair)) is not None:
+                found.append(Function(entry, int(struct.unpack_from(elf.order + "i", elf.data, position + 4)[0])))
     return found
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from captool.errors import CaptoolError
-from captool.goprogram.build_info import go_build
-from captool.goprogram.elf import ProgramError, open_program
+from captool.goprogram.elf import open_program
 from captool.goprogram.function_address import find_function
+from captool.session_keys.built_by import BEFORE_BUILD_INFO, built_by
 from captool.session_keys.events import EventLines, EventsLost, SecretSeen, SocketSeen, parse_event
 from captool.session_keys.key_log import KeyLog
 from captool.session_keys.live_sockets import LISTEN, knows_all_processes, live_sockets, owners
 from captool.session_keys.open_connections import open_connections, sentences
-from captool.session_keys.other_libraries import instead
 from captool.session_keys.summary import HookedProgram, SessionKeysSummary
 from captool.session_keys.targets import ProgramFile, Target, concerns, program_files, program_of
 from captool.session_keys.tracefs import TracingError, tracefs
@@ -141,16 +140,14 @@ class Taker:
     def _set_event(self, descriptor: int, program: ProgramFile) -> None:
         """Raises ProgramError, TracingError."""
         with open_program(descriptor, program.shown) as elf:
-            try:
-                build = go_build(elf)
-            except ProgramError as error:
-                raise (ProgramError("not-go", instead(elf)) if error.fault == "not-go" else error) from None
+            build = built_by(elf)
             function = find_function(elf, FUNCTION)
-            arguments = fetch_arguments(elf, build)
+            arguments = fetch_arguments(elf, build, function)
         if self._group is not None:
             event = self._group.add_uprobe(descriptor, function.offset, arguments)
-            self._programs[event] = HookedProgram(program.name, build.version, function.known_from)
-            self._remark(f"session keys of {program.shown} ({build.version.partition(' ')[0]}) are taken from now on")
+            version = build.version if build is not None else BEFORE_BUILD_INFO
+            self._programs[event] = HookedProgram(program.name, version, function.known_from)
+            self._remark(f"session keys of {program.shown} ({version.partition(' X:')[0]}) are taken from now on")
 
     def _read_events(self) -> None:
         with selectors.DefaultSelector() as selector:

@@ -29,7 +29,7 @@ def program(data: bytes) -> object:
 
 
 def _arguments(elf: ElfFile) -> object:
-    return fetch_arguments(elf, go_build(elf))
+    return fetch_arguments(elf, go_build(elf), find_function(elf, FUNCTION))
 
 
 def trace_pipe(data: bytes) -> object:

@@ -12,7 +12,7 @@ import go_programs
 from captool.goprogram.build_info import go_build
 from captool.goprogram.elf import ElfFile, ProgramError, open_program
 from captool.goprogram.function_address import find_function
-from captool.goprogram.pclntab import entries_of, find_table
+from captool.goprogram.pclntab import find_table, functions_of
 
 pytestmark = [pytest.mark.needs("go", "gcc"), pytest.mark.slow]
 FUNCTION = "crypto/tls.(*Config).writeKeyLog"
@@ -130,8 +130,8 @@ def test_code_that_begins_elsewhere_than_the_module_says_is_refused(go_directory
     data = bytearray(program.read_bytes())
     elf = ElfFile(bytes(data), "program")
     table = find_table(elf)
-    (entry,) = entries_of(elf, table, FUNCTION)
-    text = find_function(elf, FUNCTION).address - entry
+    (function,) = functions_of(elf, table, FUNCTION)
+    text = find_function(elf, FUNCTION).address - function.entry
     (module,) = [each for each in elf.addresses_holding(table.address, 10) if elf.word_at(each + 22 * 8) == text]
     at = elf.offset_of(module + 22 * 8)
     data[at : at + 8] = struct.pack("<Q", text + 0x100)

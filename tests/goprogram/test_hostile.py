@@ -48,7 +48,7 @@ def test_changed_files_give_an_answer_or_one_line(go_directory, mode, symbols):
         begin = time.process_time()
         try:
             elf = ElfFile(bytes(data), "p")
-            fetch_arguments(elf, go_build(elf))
+            fetch_arguments(elf, go_build(elf), find_function(elf, FUNCTION))
             find_function(elf, FUNCTION)
             answers += 1
         except ProgramError as error:
