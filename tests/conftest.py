@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import docker_machine
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
@@ -40,6 +42,11 @@ def fixtures() -> Path:
 def go_directory(tmp_path_factory):
     """Where Go programs are built, once for all tests."""
     return tmp_path_factory.mktemp("go")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_are_made_below_the_tests_own_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    docker_machine.templates = tmp_path_factory.mktemp("machines")
 
 
 @pytest.fixture(autouse=True)

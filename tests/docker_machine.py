@@ -1,6 +1,5 @@
 """docker-machine storage directories for tests, made by the same code that the lab uses."""
 
-import atexit
 import datetime
 import importlib.util
 import shutil
@@ -9,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+templates: Path | None = None  # where sets of keys are made; conftest.py names a folder that pytest removes in time
 LAB = Path(__file__).parent.parent / "scripts" / "lab"
 NOW = datetime.datetime(2026, 11, 23, 6, 0, tzinfo=datetime.UTC)
 
@@ -24,8 +24,7 @@ def certificates() -> ModuleType:
 @cache
 def _template(generation: int) -> Path:
     """Making three RSA keys takes a while: every set is made once and copied."""
-    storage = Path(tempfile.mkdtemp(prefix="captool-test-"))
-    atexit.register(shutil.rmtree, storage)
+    storage = Path(tempfile.mkdtemp(prefix="machine-", dir=templates))
     certificates().write_storage(storage, "runner-1", "10.77.2.2", NOW)
     return storage
 

@@ -13,7 +13,10 @@ from captool.cli.options import DOCKER_TLS_PORT
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from captool.keys.bundle import Generation
+    from captool.keys.place import Place
 
 
 @click.command()
@@ -50,21 +53,23 @@ def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: t
         take_until_stopped(targets, output)
         return
     from captool.keys.harvest import harvest as run
-    from captool.keys.stores import override_place
+    from captool.keys.stores import override_places
     from captool.report.printable import printable
 
-    sources = directories or default_sources()
+    def overrides() -> "tuple[Place, ...]":
+        return () if directories else override_places(os.environ)
+
+    sources = directories or default_sources(needed=not overrides())
     if watch:
-        watch_until_stopped(sources, output)
+        watch_until_stopped(sources, output, overrides)
         return
-    extra = [] if directories else [place for place in [override_place(os.environ)] if place is not None]
-    report = run(sources, output, time.time_ns(), extra)
+    report = run(sources, output, time.time_ns(), overrides())
     for problem in report.problems:
         click.echo(f"captool: {printable(problem)}", err=True)
     for one in report.generations:
         click.echo(line_of(one))
     if not report.generations:
-        where = ", ".join(str(source) for source in sources)
+        where = ", ".join(str(source) for source in sources) or "the files of MACHINE_TLS_*"
         if report.problems:
             raise KeyMaterialError(f"no machine in {where} has a usable key")
         raise NothingMatchedError(f"no machine of docker-machine in {where}, and no other TLS keys of Docker")
@@ -79,8 +84,8 @@ def line_of(one: "Generation") -> str:
     return "\t".join(printable(word) for word in about)
 
 
-def watch_until_stopped(sources: tuple[Path, ...], output: Path) -> None:
-    """Keep what appears until SIGINT, SIGTERM or SIGHUP; then a summary."""
+def watch_until_stopped(sources: tuple[Path, ...], output: Path, overrides: "Callable[[], tuple[Place, ...]]") -> None:
+    """Keep what appears until SIGINT, SIGTERM or SIGHUP; then a summary. `overrides` are asked for again and again."""
     from captool.keys.watch import Watcher
     from captool.report.printable import printable
     from captool.units import counted
@@ -99,8 +104,10 @@ def watch_until_stopped(sources: tuple[Path, ...], output: Path) -> None:
         monotonic_ns=time.monotonic_ns,
         say=say,
         told=lambda one: click.echo(line_of(one)) if one.new else None,
+        extra=overrides,
     )
-    say(f"watching {', '.join(map(str, sources))}; stop with Ctrl-C")
+    named = (*sources, *(file for place in overrides() for file in place.files.values()))
+    say(f"watching {', '.join(map(str, named))}; stop with Ctrl-C")
     done = watcher.run(stop)
     missed = f"; {counted(len(done.missed), 'directory', 'directories')} gone before a key could be read" if done.missed else ""
     say(f"{counted(done.kept, 'new generation')}, {done.unchanged} known, {done.removed} removed meanwhile{missed}")
@@ -108,11 +115,11 @@ def watch_until_stopped(sources: tuple[Path, ...], output: Path) -> None:
         raise NothingMatchedError("no machine with a usable key appeared meanwhile")
 
 
-def default_sources() -> tuple[Path, ...]:
-    """Every store of TLS material that this machine has. Raises UsageError where there is none."""
+def default_sources(*, needed: bool) -> tuple[Path, ...]:
+    """Every store of TLS material that this machine has. Raises UsageError where there is none and one is `needed`."""
     from captool.keys.stores import default_stores
 
-    if stores := default_stores(os.environ):
+    if (stores := default_stores(os.environ)) or not needed:
         return stores
     raise UsageError(
         "no docker-machine storage, ~/.docker, DOCKER_CERT_PATH, /etc/docker or /certs here; name a directory: captool harvest DIR -o KEYS"

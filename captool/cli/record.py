@@ -19,6 +19,7 @@ from captool.errors import UsageError
 from captool.units import counted, size
 
 if TYPE_CHECKING:
+    from captool.keys.place import Place
     from captool.record.plan import Plan, Progress
 
 
@@ -165,7 +166,7 @@ def record(
         min_free=min_free,
         namespace=namespace,
     )
-    keeping = Keeping(machines or default_machines(), parse_targets(targets), chosen or (DOCKER_TLS_PORT,))
+    keeping = Keeping(*stores_of(machines), parse_targets(targets), chosen or (DOCKER_TLS_PORT,))
     with placed(plan, remote, keeping.ports) as plan, live_line(plan, keeping.ports) as (started, progress):
         outcome = record_with_keys(
             plan, keeping, __version__, time.time_ns, Talk(lambda sentence: say(printable(sentence)), started, progress)
@@ -213,11 +214,13 @@ def placed(plan: "Plan", remote: str | None, ports: tuple[int, ...]) -> "Iterato
         yield replace(plan, remote=host)
 
 
-def default_machines() -> tuple[Path, ...]:
-    """Every store of TLS material that this machine has."""
-    from captool.keys.stores import default_stores
+def stores_of(machines: tuple[Path, ...]) -> "tuple[tuple[Path, ...], Callable[[], tuple[Place, ...]]]":
+    """The stores and the other places whose keys are kept: what --machines names, else all that `captool harvest` takes without DIR."""
+    from captool.keys.stores import default_stores, override_places
 
-    return default_stores(os.environ)
+    if machines:
+        return machines, tuple
+    return default_stores(os.environ), lambda: override_places(os.environ)
 
 
 def put_secrets_in(trace: Path, keys: Path | None) -> None:

@@ -27,13 +27,13 @@ def default_stores(environment: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path for path in paths if path.is_dir() and os.access(path, os.R_OK | os.X_OK)))
 
 
-def override_place(environment: Mapping[str, str]) -> Place | None:
-    """The files that MACHINE_TLS_* put elsewhere than in docker-machine's certs/."""
+def override_places(environment: Mapping[str, str]) -> tuple[Place, ...]:
+    """The files that MACHINE_TLS_* put elsewhere than in docker-machine's certs/, as one place; none while none of them is there."""
     files = {file: Path(path) for file, variable in OVERRIDES.items() if (path := environment.get(variable)) and Path(path).is_file()}
     if not files:
-        return None
+        return ()
     directory = next(iter(files.values())).parent
-    return Place("docker-machine-certs", "machine_tls_options", directory, Path("/"), files)
+    return (Place("docker-machine-certs", "machine_tls_options", directory, Path("/"), files),)
 
 
 def find_places(path: Path) -> list[Place]:

@@ -9,15 +9,14 @@ does not reach, that look comes every 50 ms. Parsing waits while directories are
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from captool.errors import UsageError
-from captool.keys.bundle import Generation, keep, locked, record_removal, write_index
+from captool.keys.bundle import Generation
+from captool.keys.bundle_writer import BundleWriter, WatchSummary
 from captool.keys.caught import WANTED, Caught, read_wanted
 from captool.keys.directory_events import DirectoryEvents
-from captool.keys.harvest import refuse_inside
 from captool.keys.inotify_reach import blind_spot
 from captool.keys.machine_store import machine_place
 from captool.keys.place import MACHINE_FILES, Place, StoredMachine, read_place
@@ -29,29 +28,18 @@ LOOK_NS: Final = 1000 * MS
 QUIET_NS: Final = 300 * MS  # a machine's files are taken for written when none changed for so long
 BUSY_NS: Final = 50 * MS  # after an event more are to come
 PATIENCE_NS: Final = 30_000 * MS  # `docker-machine create` copies its files to the machine between writing them
-INDEX_NS: Final = 5_000 * MS
 MOST_HELD: Final = 64 << 20
 MUCH_HELD: Final = 8 << 20  # when writing cannot wait any longer
-MOST_PROBLEMS: Final = 1_000
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
 Signature = tuple[tuple[str, int, int, int], ...]
 
 
-@dataclass(slots=True)
-class WatchSummary:
-    """What a watch did. `missed` are directories that were gone before any key of theirs was read."""
-
-    kept: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    missed: list[str] = field(default_factory=list)
-
-
 class Watcher:
     """Keeps the keys of every machine that appears in `sources` while it runs; `say` is told each problem once.
 
-    `told` gets every generation as it is kept. `clock_ns` is the time of day, `monotonic_ns` measures patience.
+    `extra` gives places beside those of the sources (stores.override_places), asked anew at every look. `told` gets every generation as
+    it is kept. `clock_ns` is the time of day, `monotonic_ns` measures patience.
     """
 
     def __init__(
@@ -63,22 +51,28 @@ class Watcher:
         monotonic_ns: Callable[[], int],
         say: Callable[[str], None],
         told: Callable[[Generation], None] = lambda _: None,
+        extra: Callable[[], Sequence[Place]] = tuple,
     ) -> None:
-        self.summary = WatchSummary()
-        self._sources, self._destination = tuple(sources), destination
-        self._clock_ns, self._monotonic_ns, self._say, self._told = clock_ns, monotonic_ns, say, told
+        self._sources, self._destination, self._extra = tuple(sources), destination, extra
+        self._monotonic_ns = monotonic_ns
+        self._bundle = BundleWriter(destination, clock_ns, say, told)
         self._lock = threading.Lock()
         self._caught: dict[Path, Caught] = {}
         self._ended: list[tuple[Path, Caught]] = []  # directories that are gone
         self._held = 0
         self._signatures: dict[Path, Signature] = {}
+        self._seen: dict[tuple[Path, str], Signature] = {}  # of the places that are only looked at, by directory and kind of store
         self._kept: dict[Path, Generation] = {}
-        self._problems: set[str] = set()
         self._roots: dict[Path, bool] = {}  # machines directories, and whether inotify tells all of them
         self._events = DirectoryEvents(self.catch, self.gone)
-        self._looked_ns = self._indexed_ns = monotonic_ns() - INDEX_NS
+        self._looked_ns = monotonic_ns() - LOOK_NS
         self._caught_ns = 0  # when a file was last read
-        self._index_old = self._lost = False
+        self._lost = False
+
+    @property
+    def summary(self) -> WatchSummary:
+        """What was done by now."""
+        return self._bundle.summary
 
     def run(self, stop: threading.Event) -> WatchSummary:
         """Watch until `stop` is set, then keep what is held. Raises UsageError for a bundle that cannot be written."""
@@ -94,8 +88,8 @@ class Watcher:
         self._look()
         self._settle(ending=True)
         if self._lost:
-            self._problem(f"more than {MOST_HELD >> 20} MiB of files waited to be kept; some that came then were not read")
-        if self._caught or self._ended or self._index_old:
+            self._bundle.problem(f"more than {MOST_HELD >> 20} MiB of files waited to be kept; some that came then were not read")
+        if self._caught or self._ended or self._bundle.index_old:
             raise UsageError(f"{self._destination}: not everything could be kept there; see the reasons above")
         return self.summary
 
@@ -121,6 +115,8 @@ class Watcher:
                 watched = place.store in {"docker-machine", "bundle"} and place.directory.parent in self._roots
                 if not watched and not place.directory.is_symlink():
                     self._look_at(place)
+        for place in self._extra():
+            self._look_at(place)
         for root in tuple(self._roots):
             self._look_at_machines(root)
 
@@ -130,14 +126,14 @@ class Watcher:
             self._events.add(root)
         except OSError as error:
             because = (error.strerror or str(error)).lower()
-            self._problem(f"{root}: no inotify ({because}; is fs.inotify.max_user_watches too small?); looking every 50 ms instead")
+            self._bundle.problem(f"{root}: no inotify ({because}; is fs.inotify.max_user_watches too small?); looking every 50 ms instead")
             return False
         try:
             blind = blind_spot(root, MOUNTS.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             blind = "on a file system that cannot be told without /proc"
         if blind:
-            self._problem(f"{root}: {blind}; looking every 50 ms as well")
+            self._bundle.problem(f"{root}: {blind}; looking every 50 ms as well")
         return blind is None
 
     def _look_at_machines(self, root: Path) -> None:
@@ -151,7 +147,7 @@ class Watcher:
         except FileNotFoundError:
             self._roots[root] = False  # the whole storage was removed; inotify tells nothing of one that takes its place
         except OSError as error:
-            self._problem(f"{root}: {(error.strerror or str(error)).lower()}")
+            self._bundle.problem(f"{root}: {(error.strerror or str(error)).lower()}")
             return
         for directory in present:
             signature = _signature({name: directory / name for name in WANTED})
@@ -168,12 +164,13 @@ class Watcher:
     def _look_at(self, place: Place) -> None:
         """Contexts, client and daemon directories live long: they are read when something changed."""
         signature = _signature(place.files)
-        if self._signatures.get(place.directory) == signature:
+        which = (place.directory, place.store)
+        if self._seen.get(which) == signature:
             return
         stored = read_place(place)
-        self._signatures[place.directory] = signature
-        self._keep(place.directory, [stored])
-        self._tell(stored)
+        if self._bundle.keep([stored]) is not None:
+            self._seen[which] = signature
+        self._bundle.tell(stored)
 
     def _settle(self, *, ending: bool) -> None:
         now = self._monotonic_ns()
@@ -197,21 +194,14 @@ class Watcher:
                 with self._lock:
                     if self._caught.get(directory) is caught and caught.changed_ns <= now:
                         self._held -= self._caught.pop(directory).size()
-        if self._index_old and (ending or not (due or ended) or now - self._indexed_ns >= INDEX_NS):
-            try:
-                with locked(self._destination):
-                    write_index(self._destination, self._clock_ns())
-            except OSError as error:
-                self._problem(f"{self._destination}: {(error.strerror or str(error)).lower()}; trying again")
-            else:
-                self._index_old, self._indexed_ns = False, now
+        self._bundle.write_index(now, at_once=ending or not (due or ended))
 
     def _settle_present(self, directory: Path, caught: Caught, now: int, *, ending: bool) -> bool:
         machines = self._read(directory, caught)
         if not (ending or _is_whole(machines[-1]) or now - caught.changed_ns >= PATIENCE_NS):
             caught.looked_ns = now  # half written: asked again when something changes
             return False
-        self._tell(machines[-1])
+        self._bundle.tell(machines[-1])
         return self._keep(directory, machines)
 
     def _settle_ended(self, directory: Path, caught: Caught) -> bool:
@@ -222,14 +212,9 @@ class Watcher:
         generation = self._kept.pop(directory, None)
         if generation is None:
             self.summary.missed.append(directory.name)
-            self._problem(f"{directory}: was gone before any key of it could be read")
+            self._bundle.problem(f"{directory}: was gone before any key of it could be read")
             return True
-        self.summary.removed += 1
-        self._index_old = True
-        try:
-            record_removal(generation, self._clock_ns())
-        except OSError as error:
-            self._problem(f"{generation.path.parent}: its removal is not recorded: {(error.strerror or str(error)).lower()}")
+        self._bundle.removed(generation)
         return True
 
     def _read(self, directory: Path, caught: Caught) -> list[StoredMachine]:
@@ -239,32 +224,10 @@ class Watcher:
         return [read_place(place, files) for files in wanted]
 
     def _keep(self, directory: Path, machines: Sequence[StoredMachine]) -> bool:
-        usable = [machine for machine in machines if machine.pem_files]
-        if not usable:
-            return True
-        refuse_inside(usable, self._destination)
-        try:
-            with locked(self._destination):
-                for machine in usable:
-                    generation = keep(machine, self._destination, self._clock_ns())
-                    self._kept[directory] = generation
-                    self._index_old |= generation.new
-                    self.summary.kept += generation.new
-                    self.summary.unchanged += not generation.new
-                    self._told(generation)
-        except OSError as error:
-            self._problem(f"{self._destination}: {(error.strerror or str(error)).lower()}; trying again")
-            return False
-        return True
-
-    def _tell(self, machine: StoredMachine) -> None:
-        for problem in machine.problems:
-            self._problem(problem)
-
-    def _problem(self, sentence: str) -> None:
-        if sentence not in self._problems and len(self._problems) < MOST_PROBLEMS:
-            self._problems.add(sentence)
-            self._say(sentence)
+        generations = self._bundle.keep(machines)
+        if generations:
+            self._kept[directory] = generations[-1]
+        return generations is not None
 
     # --- watchdog's thread
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Final
 
 from captool.errors import CaptoolError, UsageError
 from captool.keys.bundle import remove_empty
+from captool.keys.place import Place
 from captool.keys.stores import find_places
 from captool.keys.watch import Watcher
 from captool.record import tcpdump
@@ -30,10 +31,11 @@ CLOCKS_AGREE_NS: Final = SECOND_NS // 10
 class Keeping:
     """Which keys to keep beside the trace: those that appear in `stores`, and session keys of the programs `targets`.
 
-    `ports` are the recorded ones.
+    `places` gives what lies elsewhere than in a store, asked anew while the recording runs. `ports` are the recorded ones.
     """
 
     stores: tuple[Path, ...] = ()
+    places: Callable[[], Sequence[Place]] = tuple
     targets: tuple[Target, ...] = ()
     ports: tuple[int, ...] = ()
 
@@ -156,7 +158,7 @@ def _watching(plan: Plan, keeping: Keeping, clock_ns: Callable[[], int], say: Ca
     """What starts the watch over the stores, in a thread. Keys are no reason to lose packets: whatever goes wrong is a remark."""
     bundle = keys_path(plan.output)
     stop = threading.Event()
-    watcher = Watcher(keeping.stores, bundle, clock_ns=clock_ns, monotonic_ns=time.monotonic_ns, say=say)
+    watcher = Watcher(keeping.stores, bundle, clock_ns=clock_ns, monotonic_ns=time.monotonic_ns, say=say, extra=keeping.places)
 
     def run() -> None:
         try:
@@ -166,7 +168,7 @@ def _watching(plan: Plan, keeping: Keeping, clock_ns: Callable[[], int], say: Ca
 
     thread = threading.Thread(target=run, name="captool-keys", daemon=True)
     try:
-        yield thread.start if keeping.stores else (lambda: None)
+        yield thread.start if keeping.stores or keeping.places() else (lambda: None)
     finally:
         stop.set()
         if thread.ident is not None:

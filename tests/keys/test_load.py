@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
+import docker_machine
 from captool.errors import KeyMaterialError
 from captool.keys import load
 from captool.keys.load import load_keys
-from tests import docker_machine
 from tests.keys.test_keylog import GOOD_LINES, MASTER, RANDOM
 from tests.tls.stacks import identity
 

@@ -17,6 +17,7 @@ from captool.errors import UsageError
 from captool.keys import watch as watching
 from captool.keys.caught import Caught, read_wanted
 from captool.keys.inotify_reach import blind_spot
+from captool.keys.stores import override_places
 from captool.keys.watch import Watcher
 from docker_machine import machine
 
@@ -175,6 +176,38 @@ def test_a_storage_that_appears_later_is_watched(tmp_path):
     assert 1 == watch.summary.kept
 
 
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.glob("*.pem")}
+
+
+def test_files_of_machine_tls_options_are_followed_as_they_are_made_and_made_anew(tmp_path):
+    """MACHINE_TLS_CA_CERT and the like: certificates outside of every store, which the first `docker-machine create` makes."""
+    elsewhere, said, told = tmp_path / "elsewhere", [], []
+    names = {"ca.pem": "MACHINE_TLS_CA_CERT", "cert.pem": "MACHINE_TLS_CLIENT_CERT", "key.pem": "MACHINE_TLS_CLIENT_KEY"}
+    environment = {variable: str(elsewhere / f"my-{file}") for file, variable in names.items()}
+    watcher = Watcher(
+        [], tmp_path / "keys", clock_ns=time.time_ns, monotonic_ns=time.monotonic_ns, say=said.append, told=told.append,
+        extra=lambda: override_places(environment),
+    )  # fmt: skip
+    stop = threading.Event()
+    thread = threading.Thread(target=watcher.run, args=[stop])
+    thread.start()
+    try:
+        for generation in (1, 2):
+            directory = machine(tmp_path / f"pool-{generation}", generation=generation)
+            elsewhere.mkdir(exist_ok=True)
+            for file in names:
+                shutil.copy(directory / file, tmp_path / "whole")
+                (tmp_path / "whole").rename(elsewhere / f"my-{file}")
+            wanted = {file: (directory / file).read_bytes() for file in names}
+            wait_for(lambda wanted=wanted: wanted in [contents(one.path) for one in told])
+    finally:
+        stop.set()
+        thread.join()
+    assert watcher.summary.kept == len(told) >= 2
+    assert {"machine_tls_options"} == {one.machine.name for one in told}
+
+
 def test_a_bundle_inside_the_watched_tree_is_refused(tmp_path):
     machine(tmp_path / "store")
     watcher = Watcher([tmp_path / "store"], tmp_path, clock_ns=time.time_ns, monotonic_ns=time.monotonic_ns, say=lambda _: None)
@@ -223,3 +256,17 @@ def test_the_command_ends_cleanly_on_ctrl_c_with_a_summary(tmp_path):
         out, err = process.communicate(timeout=WAIT_S)
     assert (0, "runner-1\tgoogle\t10.77.2.2\tgeneration 1\tnew\n") == (process.returncode, out)
     assert "captool: 1 new generation, 0 known, 0 removed meanwhile" == err.splitlines()[-1]
+
+
+def test_the_command_keeps_the_files_of_machine_tls_options(tmp_path):
+    directory = machine(tmp_path / "store")
+    named = {"MACHINE_TLS_CLIENT_CERT": str(directory / "cert.pem"), "MACHINE_TLS_CLIENT_KEY": str(directory / "key.pem")}
+    environment = {**os.environ, "HOME": str(tmp_path), **named}
+    command = [sys.executable, "-m", "captool.cli.main", "harvest", "--watch", "-o", str(tmp_path / "keys")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        wait_for((tmp_path / "keys/machines/machine_tls_options/1/key.pem").exists)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0
+    assert "machine_tls_options\t-\t-\tgeneration 1\tnew" in out.splitlines()
+    assert str(directory / "key.pem") in err.splitlines()[0]

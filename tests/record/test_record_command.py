@@ -50,6 +50,15 @@ def test_a_count_ends_the_recording(namespace, tmp_path):
     assert (10, {"how": "count"}) == (packets(tmp_path / "t.pcap"), manifest(tmp_path)["ended"])
 
 
+def test_keys_that_machine_tls_options_put_elsewhere_are_kept(namespace, tmp_path, monkeypatch):
+    """Without --machines, everything that `captool harvest` takes without DIR; with it, only what it names."""
+    monkeypatch.setenv("MACHINE_TLS_CLIENT_KEY", str(machine(tmp_path / "store") / "key.pem"))
+    for name, options, expected in (("all.pcap", (), True), ("one.pcap", ("--machines", "store"), False)):
+        with recording(namespace, tmp_path, "-i", "lo", "-w", name, "--duration", "2s", *options) as process:
+            ended(process, 0)
+        assert expected == (tmp_path / f"{name}.keys/machines/machine_tls_options/1/key.pem").exists()
+
+
 def test_a_duration_ends_the_recording_without_any_traffic(namespace, tmp_path):
     begin = time.monotonic()
     with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--duration", "1s") as process:
