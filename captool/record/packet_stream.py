@@ -1,8 +1,13 @@
-"""tcpdump's standard output, cut into whole packets: whatever is written of them ends where a packet ends."""
+"""tcpdump's standard output, cut into whole packets: whatever is written of them ends where a packet ends.
+
+Compiled by Cython (pure-Python mode) and runs unchanged without it: beside tcpdump, looking at every header cost more than all else.
+"""
 
 import struct
 from dataclasses import dataclass
 from typing import Final
+
+import cython
 
 from captool.errors import MissingToolError
 
@@ -28,7 +33,7 @@ class PacketStream:
     def __init__(self) -> None:
         self.header = b""
         self._waiting = b""
-        self._length = struct.Struct("=I")
+        self._big_endian = False
         self._time = struct.Struct("=II")
         self._fraction_ns = 1
 
@@ -43,26 +48,49 @@ class PacketStream:
             if (form := _FORMATS.get(data[:4])) is None:
                 raise MissingToolError("tcpdump wrote something that is no pcap file; is it an old or patched version?")
             order, self._fraction_ns = form
-            self._length, self._time = struct.Struct(f"{order}I"), struct.Struct(f"{order}II")
+            self._big_endian, self._time = order == ">", struct.Struct(f"{order}II")
             self.header, position = data[:FILE_HEADER], FILE_HEADER
-        begin = position
-        ends: list[int] = []
-        available, unpack = len(data), self._length.unpack_from
-        while position + PACKET_HEADER <= available:
-            captured = unpack(data, position + 8)[0]
-            if captured > _LARGEST_PACKET:
-                if not ends:
-                    raise MissingToolError("tcpdump wrote a broken packet header; the trace ends before it")
-                break  # told at the next piece, when the packets before it are safe
-            position += PACKET_HEADER + captured
-            if position > available:
-                break
-            ends.append(position - begin)
-        end = begin + (ends[-1] if ends else 0)
+        ends, broken = _whole_packets(bytearray(data), position, self._big_endian)
+        if broken and not ends:  # behind whole packets it is told at the next piece, when they are safe
+            raise MissingToolError("tcpdump wrote a broken packet header; the trace ends before it")
+        end = position + (ends[len(ends) - 1] if ends else 0)
         self._waiting = data[end:]
-        return PacketRun(data[begin:end], ends)
+        return PacketRun(data[position:end], ends)
 
     def time_ns(self, run: PacketRun, index: int) -> int:
         """When packet `index` of a run was captured, nanoseconds since 1970."""
         seconds, fraction = self._time.unpack_from(run.data, run.ends[index - 1] if index else 0)
         return int(seconds) * 1_000_000_000 + int(fraction) * self._fraction_ns
+
+
+@cython.cfunc
+def _whole_packets(data: cython.uchar[::1], begin: cython.Py_ssize_t, big_endian: cython.bint) -> tuple:
+    """Where the packets from `begin` on end that are whole, counted from there; and whether a broken header follows them."""
+    ends: list = []
+    position: cython.Py_ssize_t = begin
+    available: cython.Py_ssize_t = len(data)
+    captured: cython.longlong
+    while position + 16 <= available:  # PACKET_HEADER
+        captured = _length(data, position + 8, big_endian)
+        if captured > 1048576:  # _LARGEST_PACKET
+            return ends, True
+        position += 16 + captured
+        if position > available:
+            break
+        ends.append(position - begin)
+    return ends, False
+
+
+@cython.cfunc
+@cython.inline
+@cython.boundscheck(False)  # the caller has checked that it is there
+@cython.exceptval(check=False)
+def _length(data: cython.uchar[::1], at: cython.Py_ssize_t, big_endian: cython.bint) -> cython.longlong:
+    """An unsigned number of 32 bits."""
+    first: cython.longlong = data[at]
+    second: cython.longlong = data[at + 1]
+    third: cython.longlong = data[at + 2]
+    fourth: cython.longlong = data[at + 3]
+    if big_endian:
+        return first << 24 | second << 16 | third << 8 | fourth
+    return fourth << 24 | third << 16 | second << 8 | first
