@@ -11,6 +11,7 @@ from captool.tcp.connection import StreamPiece, TcpConnection
 if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.dockerapi.conversation import DockerConversation, OutputSink
     from captool.dockerapi.exchange import DockerExchange
+    from captool.http.exchange import HttpExchange
     from captool.tls.conversation import TlsConversation
     from captool.tls.summary import Plaintext, TlsSummary
 
@@ -68,6 +69,16 @@ class Conversation:
         if self._tls is not None:
             return self._tls.wants_more
         return self._plaintext is not None or (self._read and (self._docker is None or self._docker.wants_more))
+
+    @property
+    def latest_request(self) -> "tuple[int, HttpExchange] | None":
+        """The number and the state by now of the exchange whose request came last, None before the first one could be read."""
+        return self._docker.latest_request if self._docker is not None else None
+
+    @property
+    def locked(self) -> "TlsSummary | None":
+        """What is known of a TLS session of which nothing can be read any more, by now; None while something may still be."""
+        return self._tls.locked if self._tls is not None else None
 
     def finish(self, tcp: TcpConnection) -> "tuple[TlsSummary | None, tuple[DockerExchange, ...]]":
         """What the connection said, once TCP is done with it."""

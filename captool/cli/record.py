@@ -96,6 +96,15 @@ class FileSize(Size):
     help="Take the TLS session keys of this Go program (docker, dockerd, gitlab-runner, a path, a process id) while recording; auto: of "
     "all that use the recorded ports. Needs root; repeatable.",
 )
+@click.option(
+    "--analyze",
+    "analyzing",
+    is_flag=True,
+    help="Say what happens to the connections as it happens, a line each on standard output, and what `captool analyze` says at the end.",
+)
+@click.option("--network", metavar="ID", help="With --analyze: judge idle times by this middlebox (see captool analyze).")
+@click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="With --analyze: judge idle times by this timeout.")
+@click.option("--timeouts", type=click.Path(path_type=Path), metavar="FILE", help="With --analyze: middleboxes of your own, in TOML.")
 @click.option("--force", is_flag=True, help="Replace the trace if it exists.")
 @click.argument("pcap_filter", metavar="[PCAP-FILTER]", nargs=-1)
 def record(
@@ -114,6 +123,10 @@ def record(
     remote: str | None,
     machines: tuple[Path, ...],
     targets: tuple[str, ...],
+    analyzing: bool,  # noqa: FBT001 - a flag of the command line
+    network: str | None,
+    idle_timeout_ns: int | None,
+    timeouts: Path | None,
     force: bool,  # noqa: FBT001
     pcap_filter: tuple[str, ...],
 ) -> None:
@@ -128,15 +141,17 @@ def record(
     captool record --session-keys auto -w trace.pcap
     captool record --host 10.77.2.2 --duration 15m -w trace.pcap
     captool record -C 100MB -G 10m -W 24 --min-free 5GB -w trace.pcap
+    captool record --analyze --network gcp-vpc -w trace.pcap
     captool record --container job-1 --session-keys auto -w trace.pcapng
     captool record --ssh root@10.77.2.2 -i eth0 -w trace.pcap
     captool record -i eth0 'tcp portrange 2375-2377'
     """  # noqa: D301
+    from captool.cli.live_verdicts import checked, summarize, verdicts_shown
     from captool.record.namespace import container_namespace, named_namespace
     from captool.record.plan import Plan
     from captool.record.tcpdump import capture_filter
     from captool.record.trace_set import Rotation
-    from captool.record.with_keys import Keeping, Talk, record_with_keys
+    from captool.record.with_keys import Keeping, Talk, keys_path, record_with_keys
     from captool.report.printable import printable
     from captool.session_keys.targets import parse_targets
 
@@ -152,6 +167,7 @@ def record(
         raise UsageError(f"{trace}: a set of files is pcap; record to {trace.stem}.pcap, then run captool export --to pcapng")
     if keep is not None and not rotation.rotates:
         raise UsageError("-W keeps the last files of a set; say when a new one is begun, with -C or -G")
+    judged = checked(wanted=analyzing, network=network, idle_timeout_ns=idle_timeout_ns, timeouts=timeouts)
     expression = " ".join(pcap_filter)
     chosen = ports or (() if expression else (DOCKER_TLS_PORT,))
     namespace = named_namespace(netns) if netns is not None else container_namespace(container) if container is not None else None
@@ -167,10 +183,16 @@ def record(
         namespace=namespace,
     )
     keeping = Keeping(*stores_of(machines), parse_targets(targets), chosen or (DOCKER_TLS_PORT,))
-    with placed(plan, remote, keeping.ports) as plan, live_line(plan, keeping.ports) as (started, progress):
-        outcome = record_with_keys(
-            plan, keeping, __version__, time.time_ns, Talk(lambda sentence: say(printable(sentence)), started, progress)
-        )
+
+    def talk(sentence: str) -> None:
+        say(printable(sentence))
+
+    with (
+        placed(plan, remote, keeping.ports) as plan,
+        live_line(plan, keeping.ports) as (started, progress, show),
+        verdicts_shown(judged, timeouts, keys_path(trace), show, talk) as file_begun,
+    ):
+        outcome = record_with_keys(plan, keeping, __version__, time.time_ns, Talk(talk, started, progress, file_begun))
     done = outcome.recording
     if trace.suffix == PCAPNG and (done.packets or done.failure is None):
         put_secrets_in(trace, outcome.keys)
@@ -183,8 +205,14 @@ def record(
     say(f"{counted(done.packets, 'packet')}, {size(done.size)} in {where}")
     if done.removed:
         say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
-    keys = ["--keys", str(outcome.keys)] if outcome.keys and trace.suffix != PCAPNG else []
-    click.echo(shlex.join(["captool", "analyze", *(str(file.path) for file in done.files), *keys]))
+    keys = [outcome.keys] if outcome.keys and trace.suffix != PCAPNG else []
+    files = [file.path for file in done.files]
+    command = shlex.join(["captool", "analyze", *map(str, files), *(word for one in keys for word in ("--keys", str(one)))])
+    if judged is None or done.removed:
+        click.echo(command)
+        return
+    say(command)
+    summarize(files, keys, judged, timeouts)
 
 
 def refuse_what_is_local(remote: str, netns: str | None, container: str | None, targets: tuple[str, ...]) -> None:
@@ -248,13 +276,18 @@ def say(sentence: str) -> None:
 
 
 @contextmanager
-def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[tuple[Callable[[], None], "Callable[[Progress], None] | None"]]:
-    """What is said when the recording has started, and a line that is kept up to date, on a terminal only."""
+def live_line(
+    plan: "Plan", ports: tuple[int, ...]
+) -> Iterator[tuple[Callable[[], None], "Callable[[Progress], None] | None", Callable[[str], None] | None]]:
+    """What is said when the recording has started, a line that is kept up to date, and what prints another one above it.
+
+    The last two on a terminal only.
+    """
     from captool.report.printable import printable
 
     about = printable(f"recording on {plan.place} ({plan.expression}) to {plan.output}")
     if not sys.stderr.isatty():
-        yield (lambda: say(about)), None
+        yield (lambda: say(about)), None, None
         return
     from rich.console import Console
     from rich.live import Live
@@ -264,7 +297,7 @@ def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[tuple[Callable[[
 
     silence = None if plan.remote else SilenceWatch(ports, plan.namespace)
     console = Console(stderr=True, highlight=False)
-    with Live("", console=console, auto_refresh=False, transient=True) as live:
+    with Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
 
         def started() -> None:
             console.print(Text(f"captool: {about}; stop with Ctrl-C"))
@@ -281,7 +314,7 @@ def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[tuple[Callable[[
             live.update(Text(state), refresh=True)
 
         try:
-            yield started, progress
+            yield started, progress, lambda text: console.print(Text(text), soft_wrap=True)
         finally:
             if silence is not None:
                 silence.stop()

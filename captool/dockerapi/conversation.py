@@ -66,6 +66,13 @@ class DockerConversation:
         return self._http.exchange_count
 
     @property
+    def latest_request(self) -> tuple[int, HttpExchange] | None:
+        """The number and the state by now of the exchange whose request came last."""
+        number = self._http.exchange_count - 1
+        http = self._http.exchange(number) if number >= 0 else None
+        return None if http is None else (number, http)
+
+    @property
     def wants_more(self) -> bool:
         """False once no further byte can change what is known."""
         return self._http.wants_more

@@ -14,6 +14,7 @@ from captool.units import SECOND_NS, counted, seconds, size
 
 if TYPE_CHECKING:
     from captool.dockerapi.exchange import DockerExchange, LostOutput
+    from captool.http.exchange import HttpExchange
 
 API_VERSION: Final = re.compile(r"^/v\d+\.\d+/")
 LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
@@ -113,8 +114,13 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
 
 def request(exchange: "DockerExchange") -> str:
     """`POST /containers/327f82b7b055/attach`: method and path, without API version and query, ids as docker shortens them."""
-    path = exchange.http.target.partition("?")[0]
-    return f"{exchange.http.method} {shortened(API_VERSION.sub('/', path, count=1))}"
+    return request_line(exchange.http)
+
+
+def request_line(http: "HttpExchange") -> str:
+    """Method and path as `request` shows them."""
+    path = http.target.partition("?")[0]
+    return f"{http.method} {shortened(API_VERSION.sub('/', path, count=1))}"
 
 
 def shortened(target: str) -> str:

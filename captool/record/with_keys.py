@@ -42,11 +42,15 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Whom to tell: `say` sentences for the user, at once; `started` when tcpdump listens; `progress`, None where nobody looks."""
+    """Whom to tell: `say` sentences for the user, at once; `started` when tcpdump listens; `progress`, None where nobody looks.
+
+    `file_begun` is called with each file of the trace when it is begun.
+    """
 
     say: Callable[[str], None]
     started: Callable[[], None]
     progress: Callable[[Progress], None] | None = None
+    file_begun: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,12 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
                 for sentence in (*found.sentences(open_told=taker is not None), *_clock(plan)):
                     say(sentence)
                 talk.started()
+                if talk.file_begun is not None:
+                    talk.file_begun(files.current)
 
             def cut(self, files: Files) -> None:
+                if talk.file_begun is not None:
+                    talk.file_begun(files.current)
                 try:
                     manifest.recording(self.start, files)
                 except OSError as error:

@@ -12,6 +12,7 @@ takes from the other compiled ones stands in its .pxd file. An idle connection i
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 from collections import deque
+from copy import copy
 from typing import Self
 
 import cython
@@ -331,6 +332,60 @@ class Tracker:
         if self.rows.state[side + BITS] & FINISHED and offset > self.rows.state[side + FIN_OFFSET]:
             offset = self.rows.state[side + FIN_OFFSET]
         return offset if offset > 0 else 0
+
+    def active_since(self, packet: int) -> list[int]:
+        """Numbers of the connections, opened beyond their first SYN and not taken as closed yet, that had a packet after this one."""
+        rows: Rows = self.rows
+        slot: cython.longlong
+        conn: cython.longlong
+        hot: cython.longlong
+        after: cython.longlong = packet
+        found: list = []
+        for slot in range(rows.slots):
+            conn = rows.origin + slot * ROW
+            if rows.state[conn + ID] >= 0 and rows.state[conn + STATE] & (OPENED | LINGERING):
+                hot = rows.hot_origin + slot * HOT_ROW
+                if rows.hot[hot + TIMES + 1] > after or rows.hot[hot + TIMES + 5] > after:
+                    found.append(rows.state[conn + ID])
+        return found
+
+    def as_of(self, connection: int, now_ns: int) -> TcpConnection | None:
+        """The summary that the connection would have if the capture ended at `now_ns`; it goes on. None once it was closed."""
+        rows: Rows = self.rows
+        slot: cython.longlong = self.by_id.get(connection, -1)
+        now: cython.longlong = now_ns
+        conn: cython.longlong
+        last: cython.longlong
+        at: cython.longlong
+        before: list = []
+        row: list = []
+        if slot < 0:
+            return None
+        rows.unpack(slot)
+        conn = rows.origin + slot * ROW
+        for at in range(conn, conn + ROW):
+            before.append(rows.state[at])  # noqa: PERF401 - a comprehension has untyped names of its own
+        gaps_before = list(rows.gaps.get(slot, ()))
+        last = rows.last_ns(conn)
+        if rows.state[conn + IDLE_SINCE] >= 0:
+            stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", None)
+        for at in range(conn, conn + ROW):
+            row.append(rows.state[at])  # noqa: PERF401
+        gaps = rows.gaps.pop(slot, ())
+        if gaps_before:
+            rows.gaps[slot] = gaps_before
+        for at in range(ROW):
+            rows.state[conn + at] = before[at]
+        rows.pack(slot)
+        return describe(
+            row,
+            gaps,
+            (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1)),
+            (copy(rows.shut_windows.get(2 * slot)), copy(rows.shut_windows.get(2 * slot + 1))),  # describing ends them
+            rows.resets.get(slot),
+            (rows.holes.get(2 * slot, ()), rows.holes.get(2 * slot + 1, ())),
+            self.keepalive_window_ns,
+        )
 
     def finish(self, most: int = 1 << 62) -> bool:
         """The capture is over: holes will not fill, every connection ends. Take the last pieces and connections after it.

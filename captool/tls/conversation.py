@@ -49,6 +49,11 @@ class TlsConversation:
         return any(not side.stopped for side in self._session.sides)
 
     @property
+    def locked(self) -> TlsSummary | None:
+        """The summary by now of a session both of whose directions have stopped before anything was read; None while it goes on."""
+        return None if self.wants_more or self.opened else summarize(self._session)
+
+    @property
     def opened(self) -> bool:
         """Whether a secret was found, and all is known that a session which resumes this one needs."""
         session = self._session

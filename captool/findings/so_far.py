@@ -1,0 +1,196 @@
+"""What can be said of a connection while it goes on, each thing once: sentences that what comes later does not contradict.
+
+The rules are those of the findings, on the connection as it would be if the capture ended now. What only holds until now says "so far".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from captool.direction import DIRECTIONS, Direction
+from captool.findings.finding import Severity
+from captool.findings.gaps import GIVEN, gap_ended_by, seen_by, tripped
+from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
+from captool.findings.resets import gap_before
+from captool.findings.tables import Connection
+from captool.middlebox.catalogue import IdleTimeout
+from captool.tcp.connection import Gap, TcpConnection, Unanswered
+from captool.units import counted, seconds, size
+
+NAMED: Final = 3
+NEVER: Final = 1 << 63
+
+
+class Remark(NamedTuple):
+    """Something that became true of a connection at `ts_ns` (nanoseconds since 1970)."""
+
+    ts_ns: int
+    severity: Severity
+    sentence: str
+
+
+class Judging(NamedTuple):
+    """What idle times are judged by. `chosen`: the user named the timeouts, so that those count as well that no probe resets."""
+
+    timeouts: tuple[IdleTimeout, ...]
+    chosen: bool
+
+
+@dataclass(slots=True)
+class Told:
+    """What was said of one connection already, by that which it was said of: packets, directions, ids of timeouts."""
+
+    timeouts: set[str] = field(default_factory=set)
+    probing: set[Direction] = field(default_factory=set)
+    unanswered_probes: dict[Direction, int] = field(default_factory=dict)
+    lost: dict[Direction, int] = field(default_factory=dict)
+    judged_gap: int = 0
+    ended: bool = False
+    reset: bool = False
+
+
+def remarks(tcp: TcpConnection, told: Told, judging: Judging, *, believed_after: int = 0) -> Iterator[Remark]:
+    """What became true since the last call with this `told`.
+
+    `tcp` is the connection as it would be if the capture ended now. Idle times that began before packet `believed_after` are not judged.
+    """
+    yield from _probes(tcp, told)
+    yield from _idle(tcp, told, judging, believed_after)
+    yield from _unanswered_probes(tcp, told)
+    yield from _sent_into_nothing(tcp, told, judging)
+    yield from _ended(tcp, told)
+
+
+def next_look_ns(tcp: TcpConnection, told: Told, judging: Judging) -> int:
+    """When the connection exceeds the next timeout if nothing more comes on it; `NEVER` where none is left or it is not idle."""
+    gap = _present_gap(tcp)
+    due = NEVER
+    for entry in judging.timeouts if _may_idle(tcp) else ():
+        if entry.id not in told.timeouts:
+            since = gap.start_ns if gap and entry.probe_resets is False else tcp.last_packet.ts_ns
+            due = min(due, since + entry.timeout_ns)
+    return due
+
+
+def _may_idle(tcp: TcpConnection) -> bool:
+    """Whether nothing is left unacknowledged on an open connection, so that a gap begins with its last packet."""
+    return tcp.closing is None and not any(tcp.unacknowledged_bytes)
+
+
+def _present_gap(tcp: TcpConnection) -> Gap | None:
+    last = tcp.gaps[-1] if tcp.gaps else None
+    return last if last is not None and last.ended_by == "end-of-capture" else None
+
+
+def _probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
+    for direction in DIRECTIONS:
+        side = tcp.keepalive[direction]
+        if side.last_probe is None or direction in told.probing:
+            continue
+        told.probing.add(direction)
+        after = f", {seconds(side.first_probe_ns)} after the last data" if side.first_probe_ns is not None else ""
+        yield Remark(side.last_probe.ts_ns, "info", f"a keepalive probe of the {direction.sender} was seen{after}")
+
+
+def _idle(tcp: TcpConnection, told: Told, judging: Judging, believed_after: int) -> Iterator[Remark]:
+    """Each timeout once, those that are exceeded by the same look in one sentence, the longest first."""
+    for gap in tcp.gaps:
+        if gap.start_ns < told.judged_gap or gap.after_packet < believed_after:
+            continue
+        if tcp.closing is not None and gap.after_packet >= tcp.closing.packet:
+            return  # those that are half-closed are forgotten by other timeouts
+        told.judged_gap = gap.start_ns
+        over = [entry for entry in tripped(judging.timeouts, gap) if entry.id not in told.timeouts and _heeded(entry, gap, judging)]
+        if not over:
+            continue
+        told.timeouts.update(entry.id for entry in over)
+        yield _idle_for(over, gap)
+
+
+def _heeded(entry: IdleTimeout, gap: Gap, judging: Judging) -> bool:
+    """Whether this timeout is worth a word: those of proxies, which probes do not reset, only without probes or if they were named."""
+    return entry.probe_resets is not False or judging.chosen or not any(gap.probes)
+
+
+def _idle_for(over: list[IdleTimeout], gap: Gap) -> Remark:
+    longest = over[0]
+    idle = seconds(longest.timeout_ns)
+    if any(gap.probes) and longest.probe_resets is False:
+        what = f"no data for {idle} (its timer ignores keepalive probes)"
+    elif any(gap.probes):
+        what = f"no packet for {idle}, the keepalive probes being slower than that"
+    else:
+        what = f"idle for {idle}, no keepalive probe from either side so far"
+    whose = [entry.name if entry.id == GIVEN else f"{entry.name} ({entry.seconds:g} s)" for entry in over[:NAMED]]
+    more = f" and {len(over) - NAMED} more" if len(over) > NAMED else ""
+    # The longest silence is the last one, unless this is looked at late.
+    when = gap.start_ns + gap.duration_ns - (seen_by(longest, gap) - longest.timeout_ns)
+    return Remark(when, "warning", f"{what}: long enough for {', '.join(whose)}{more} to forget or close it")
+
+
+def _unanswered_probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
+    for direction in DIRECTIONS:
+        side = tcp.keepalive[direction]
+        first, last, peer = side.unanswered_since, side.last_probe, direction.opposite.sender
+        if first is None or last is None:
+            if told.unanswered_probes.pop(direction, None) is not None and tcp.reset is None:
+                yield Remark(tcp.last_packet.ts_ns, "info", f"the {peer} is heard again after unanswered keepalive probes")
+            continue
+        lasted = last.ts_ns - first.ts_ns
+        if side.unanswered < MIN_UNANSWERED or lasted < UNANSWERED_NS or told.unanswered_probes.get(direction) == first.packet:
+            continue
+        told.unanswered_probes[direction] = first.packet
+        yield Remark(
+            last.ts_ns,
+            "error",
+            f"the last {counted(side.unanswered, 'keepalive probe')} of the {direction.sender}, {seconds(lasted)} apart, went unanswered "
+            f"so far: the {peer} is dead, or something on the path drops the packets",
+        )
+
+
+def _sent_into_nothing(tcp: TcpConnection, told: Told, judging: Judging) -> Iterator[Remark]:
+    for direction in DIRECTIONS:
+        sent = tcp.unanswered[direction]
+        if tcp.close == "silent-drop" and sent is not None:
+            if told.lost.get(direction) != sent.first.packet:
+                told.lost[direction] = sent.first.packet
+                yield Remark(sent.last.ts_ns, "error", _lost(tcp, sent, direction, judging))
+        elif direction in told.lost and tcp.close != "silent-drop":
+            del told.lost[direction]
+            peer = direction.opposite.sender
+            heard = "acknowledged what was sent again" if sent is None else "is heard again"
+            yield Remark(tcp.last_packet.ts_ns, "info", f"the {peer} {heard}: packets were lost, but the connection was not dropped")
+
+
+def _lost(tcp: TcpConnection, sent: Unanswered, direction: Direction, judging: Judging) -> str:
+    peer = direction.opposite.sender
+    gap = gap_ended_by(Connection(tcp, None, None, ()), sent.first.packet)
+    idle = f" after {seconds(gap.longest_silence_ns)} without a packet" if gap else ""
+    like = ", as when a middlebox forgot the connection" if gap and tripped(judging.timeouts, gap, silent=True) else ""
+    return (
+        f"silent drop so far: the {direction.sender} sends {size(sent.bytes)}{idle} again and again "
+        f"({counted(sent.retransmissions, 'retransmission')} in {seconds(sent.last.ts_ns - sent.first.ts_ns)}), and nothing comes from the "
+        f"{peer}{like}"
+    )
+
+
+def _ended(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
+    reset, closing = tcp.reset, tcp.closing
+    gap = gap_before(Connection(tcp, None, None, ()), reset) if reset else None
+    if reset is not None and gap is not None and not told.reset:
+        told.reset = told.ended = True
+        yield Remark(
+            reset.moment.ts_ns,
+            "warning" if gap.ended_by == "fin" else "error",
+            f"reset after idle: the first packet after {seconds(gap.longest_silence_ns)} of silence was answered by a reset in the "
+            f"{reset.sender}'s name",
+        )
+    if closing is None or told.ended:
+        return
+    told.ended = True
+    if reset is None or reset.moment.packet != closing.packet:
+        yield Remark(closing.ts_ns, "info", f"closed by the {tcp.closed_by} (FIN)")
+    elif tcp.conn_state == "REJ":
+        yield Remark(closing.ts_ns, "error", "refused by the server (RST)")
+    else:
+        yield Remark(closing.ts_ns, "warning", f"broken off by the {tcp.closed_by} (RST)")

@@ -1,0 +1,220 @@
+"""The analysis of a capture while it is being recorded: what became true of its connections, as it does.
+
+    packets -> tcp -> tls -> http, dockerapi -> (each connection as it stands now) -> verdicts
+
+The stages are those of `captool.connections`. Memory depends on the number of open connections: those that ended are let go.
+"""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from captool.capture.frames import Frames
+from captool.connections import DOCKER_PORTS, PieceReader, summing_up
+from captool.conversation import Conversation
+from captool.findings.finding import Severity
+from captool.findings.gaps import chosen_timeouts, keepalive_window_ns
+from captool.findings.silence import request_line
+from captool.findings.so_far import NEVER, Judging, Remark, Told, next_look_ns, remarks
+from captool.findings.tables import Settings
+from captool.keys.growing import GrowingKeys
+from captool.middlebox.catalogue import IdleTimeout
+from captool.packets.decode import Decoder
+from captool.tcp.connection import Endpoint, StreamPiece, TcpConnection
+from captool.tcp.tracker import Tracker
+from captool.units import SECOND_NS, seconds
+
+if TYPE_CHECKING:
+    from captool.http.exchange import HttpExchange
+
+GAP_NS: Final = 2 * SECOND_NS
+# A secret is known about when its handshake is over, and not always before the packets of it are.
+KEYS_COME_NS: Final = 2 * SECOND_NS
+MAX_HELD: Final = 32 << 20
+ALL: Final = 1 << 62  # what did not arrive is told at the end, by the analysis of the whole capture
+# A request that is not answered by then is worth a word.
+LONG_REQUEST_NS: Final = 2 * SECOND_NS
+
+
+class Verdict(NamedTuple):
+    """A sentence about a connection. `request` is what was asked on it last, None where that cannot be read."""
+
+    ts_ns: int
+    severity: Severity
+    client: Endpoint
+    server: Endpoint
+    request: str | None
+    sentence: str
+
+
+@dataclass(slots=True)
+class Followed:
+    """An open connection: what was told of it, what is spoken on it, and when to look again although nothing came.
+
+    `listed_ns` is the earliest time for which it stands in the list of those to look at, which may be before `look_ns`.
+    """
+
+    told: Told = field(default_factory=Told)
+    conversation: PieceReader | None = None
+    request: str | None = None
+    told_request: int = -1
+    told_locked: bool = False
+    look_ns: int = NEVER
+    listed_ns: int = NEVER
+
+
+class LiveAnalysis:
+    """Give it the packets as they are recorded, and ask for verdicts now and then.
+
+    `monotonic_ns` tells how long secrets were waited for. `keys` is asked for new ones before anything is decrypted.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: tuple[IdleTimeout, ...],
+        keys: GrowingKeys,
+        *,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        chosen = chosen_timeouts(settings, catalogue)
+        self._judging = Judging(chosen or catalogue, bool(chosen))
+        self._window_ns = keepalive_window_ns(settings, catalogue)
+        self._keys, self._monotonic_ns = keys, monotonic_ns
+        self._packets = 0
+        self._believed_after = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Packets are missing: nothing is known of any connection any more."""
+        self._decoder = Decoder()
+        self._tracker = Tracker(DOCKER_PORTS, gap_ns=min(GAP_NS, self._window_ns), keepalive_window_ns=self._window_ns)
+        self._followed: dict[int, Followed] = {}
+        self._held: deque[tuple[int, StreamPiece | TcpConnection]] = deque()
+        self._held_bytes = 0
+        self._looked_at_packet = self._packets
+        self._due: list[tuple[int, int]] = []
+        self._spoken: set[int] = set()
+
+    def clock_was_set(self) -> None:
+        """Idle times that have begun by now are not to be believed."""
+        self._believed_after = self._packets + 1
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections something is remembered of."""
+        return len(self._followed)
+
+    @property
+    def latest_ns(self) -> int:
+        """The time of the latest packet."""
+        return int(self._decoder.end_ns)
+
+    def take(self, frames: Frames) -> None:
+        """Take in a chunk of packets, which are numbered on from those of the chunks before."""
+        frames.first_packet = self._packets + 1
+        self._packets += frames.count
+        self._tracker.add(frames, self._decoder.decode(frames))
+        now = self._monotonic_ns()
+        for piece in self._tracker.take_pieces():
+            self._held.append((now, piece))
+            self._held_bytes += len(piece.data)
+        self._held.extend((now, tcp) for tcp in self._tracker.take_closed())
+
+    def verdicts(self, now_ns: int, *, ended: bool = False) -> Iterator[Verdict]:
+        """What became true since the last call, all packets up to `now_ns` being known; with `ended` no secret is waited for."""
+        yield from self._read_streams(self._monotonic_ns() - (-1 if ended else KEYS_COME_NS))
+        for number in self._to_look_at(now_ns):
+            tcp = self._tracker.as_of(number, now_ns)
+            if tcp is not None:
+                yield from self._about(tcp, self._followed.setdefault(number, Followed()), now_ns)
+
+    def _to_look_at(self, now_ns: int) -> list[int]:
+        """Connections on which something came or was read, and those whose time has come."""
+        numbers = {*self._tracker.active_since(self._looked_at_packet), *self._spoken}
+        self._looked_at_packet = self._packets
+        self._spoken = set()
+        while self._due and self._due[0][0] <= now_ns:
+            due_ns, number = heapq.heappop(self._due)
+            followed = self._followed.get(number)
+            if followed is None or followed.listed_ns != due_ns:
+                continue
+            followed.listed_ns = NEVER
+            if followed.look_ns <= now_ns:
+                numbers.add(number)
+            else:  # something came meanwhile
+                self._list(number, followed)
+        return sorted(numbers)
+
+    def _list(self, number: int, followed: Followed) -> None:
+        """See to it that the connection is looked at in time. Of a busy one the time is put off again and again: one place is enough."""
+        if followed.look_ns < followed.listed_ns:
+            followed.listed_ns = followed.look_ns
+            heapq.heappush(self._due, (followed.listed_ns, number))
+
+    def _about(self, tcp: TcpConnection, followed: Followed, now_ns: int) -> Iterator[Verdict]:
+        found = list(_said(followed, now_ns))
+        found += remarks(tcp, followed.told, self._judging, believed_after=self._believed_after)
+        for remark in sorted(found):
+            yield Verdict(remark.ts_ns, remark.severity, tcp.client, tcp.server, followed.request, remark.sentence)
+        followed.look_ns = min(next_look_ns(tcp, followed.told, self._judging), _request_due_ns(followed))
+        self._list(tcp.id, followed)
+
+    def _read_streams(self, until_ns: int) -> Iterator[Verdict]:
+        """Read what has waited for secrets long enough, and let go of the connections that ended."""
+        if self._held and self._held[0][0] <= until_ns:
+            self._keys.look()
+        while self._held and (self._held[0][0] <= until_ns or self._held_bytes > MAX_HELD):
+            _, one = self._held.popleft()
+            if isinstance(one, TcpConnection):
+                yield from self._about(one, self._followed.pop(one.id, Followed()), one.end_ns)
+                continue
+            self._held_bytes -= len(one.data)
+            followed = self._followed.setdefault(one.connection, Followed())
+            if followed.conversation is None:
+                followed.conversation = summing_up(self._keys.ring)(one)
+            if followed.conversation.wants_more:
+                followed.conversation.feed(one, ALL)
+                self._spoken.add(one.connection)
+            if not followed.conversation.wants_more:
+                self._tracker.stop_stream(one.connection)
+
+
+def _said(followed: Followed, now_ns: int) -> Iterator[Remark]:
+    """What was asked on the connection, or why that cannot be read."""
+    conversation = followed.conversation
+    if not isinstance(conversation, Conversation):
+        return
+    if not followed.told_locked and (tls := conversation.locked) is not None:
+        followed.told_locked = True
+        yield Remark(now_ns, "info", f"cannot be decrypted so far: {tls.detail or tls.reason}".rstrip("."))
+    latest = conversation.latest_request
+    if latest is None:
+        return
+    number, http = latest
+    followed.request = request_line(http)
+    lasting = not http.complete and now_ns - http.request.ts_ns >= LONG_REQUEST_NS
+    if number != followed.told_request and (http.hijack is not None or lasting):
+        followed.told_request = number
+        yield _asked(http, now_ns)
+
+
+def _asked(http: "HttpExchange", now_ns: int) -> Remark:
+    if http.hijack is not None and http.response is not None:
+        return Remark(http.response.ts_ns, "info", f"its stream is open ({http.status})")
+    waited = seconds(now_ns - http.request.ts_ns)
+    if http.response is not None:
+        return Remark(now_ns, "info", f"the answer ({http.status}) goes on {waited} after the request")
+    return Remark(now_ns, "info", f"no answer so far, {waited} after the request")
+
+
+def _request_due_ns(followed: Followed) -> int:
+    """When the latest request will have waited for long."""
+    conversation = followed.conversation
+    latest = conversation.latest_request if isinstance(conversation, Conversation) else None
+    if latest is None or latest[0] == followed.told_request or latest[1].complete:
+        return NEVER
+    return latest[1].request.ts_ns + LONG_REQUEST_NS
