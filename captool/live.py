@@ -69,19 +69,21 @@ class Followed:
 class LiveAnalysis:
     """Give it the packets as they are recorded, and ask for verdicts now and then.
 
-    `monotonic_ns` tells how long secrets were waited for. `keys` is asked for new ones before anything is decrypted.
+    `catalogue` and `half_closed` are those of `findings.tables.Tables`. `monotonic_ns` tells how long secrets were waited for. `keys` is
+    asked for new ones before anything is decrypted.
     """
 
     def __init__(
         self,
         settings: Settings,
         catalogue: tuple[IdleTimeout, ...],
+        half_closed: tuple[IdleTimeout, ...],
         keys: GrowingKeys,
         *,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         chosen = chosen_timeouts(settings, catalogue)
-        self._judging = Judging(chosen or catalogue, bool(chosen))
+        self._judging = Judging(chosen or catalogue, (*chosen, *half_closed), bool(chosen))
         self._window_ns = keepalive_window_ns(settings, catalogue)
         self._keys, self._monotonic_ns = keys, monotonic_ns
         self._packets = 0
@@ -95,6 +97,7 @@ class LiveAnalysis:
         self._followed: dict[int, Followed] = {}
         self._held: deque[tuple[int, StreamPiece | TcpConnection]] = deque()
         self._held_bytes = 0
+        self._heard_ns = 0
         self._looked_at_packet = self._packets
         self._due: list[tuple[int, int]] = []
         self._spoken: set[int] = set()
@@ -127,6 +130,9 @@ class LiveAnalysis:
     def verdicts(self, now_ns: int, *, ended: bool = False) -> Iterator[Verdict]:
         """What became true since the last call, all packets up to `now_ns` being known; with `ended` no secret is waited for."""
         yield from self._read_streams(self._monotonic_ns() - (-1 if ended else KEYS_COME_NS))
+        self._heard_ns = now_ns if ended else now_ns - KEYS_COME_NS
+        if self._held and isinstance(first := self._held[0][1], StreamPiece):
+            self._heard_ns = min(self._heard_ns, first.mark_times_ns[0])
         for number in self._to_look_at(now_ns):
             tcp = self._tracker.as_of(number, now_ns)
             if tcp is not None:
@@ -156,7 +162,7 @@ class LiveAnalysis:
             heapq.heappush(self._due, (followed.listed_ns, number))
 
     def _about(self, tcp: TcpConnection, followed: Followed, now_ns: int) -> Iterator[Verdict]:
-        found = list(_said(followed, now_ns))
+        found = list(_said(followed, now_ns, self._heard_ns))
         found += remarks(tcp, followed.told, self._judging, believed_after=self._believed_after)
         for remark in sorted(found):
             yield Verdict(remark.ts_ns, remark.severity, tcp.client, tcp.server, followed.request, remark.sentence)
@@ -183,8 +189,8 @@ class LiveAnalysis:
                 self._tracker.stop_stream(one.connection)
 
 
-def _said(followed: Followed, now_ns: int) -> Iterator[Remark]:
-    """What was asked on the connection, or why that cannot be read."""
+def _said(followed: Followed, now_ns: int, heard_ns: int) -> Iterator[Remark]:
+    """What was asked on the connection, or why that cannot be read. What was said up to `heard_ns` has been read."""
     conversation = followed.conversation
     if not isinstance(conversation, Conversation):
         return
@@ -196,19 +202,19 @@ def _said(followed: Followed, now_ns: int) -> Iterator[Remark]:
         return
     number, http = latest
     followed.request = request_line(http)
-    lasting = not http.complete and now_ns - http.request.ts_ns >= LONG_REQUEST_NS
+    lasting = not http.complete and heard_ns - http.request.ts_ns >= LONG_REQUEST_NS
     if number != followed.told_request and (http.hijack is not None or lasting):
         followed.told_request = number
-        yield _asked(http, now_ns)
+        yield _asked(http, heard_ns)
 
 
-def _asked(http: "HttpExchange", now_ns: int) -> Remark:
+def _asked(http: "HttpExchange", heard_ns: int) -> Remark:
     if http.hijack is not None and http.response is not None:
         return Remark(http.response.ts_ns, "info", f"its stream is open ({http.status})")
-    waited = seconds(now_ns - http.request.ts_ns)
+    waited = seconds(heard_ns - http.request.ts_ns)
     if http.response is not None:
-        return Remark(now_ns, "info", f"the answer ({http.status}) goes on {waited} after the request")
-    return Remark(now_ns, "info", f"no answer so far, {waited} after the request")
+        return Remark(heard_ns, "info", f"the answer ({http.status}) goes on {waited} after the request")
+    return Remark(heard_ns, "info", f"no answer so far, {waited} after the request")
 
 
 def _request_due_ns(followed: Followed) -> int:
@@ -217,4 +223,4 @@ def _request_due_ns(followed: Followed) -> int:
     latest = conversation.latest_request if isinstance(conversation, Conversation) else None
     if latest is None or latest[0] == followed.told_request or latest[1].complete:
         return NEVER
-    return latest[1].request.ts_ns + LONG_REQUEST_NS
+    return latest[1].request.ts_ns + LONG_REQUEST_NS + KEYS_COME_NS

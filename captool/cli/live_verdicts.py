@@ -146,9 +146,10 @@ def main() -> None:
 
     os.nice(NICENESS)
     asked = json.loads(sys.argv[1])
-    catalogue = load_catalogue(Path(asked["timeouts"]) if asked["timeouts"] else None)
+    own = Path(asked["timeouts"]) if asked["timeouts"] else None
     settings = Settings(asked["idle_timeout_ns"], asked["network"])
-    analysis = LiveAnalysis(settings, catalogue, GrowingKeys(Path(asked["bundle"]), FILE_NAME))
+    keys = GrowingKeys(Path(asked["bundle"]), FILE_NAME)
+    analysis = LiveAnalysis(settings, load_catalogue(own), load_catalogue(own, state="half-closed"), keys)
     clock = Clock()
     looked = 0.0
 

@@ -30,9 +30,13 @@ class Remark(NamedTuple):
 
 
 class Judging(NamedTuple):
-    """What idle times are judged by. `chosen`: the user named the timeouts, so that those count as well that no probe resets."""
+    """What idle times are judged by: timeouts of established connections, and of those of which one side sent its FIN.
+
+    `chosen`: the user named the timeouts, so that those count as well that no probe resets.
+    """
 
     timeouts: tuple[IdleTimeout, ...]
+    half_closed: tuple[IdleTimeout, ...]
     chosen: bool
 
 
@@ -40,7 +44,7 @@ class Judging(NamedTuple):
 class Told:
     """What was said of one connection already, by that which it was said of: packets, directions, ids of timeouts."""
 
-    timeouts: set[str] = field(default_factory=set)
+    timeouts: set[tuple[str, bool]] = field(default_factory=set)
     probing: set[Direction] = field(default_factory=set)
     unanswered_probes: dict[Direction, int] = field(default_factory=dict)
     lost: dict[Direction, int] = field(default_factory=dict)
@@ -63,18 +67,15 @@ def remarks(tcp: TcpConnection, told: Told, judging: Judging, *, believed_after:
 
 def next_look_ns(tcp: TcpConnection, told: Told, judging: Judging) -> int:
     """When the connection exceeds the next timeout if nothing more comes on it; `NEVER` where none is left or it is not idle."""
-    gap = _present_gap(tcp)
+    if any(tcp.unacknowledged_bytes) or tcp.reset is not None or tcp.conn_state == "SF":
+        return NEVER
+    gap, half_closed = _present_gap(tcp), tcp.closing is not None
     due = NEVER
-    for entry in judging.timeouts if _may_idle(tcp) else ():
-        if entry.id not in told.timeouts:
+    for entry in judging.half_closed if half_closed else judging.timeouts:
+        if (entry.id, half_closed) not in told.timeouts:
             since = gap.start_ns if gap and entry.probe_resets is False else tcp.last_packet.ts_ns
             due = min(due, since + entry.timeout_ns)
     return due
-
-
-def _may_idle(tcp: TcpConnection) -> bool:
-    """Whether nothing is left unacknowledged on an open connection, so that a gap begins with its last packet."""
-    return tcp.closing is None and not any(tcp.unacknowledged_bytes)
 
 
 def _present_gap(tcp: TcpConnection) -> Gap | None:
@@ -85,11 +86,12 @@ def _present_gap(tcp: TcpConnection) -> Gap | None:
 def _probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
     for direction in DIRECTIONS:
         side = tcp.keepalive[direction]
-        if side.last_probe is None or direction in told.probing:
+        if not side.probes or direction in told.probing:
             continue
         told.probing.add(direction)
         after = f", {seconds(side.first_probe_ns)} after the last data" if side.first_probe_ns is not None else ""
-        yield Remark(side.last_probe.ts_ns, "info", f"a keepalive probe of the {direction.sender} was seen{after}")
+        seen_ns = side.last_probe.ts_ns if side.last_probe else tcp.start_ns  # the first packet of all may turn out to have been one
+        yield Remark(seen_ns, "info", f"a keepalive probe of the {direction.sender} was seen{after}")
 
 
 def _idle(tcp: TcpConnection, told: Told, judging: Judging, believed_after: int) -> Iterator[Remark]:
@@ -97,14 +99,13 @@ def _idle(tcp: TcpConnection, told: Told, judging: Judging, believed_after: int)
     for gap in tcp.gaps:
         if gap.start_ns < told.judged_gap or gap.after_packet < believed_after:
             continue
-        if tcp.closing is not None and gap.after_packet >= tcp.closing.packet:
-            return  # those that are half-closed are forgotten by other timeouts
         told.judged_gap = gap.start_ns
-        over = [entry for entry in tripped(judging.timeouts, gap) if entry.id not in told.timeouts and _heeded(entry, gap, judging)]
-        if not over:
-            continue
-        told.timeouts.update(entry.id for entry in over)
-        yield _idle_for(over, gap)
+        half_closed = tcp.closing is not None and gap.after_packet >= tcp.closing.packet
+        exceeded = tripped(judging.half_closed if half_closed else judging.timeouts, gap)
+        over = [one for one in exceeded if (one.id, half_closed) not in told.timeouts and _heeded(one, gap, judging)]
+        if over:
+            told.timeouts.update((entry.id, half_closed) for entry in over)
+            yield _idle_for(over, gap, half_closed=half_closed)
 
 
 def _heeded(entry: IdleTimeout, gap: Gap, judging: Judging) -> bool:
@@ -112,20 +113,21 @@ def _heeded(entry: IdleTimeout, gap: Gap, judging: Judging) -> bool:
     return entry.probe_resets is not False or judging.chosen or not any(gap.probes)
 
 
-def _idle_for(over: list[IdleTimeout], gap: Gap) -> Remark:
+def _idle_for(over: list[IdleTimeout], gap: Gap, *, half_closed: bool) -> Remark:
     longest = over[0]
     idle = seconds(longest.timeout_ns)
+    begin = "half-closed and idle" if half_closed else "idle"
     if any(gap.probes) and longest.probe_resets is False:
         what = f"no data for {idle} (its timer ignores keepalive probes)"
     elif any(gap.probes):
         what = f"no packet for {idle}, the keepalive probes being slower than that"
     else:
-        what = f"idle for {idle}, no keepalive probe from either side so far"
-    whose = [entry.name if entry.id == GIVEN else f"{entry.name} ({entry.seconds:g} s)" for entry in over[:NAMED]]
-    more = f" and {len(over) - NAMED} more" if len(over) > NAMED else ""
+        what = f"{begin} for {idle}, no keepalive probe from either side so far"
+    whose = ["the idle timeout given" if entry.id == GIVEN else f"the timeout of {entry.name} ({entry.seconds:g} s)" for entry in over]
+    more = f" and {len(whose) - NAMED} more" if len(whose) > NAMED else ""
     # The longest silence is the last one, unless this is looked at late.
     when = gap.start_ns + gap.duration_ns - (seen_by(longest, gap) - longest.timeout_ns)
-    return Remark(when, "warning", f"{what}: long enough for {', '.join(whose)}{more} to forget or close it")
+    return Remark(when, "warning", f"{what}: reaches {', '.join(whose[:NAMED])}{more}")
 
 
 def _unanswered_probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:

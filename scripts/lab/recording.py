@@ -26,18 +26,28 @@ PLACES = {
 
 @contextlib.contextmanager
 def recording(
-    trace: Path, namespace: str, interface: str, machines: Path, log: Path, session_keys: str | None = None
+    trace: Path,
+    namespace: str,
+    interface: str,
+    machines: Path,
+    log: Path,
+    session_keys: str | None = None,
+    verdicts: tuple[Path, int] | None = None,
 ) -> Iterator[None]:
     """Record Docker's ports on the interface; on leaving, stop and keep the trace, its manifest and the machine's keys.
 
-    With `session_keys` also those of the programs that it names.
+    With `session_keys` also those of the programs that it names. With `verdicts` the recorder analyzes meanwhile, with an idle timeout
+    in seconds, and its standard output goes to that file.
     """
     command = [sys.executable, "-m", "captool.cli.main", "record", "-i", interface, "-w", trace, "--machines", machines]
     command += ["--port", str(PORT), "--port", str(PLAIN_PORT)]
     command += ["--session-keys", session_keys] if session_keys else []
+    command += ["--analyze", "--idle-timeout", f"{verdicts[1]}s"] if verdicts else []
     # the captool that is installed, if it is; else the one that this lab belongs to
     environment = dict(os.environ) if importlib.util.find_spec("captool") else {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with started(command, log=log, namespace=namespace, env=environment) as process:
+    with contextlib.ExitStack() as stack:
+        options: dict[str, object] = {"stdout": stack.enter_context(verdicts[0].open("wb"))} if verdicts else {}
+        process = stack.enter_context(started(command, log=log, namespace=namespace, env=environment, **options))
         wait_until("the recorder", lambda: "recording on" in log.read_text(), alive=process, log=log)
         yield
 

@@ -45,7 +45,7 @@ def main() -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="captool-lab-") as directory:
-            truth = play(scenario, Path(directory), arguments.output, everything=arguments.everything)
+            truth = play(scenario, Path(directory), arguments.output, everything=arguments.everything, live=arguments.live)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -54,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool) -> dict[str, object]:
+def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool, live: bool) -> dict[str, object]:
     """Set the stage, record, run the job, wait for it and its aftermath. Everything that was set up is taken down again."""
     machine = write_storage(directory / "storage", MACHINE, SERVER_IP, datetime.datetime.now(datetime.UTC))
     firewall = Firewall(scenario.established_timeout_s, scenario.half_closed_timeout_s, scenario.resets, scenario.lossy)
@@ -67,7 +67,7 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool)
             options = (machine, docker.socket, scenario.suite, scenario.front_keepalive_s)
             front = stack.enter_context(tls_front(directory, names.server, *options))
         with contextlib.ExitStack() as recorders:
-            _start_recorders(scenario, directory, names, machine, recorders)
+            _start_recorders(scenario, directory, names, machine, recorders, live=live)
             command = _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine)
             received = directory / "received"
             options = {"namespace": names.client, "stdout": received.open("wb")}
@@ -82,6 +82,8 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool)
         if everything:
             shutil.copyfile(directory / f"{trace.name}.json", output / f"{trace.name}.json")
             shutil.copytree(directory / f"{trace.name}.keys", output / f"{trace.name}.keys", dirs_exist_ok=True)
+    for verdicts in directory.glob("*.verdicts"):
+        shutil.copyfile(verdicts, output / verdicts.name)
     for trace in sorted(directory.glob("rotated/*.pcap")):
         shutil.copyfile(trace, output / trace.name)
     if scenario.key_log:
@@ -92,11 +94,14 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool)
     return truth
 
 
-def _start_recorders(scenario: Scenario, directory: Path, names: Network, machine: Path, recorders: contextlib.ExitStack) -> None:
+def _start_recorders(
+    scenario: Scenario, directory: Path, names: Network, machine: Path, recorders: contextlib.ExitStack, *, live: bool
+) -> None:
     for side in scenario.sides:
         role, interface = PLACES[side]
         trace, log = directory / f"{side}.pcap", directory / f"{side}.log"
-        options = (getattr(names, role), interface, machine.parent, log, scenario.session_keys)
+        verdicts = (directory / f"{side}.verdicts", scenario.established_timeout_s) if live else None
+        options = (getattr(names, role), interface, machine.parent, log, scenario.session_keys, verdicts)
         recorders.enter_context(recording(trace, *options))
     if scenario.rotate_s:
         recorders.enter_context(rotating(directory / "rotated", names.server, INTERFACE, scenario.rotate_s, directory / "rotated.log"))
@@ -202,6 +207,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--poll", dest="poll_s", type=float, help="seconds between the client's questions after the container; 0 is never")
     parser.add_argument("--session-keys", help="what the recorder takes session keys of: a program or auto")
     parser.add_argument("--settle", dest="settle_s", type=float, help="seconds to record after the container's end")
+    parser.add_argument("--live", action="store_true", help="let captool record --analyze meanwhile; its output is kept as SIDE.verdicts")
     parser.add_argument("--everything", action="store_true", help="keep what captool record wrote beside the traces as well")
     return parser.parse_args()
 

@@ -1,0 +1,273 @@
+"""Verdicts while a capture grows: recorded captures are played packet by packet, and what was said is held against the whole."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from builders import ACK, FIN, RST, SECOND, Talk, pcap
+from captool.analysis import analyze
+from captool.capture.reader import CaptureReader
+from captool.connections import DOCKER_PORTS
+from captool.findings.so_far import NEVER
+from captool.findings.tables import Settings
+from captool.keys.growing import GrowingKeys
+from captool.keys.load import load_keys
+from captool.live import LiveAnalysis
+from captool.middlebox.catalogue import load_catalogue
+from captool.packets.decode import Decoder
+from captool.report.live_text import line
+from captool.tcp.tracker import Tracker
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CAPTURES = sorted(path for path in FIXTURES.glob("*/*.pcap") if path.parent.name != "lossy-path")  # thousands of packets
+STEP = SECOND // 2
+
+
+class Keys(GrowingKeys):
+    """All keys are there from the beginning."""
+
+    def __init__(self, folder):
+        super().__init__(folder, "keys.log")
+        paths = [path for path in (folder / "machines", folder / "keys.log") if path.exists()]
+        self.ring = load_keys(paths) if paths else self.ring
+
+    def look(self):
+        pass
+
+
+def records(path):
+    """The header of a pcap file, and (time, record) of each packet."""
+    data = path.read_bytes()
+    unit = 1000 if data[:4] == bytes.fromhex("d4c3b2a1") else 1
+    position, found = 24, []
+    while position + 16 <= len(data):
+        seconds, fraction, length = struct.unpack_from("<III", data, position)
+        found.append((seconds * SECOND + fraction * unit, data[position : position + 16 + length]))
+        position += 16 + length
+    return data[:24], found
+
+
+class Player:
+    """Gives a live analysis the packets at their times, and looks at it every half second meanwhile."""
+
+    def __init__(self, tmp_path, keys=None, **settings):
+        self.now = 0
+        self.file = tmp_path / "piece.pcap"
+        self.live = LiveAnalysis(
+            Settings(**settings),
+            load_catalogue(),
+            load_catalogue(state="half-closed"),
+            keys or Keys(tmp_path),
+            monotonic_ns=lambda: self.now,
+        )
+        self.said = []
+
+    def wait_until(self, time_ns):
+        while self.now and self.now + STEP < time_ns:
+            self.now += STEP
+            self.look()
+        self.now = time_ns
+        self.look(time_ns - 1)
+
+    def look(self, until_ns=None, **options):
+        self.said += self.live.verdicts(self.now if until_ns is None else until_ns, **options)
+
+    def play(self, header, packets):
+        for time_ns, record in packets:
+            self.wait_until(time_ns)
+            self.file.write_bytes(header + record)
+            with CaptureReader([self.file]) as capture:
+                for frames in capture.chunks():
+                    self.live.take(frames)
+        return self
+
+    def talk(self, talk):
+        self.file.write_bytes(pcap(talk.packets))
+        header, packets = records(self.file)
+        return self.play(header, packets)
+
+    def sentences(self):
+        return [(verdict.severity, verdict.sentence) for verdict in self.said]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_path):
+    timeout = 5 * SECOND
+    keys = Keys(path.parent)
+    player = Player(tmp_path, keys, idle_timeout_ns=timeout).play(*records(path))
+    player.look(ended=True)
+    whole = analyze(path, keys.ring, idle_timeout_ns=timeout)
+    said = {}
+    for verdict in player.said:
+        said.setdefault((verdict.client, verdict.server), []).append(verdict)
+    for one in whole.connections:
+        tcp, mine = one.tcp, said.get((one.tcp.client, one.tcp.server), [])
+        told = " | ".join(verdict.sentence for verdict in mine)
+        assert (max((gap.longest_silence_ns for gap in tcp.gaps), default=0) >= timeout) == ("reaches the idle timeout given" in told)
+        assert any(side.probes for side in tcp.keepalive) == ("keepalive probe of the" in told)
+        for direction, side in enumerate(tcp.keepalive):
+            seen = f"a keepalive probe of the {('client', 'server')[direction]} was seen"
+            assert (side.probes > 0) == (seen in told)
+        assert (tcp.close == "silent-drop") == ("silent drop so far" in told and "lost, but the connection" not in told)
+        if tcp.closing is not None:
+            assert f"the {tcp.closed_by} (" in told or "reset after idle" in told or "refused" in told
+        assert (any(finding.code == "reset-after-idle" and finding.connection == one.id for finding in whole.findings)) == (
+            "reset after idle" in told
+        )
+        for exchange in one.exchanges:
+            if exchange.http.hijack:
+                assert f"its stream is open ({exchange.http.status})" in told
+                assert any(verdict.request and exchange.container[:12] in verdict.request for verdict in mine)
+        if one.tls and one.tls.status == "encrypted" and "handshake is not complete" not in one.tls.detail:
+            assert told.count("cannot be decrypted so far") == 1
+        else:
+            assert "cannot be decrypted" not in told
+
+
+def test_every_line_has_time_connection_request_and_what_happened(tmp_path):
+    case = FIXTURES / "just-above"
+    player = Player(tmp_path, Keys(case), idle_timeout_ns=10 * SECOND).play(*records(case / "server.pcap"))
+    lines = [line(verdict) for verdict in player.said]
+    assert all("UTC  " in text and " -> 10.77.2.2:2376" in text for text in lines)
+    order = [next(i for i, text in enumerate(lines) if what in text) for what in ("its stream is open", "reaches the idle", "silent drop")]
+    assert sorted(order) == order
+    assert "(POST /containers/" in lines[order[2]]
+
+
+def asked():
+    return Talk().opened().client(b"GET /").server(b"200").client()
+
+
+def test_each_timeout_is_told_once_when_it_is_reached_and_named(tmp_path):
+    player = Player(tmp_path).talk(asked())
+    last = player.now
+    player.wait_until(last + 400 * SECOND)
+    idle = [verdict for verdict in player.said if "idle for" in verdict.sentence]
+    assert [30, 60, 65, 120, 240, 300, 350, 360] == [round((verdict.ts_ns - last) / SECOND, 3) for verdict in idle]
+    assert "no keepalive probe from either side so far: reaches the timeout of" in idle[0].sentence
+    before = len(player.said)
+    player.talk(asked_again(player.now))
+    player.wait_until(player.now + 200 * SECOND)
+    assert not [verdict for verdict in player.said[before:] if "idle for" in verdict.sentence]
+
+
+def asked_again(now):
+    """More of the same conversation, much later."""
+    talk = asked()
+    done = len(talk.packets)
+    talk.now = now + SECOND
+    talk.client(b"GET /").server(b"200").client()
+    del talk.packets[:done]
+    return talk
+
+
+def test_a_connection_whose_probes_come_in_time_gives_no_alarm(tmp_path):
+    talk = asked()
+    at = talk.next[0]
+    for _ in range(50):
+        talk.wait(15).client(seq=at - 1).server()
+    player = Player(tmp_path).talk(talk)
+    player.wait_until(player.now + 14 * SECOND)
+    assert [("info", "a keepalive probe of the client was seen, 15.00 s after the last data")] == player.sentences()
+
+
+def test_a_drop_that_was_a_loss_is_taken_back(tmp_path):
+    talk = asked()
+    at, text = talk.next[1], b"output"
+    talk.wait(100).server(text)
+    for _ in range(4):
+        talk.wait(1).server(text, seq=at)
+    talk.wait(1).client()
+    player = Player(tmp_path, network="gcp-vpc").talk(talk)
+    player.look()
+    (error, first), (info, second) = player.sentences()
+    assert ("error", "info") == (error, info)
+    assert first.startswith("silent drop so far: the server sends 6 bytes after 100.0 s without a packet again and again (2 retransmissions")
+    assert second == "the client acknowledged what was sent again: packets were lost, but the connection was not dropped"
+
+
+@pytest.mark.parametrize(
+    ("end", "sentence"),
+    [
+        (lambda talk: talk.client(flags=FIN | ACK).server(flags=FIN | ACK).client(), ("info", "closed by the client (FIN)")),
+        (lambda talk: talk.server(flags=RST | ACK), ("warning", "broken off by the server (RST)")),
+        (
+            lambda talk: talk.wait(100).client(b"x").server(flags=RST, ack=0),
+            ("error", "reset after idle: the first packet after 100.0 s of silence was answered by a reset in the server's name"),
+        ),
+    ],
+)
+def test_the_end_of_a_connection_is_told_once(tmp_path, end, sentence):
+    player = Player(tmp_path, network="gcp-vpc").talk(end(asked()))
+    player.look()
+    player.wait_until(player.now + 1000 * SECOND)
+    assert [sentence] == player.sentences()
+
+
+def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path):
+    player = Player(tmp_path, network="gcp-vpc").talk(asked())
+    player.live.clock_was_set()
+    player.wait_until(player.now + 3600 * SECOND)
+    assert [] == player.said
+    player.talk(asked_again(player.now))
+    player.wait_until(player.now + 700 * SECOND)
+    assert 1 == len(player.said)
+
+
+def test_connections_that_ended_are_let_go(tmp_path):
+    player = Player(tmp_path)
+    for number in range(300):
+        ended = Talk(client_end=("10.0.0.1", 1000 + number), now=player.now or Talk().now).opened().client(b"x").server(flags=RST | ACK)
+        player.talk(ended)
+        player.now += 2 * SECOND
+    player.look()
+    assert player.live.open_connections < 80  # those for which late packets are awaited, for two minutes
+    assert 300 == len(player.said)
+
+
+def test_a_busy_connection_takes_one_place_in_the_list_of_those_to_look_at(tmp_path):
+    player = Player(tmp_path).talk(asked())
+    for _ in range(20):
+        player.talk(asked_again(player.now))
+        player.wait_until(player.now + 5 * SECOND)
+    assert 1 == len(player.live._due)
+    assert player.live._followed[0].look_ns < NEVER
+
+
+def test_after_missing_packets_everything_begins_anew(tmp_path):
+    player = Player(tmp_path, network="gcp-vpc").talk(asked())
+    player.live.begin_anew()
+    player.wait_until(player.now + 3600 * SECOND)
+    assert [] == player.said
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_connection_as_of_now_is_the_one_of_a_capture_that_ends_now(path, tmp_path):
+    header, packets = records(path)
+    file = tmp_path / "piece.pcap"
+    going_on = Tracker(DOCKER_PORTS, gap_ns=SECOND)
+    decoder = Decoder()
+    step = max(1, len(packets) // 40)
+    seen = 0
+    for end in range(step, len(packets) + step, step):
+        file.write_bytes(header + b"".join(record for _, record in packets[end - step : end]))
+        with CaptureReader([file]) as capture:
+            capture.packets = seen
+            for frames in capture.chunks():
+                going_on.add(frames, decoder.decode(frames))
+            seen = capture.packets
+        now = max(time_ns for time_ns, _ in packets[:end])
+        active = going_on.active_since(0)
+        as_of_now = {number: going_on.as_of(number, now) for number in active}
+        ended = Tracker(DOCKER_PORTS, gap_ns=SECOND)
+        file.write_bytes(header + b"".join(record for _, record in packets[:end]))
+        with CaptureReader([file]) as capture:
+            whole = Decoder()
+            for frames in capture.chunks():
+                ended.add(frames, whole.decode(frames))
+        ended.finish()
+        closed = {tcp.id: tcp for tcp in ended.take_closed()}
+        assert {number: closed[number] for number in active} == as_of_now
+        assert set(active) <= set(going_on.active_since(seen - step)) | {n for n in active if closed[n].last_packet.packet <= seen - step}
