@@ -36,7 +36,7 @@ def lab(case, output, *options):
 def dropped(tmp_path_factory):
     """A job that is silent for longer than the firewall remembers."""
     output = tmp_path_factory.mktemp("dropped")
-    truth = lab("silent-drop", output, "--established-timeout", "10", "--poll", "4", "--settle", "9", "--job", JOB.format(13))
+    truth = lab("silent-drop", output, "--live", "--established-timeout", "10", "--poll", "4", "--settle", "9", "--job", JOB.format(13))
     return output, truth
 
 
@@ -79,6 +79,26 @@ def test_the_server_side_shows_the_drop(dropped):
     assert {"silent-drop", "missing-keepalive", "idle-gap", "output-lost"} <= codes
 
 
+def verdicts(path):
+    """The lines that were printed while recording, without their times."""
+    return [line[29:] for line in path.read_text().split("\n\n")[0].splitlines()]
+
+
+def test_the_drop_was_told_while_it_happened(dropped):
+    output, truth = dropped
+    said = [line for line in verdicts(output / "server.verdicts") if f"(POST /containers/{truth['container'][:12]}/attach)" in line]
+    opened, idle, drop = said
+    assert opened.startswith("info ")
+    assert opened.endswith("its stream is open (101)")
+    assert idle.startswith("warning ")
+    assert idle.endswith("idle for 10.00 s, no keepalive probe from either side so far: reaches the idle timeout given")
+    assert drop.startswith("error ")
+    assert "silent drop so far: the server sends " in drop
+    assert drop.endswith("nothing comes from the client, as when a middlebox forgot the connection")
+    assert "was dropped silently after 13" in (output / "server.verdicts").read_text()  # the report, at the end
+    assert [opened, idle] == [line for line in verdicts(output / "client.verdicts") if "/attach)" in line]
+
+
 def test_the_client_side_sees_nothing_but_silence(dropped):
     output, _ = dropped
     values = report(analyze(output / "client.pcap", [output / "client.pcap.keys"], idle_timeout_ns=parse_duration("10s")))
@@ -98,12 +118,15 @@ def test_the_manifests_count_every_packet(dropped):
 
 
 def test_keepalive_saves_the_same_job(tmp_path):
-    truth = lab("keepalive-saves", tmp_path, "--established-timeout", "5", "--keepalive", "2", "2", "--job", JOB.format(7))
+    truth = lab("keepalive-saves", tmp_path, "--live", "--established-timeout", "5", "--keepalive", "2", "2", "--job", JOB.format(7))
     assert truth["client"]["ended"]
     assert truth["client"]["stdout"] == truth["printed"]["stdout"] == "start\nresult one\nresult two\n"
     values = report(analyze(tmp_path / "server.pcap", [tmp_path / "machines"], idle_timeout_ns=parse_duration("5s")))
     assert [] == [finding for finding in values["findings"] if finding["severity"] == "error"]
     assert any(one["tcp"]["keepalive"]["to_server"]["status"] == "present" for one in values["connections"])
+    said = verdicts(tmp_path / "server.verdicts")
+    assert all(line.startswith("info ") for line in said), said
+    assert any("a keepalive probe of the client was seen" in line for line in said)
 
 
 def attach_connection(trace):
@@ -112,12 +135,16 @@ def attach_connection(trace):
 
 
 def test_a_firewall_that_resets_tells_only_one_side(tmp_path):
-    truth = lab("reset-on-reuse", tmp_path)
+    truth = lab("reset-on-reuse", tmp_path, "--live")
     assert (truth["client"]["stdout"], truth["client"]["ended"]) == ("start\n", False)
     server = attach_connection(tmp_path / "server.pcap")
     assert (server["tcp"]["close"], server["tcp"]["retransmissions"]["to_client"]) == ("rst", 0)
     assert server["tcp"]["unacknowledged_bytes"]["to_client"] > 0
     assert {"open"} == {connection["tcp"]["close"] for connection in report(analyze(tmp_path / "client.pcap"))["connections"]}
+    ends = [[line for line in verdicts(tmp_path / f"{side}.verdicts") if line.startswith("error ")] for side in ("server", "client")]
+    assert "reset after idle: the first packet after 8.0" in ends[0][0]
+    assert ends[0][0].endswith("s of silence was answered by a reset in the client's name")
+    assert [] == ends[1]
 
 
 def test_the_window_of_a_stopped_reader_is_probed_until_it_opens(tmp_path):
