@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from captool.capture.growing import Following
 from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
@@ -98,7 +99,8 @@ def analyze(
             service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns,
             shard=shard, shards=shards,
         )  # fmt: skip
-        with CaptureReader(as_paths(paths), wait=wait) as capture:
+        next_file = wait.next_file if isinstance(wait, Following) else None
+        with CaptureReader(as_paths(paths), wait=wait, next_file=next_file) as capture:
             decoder = Decoder()
             chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
             found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)]

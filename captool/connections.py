@@ -178,7 +178,7 @@ def _read_again(
     What TCP knows of them is what it knew. A capture that cannot be read twice (a pipe, a file that has gone or is another by now) leaves
     all as it was.
     """
-    if not all(path.is_file() for path in paths):
+    if len(set(paths)) < len(paths) or not all(path.is_file() for path in paths):  # a ring may write the same file again
         return
     conversations: dict[int, PieceReader] = {}
     left = set(waiting)

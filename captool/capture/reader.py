@@ -8,7 +8,7 @@ opened when the time of its first packet has come: memory depends on how many ar
 import io
 import os
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -62,12 +62,21 @@ class TrackerCounts(Protocol):
         ...
 
 
+class NextFile(Protocol):
+    """Gives the file in which a capture goes on (`captool.capture.growing.Following.next_file`)."""
+
+    def __call__(self, read: Collection[Path], latest_ns: int, *, others: bool) -> Path | None:
+        """A file beside those `read`, None if there is none."""
+        ...
+
+
 class CaptureReader:
     """The packets of one capture that lies in one file or several: a rotated set, or files recorded at the same time.
 
     A directory stands for the captures in it, told by their content; `-` is standard input. Packets come, and are numbered, in order of
     time: of all files the one whose next packet is the earliest is read on, of equal ones the one named first. Empty files beside
-    others are noted and left out. `wait`, if given, is asked at the end of a file whether there will be more, once all files have begun.
+    others are noted and left out. `wait`, if given, is asked at the end of a file whether there will be more, once all files have begun,
+    and `next_file` in which file it goes on when one has ended; files that are removed meanwhile are noted then.
 
     Raises CaptureError, on entry or while reading, for a file that is missing, unreadable or of a format that is not known, for a
     single one that is empty, for a directory without a capture, for more than `MAX_OPEN` files that overlap in time, and for a capture all
@@ -75,11 +84,17 @@ class CaptureReader:
     """
 
     def __init__(
-        self, paths: Iterable[Path | str], chunk_size: int = CHUNK, wait: Callable[[io.FileIO | Pipe], bool] | None = None
+        self,
+        paths: Iterable[Path | str],
+        chunk_size: int = CHUNK,
+        wait: Callable[[io.FileIO | Pipe], bool] | None = None,
+        next_file: NextFile | None = None,
     ) -> None:
         self.paths = [Path(path) for path in paths]
         self.chunk_size = chunk_size
         self.wait = wait
+        self._next_file = next_file
+        self._latest_ns = 0  # of the files that have ended
         self.bytes_read = 0
         self.total_bytes = 0
         self.packets = 0
@@ -123,7 +138,7 @@ class CaptureReader:
     def chunks(self) -> Iterator[Frames]:
         """All packets, chunk by chunk; each chunk is valid until the next one is asked for."""
         merged = self._frames()
-        for path in self.paths:
+        for path in tuple(self.paths):
             yield from self._before(path, merged)
             self._begin(path)
         yield from self._before(None, merged)
@@ -184,6 +199,9 @@ class CaptureReader:
                 if path not in in_directory:
                     raise
                 passed_over[path.parent] = passed_over.get(path.parent, 0) + 1
+            except CaptureError:
+                if path not in in_directory or not self._was_removed(path):
+                    raise
         if empty and not begins:
             raise EmptyFileError(empty[0])
         self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:FILES_NAMED]]
@@ -245,6 +263,24 @@ class CaptureReader:
         yield frames
         frames.count = 0
 
+    def _was_removed(self, path: Path) -> bool:
+        """Whether a ring that is being followed has dropped the file; it is noted then."""
+        if self._next_file is None or path.exists():
+            return False
+        self._notes.append(f"{path}: was removed before it could be read; packets are missing there")
+        return True
+
+    def _go_on(self) -> None:
+        """Begin the file in which the set goes on after one of it has ended, if there is one."""
+        if self._next_file is None or not self._all_begun:
+            return
+        path = self._next_file(frozenset(self.paths), self._latest_ns, others=bool(self._reading))
+        if path is not None:
+            self.paths.append(path)
+            self._named[path] = len(self.paths)
+            self._begins[path] = NEVER
+            self._begin(path)
+
     def _begin(self, path: Path) -> None:
         if len(self._reading) == MAX_OPEN:
             raise CaptureError(
@@ -260,11 +296,17 @@ class CaptureReader:
                 source.close()
                 raise
         except OSError as error:
+            if self._was_removed(path):
+                self._go_on()
+                return
             raise unreadable(path, error) from error
-        self._formats.append(file.format)
+        if file.format not in self._formats:
+            self._formats.append(file.format)
         self._reading.append(file)
         self._reading.sort(key=lambda file: self._named[file.path])
         self._advance(file)
+        if file.frames.count:
+            self._begins[path] = min(self._begins[path], file.frames.ts_ns[0])
 
     def _advance(self, file: OpenFile) -> None:
         """Go on to the file's next chunk, or close it at its end."""
@@ -286,6 +328,8 @@ class CaptureReader:
         for other in self._reading:
             if file.frames.last_ts_ns - self._begins[other.path] > OVERLAP_NS:
                 self._overlapping |= {file.path, other.path}
+        self._latest_ns = max(self._latest_ns, file.frames.last_ts_ns)
+        self._go_on()
 
     def _frames(self) -> Frames:
         return self._idle.pop() if self._idle else Frames(bytearray(self.chunk_size + SPARE), self.chunk_size, ROWS)

@@ -56,8 +56,8 @@ SLOW_BYTES = 20_000_000
     "--follow",
     "following",
     is_flag=True,
-    help="Read on while the last file and those beside it are being written (tcpdump -U), until their writers close them (told to owner "
-    "and to root) or Ctrl-C.",
+    help="Read on while the last file and those beside it are being written (tcpdump -U), and in the next file of the set, until their "
+    "writers close them (told to owner and to root) and begin no other, or Ctrl-C.",
 )
 @click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="With --follow: report after this time at the latest.")
 @click.option(
@@ -122,6 +122,10 @@ def analyze(
     piped = STANDARD_INPUT in trace
     said = "reading what was recorded; Ctrl-C again interrupts"
     with progress_bar() as progress, first_interrupt_noted(said, wanted=piped or following) as interrupted:
+
+        def stopped() -> bool:
+            return interrupted() or (end_s is not None and time.monotonic() >= end_s)
+
         analysis = run(
             trace,
             keys,
@@ -131,7 +135,7 @@ def analyze(
             key_password=key_password(key_password_file),
             other_side=other_side,
             timeouts=timeouts,
-            wait=Following(lambda: interrupted() or (end_s is not None and time.monotonic() >= end_s), time.sleep) if following else None,
+            wait=Following(stopped, time.sleep, trace) if following else None,
             jobs=jobs or len(os.sched_getaffinity(0)),
             progress=progress,
         )
