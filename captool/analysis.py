@@ -25,6 +25,7 @@ from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import STATES, load_catalogue
 from captool.packets.decode import Decoder
+from captool.record.manifest_file import recorded_until_ns
 from captool.tcp import tracker as tracker_module
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS, counted
@@ -93,6 +94,9 @@ def analyze(
         from captool.tcp.packet_log import PacketLog
 
         other, log = read_other_side(as_paths(other_side), settings.ports), PacketLog()
+        there = other.capture
+        until_ns = later(recorded_until_ns(map(Path, there.files), there.packets), there.end_ns)
+        other = other._replace(capture=replace(there, recorded_until_ns=until_ns))
 
     def read(shard: int, shards: int, progress: Progress | None) -> Reading:
         tracker = Tracker(
@@ -102,10 +106,14 @@ def analyze(
         next_file = wait.next_file if isinstance(wait, Following) else None
         with CaptureReader(as_paths(paths), wait=wait, next_file=next_file) as capture:
             decoder = Decoder()
-            chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log)
+
+            def listened() -> int | None:
+                return later(recorded_until_ns(capture.paths, capture.packets), decoder.end_ns)
+
+            chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log, watched_until=listened)
             found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)]
             found.sort(key=lambda connection: connection.id)
-            summary = capture.summary(decoder, tracker)
+            summary = replace(capture.summary(decoder, tracker), recorded_until_ns=listened())
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
             return Reading(summary, found, tracker.connections, ring, alone)
 
@@ -128,6 +136,11 @@ def analyze(
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings), compared)
+
+
+def later(until_ns: int | None, end_ns: int | None) -> int | None:
+    """The time until which a recorder listened, where that is later than the last packet."""
+    return until_ns if until_ns is not None and end_ns is not None and until_ns > end_ns else None
 
 
 def file_bytes(paths: Sequence[Path]) -> int:

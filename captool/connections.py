@@ -95,12 +95,13 @@ def read_connections(
     open_conversation: OpenConversation | None = None,
     progress: Progress | None = None,
     log: "PacketLog | None" = None,
+    watched_until: Callable[[], int | None] | None = None,
 ) -> Iterator[list[Connection]]:
     """The connections that ended, after every chunk of the capture; the last lists hold those that its end cut off.
 
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its
     default only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another
-    capture. Raises CaptureError.
+    capture. `watched_until()`, asked at the end, is until when nothing more came. Raises CaptureError.
 
     A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
     """
@@ -120,6 +121,8 @@ def read_connections(
         yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting, cut)
         if progress:
             progress(capture.bytes_read, capture.total_bytes)
+    if watched_until is not None and (until_ns := watched_until()) is not None:
+        tracker.watched_until(until_ns)
     finished = False
     while not finished:  # of many open connections not all at once become summaries
         finished = tracker.finish(ENDED_AT_ONCE)

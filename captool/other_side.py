@@ -343,8 +343,8 @@ def _converted(packets: list[Crossing], clock: ClockOffset) -> list[Crossing]:
 
 
 def _watch(conversations: Conversations, connection: TcpConnection) -> Watch:
-    capture = conversations.recorded.capture
-    return Watch(capture.start_ns or 0, capture.end_ns or 0, conversations.recorded.log.hole(connection.client, connection.server))
+    capture, hole = conversations.recorded.capture, conversations.recorded.log.hole(connection.client, connection.server)
+    return Watch(capture.start_ns or 0, capture.watched_until_ns or 0, hole)
 
 
 def _converted_watch(watch: Watch, clock: ClockOffset) -> Watch:

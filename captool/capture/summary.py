@@ -18,6 +18,7 @@ class CaptureSummary(NamedTuple):
     duplicates that were removed before counting are reported apart in `duplicate_packets` and are part of
     `tcp_packets`. `dropped_packets` is what the capture file says the kernel dropped, None where it says nothing.
     `unlisted_connections` counts those of a flood, on which nothing happened, that are not listed one by one.
+    `recorded_until_ns` is until when the recorder listened, where it says so and that is later than the last packet.
     `notes` are sentences about the files themselves (where a truncated file ends, for example).
     """
 
@@ -38,3 +39,9 @@ class CaptureSummary(NamedTuple):
     notes: tuple[str, ...] = ()
     clock_step: ClockStep | None = None
     unlisted_connections: int = 0
+    recorded_until_ns: int | None = None
+
+    @property
+    def watched_until_ns(self) -> int | None:
+        """The latest time of which it is known what came: the last packet's, or later where the recorder went on listening."""
+        return self.recorded_until_ns or self.end_ns

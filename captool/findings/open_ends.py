@@ -171,8 +171,8 @@ def _due(connection: Connection, gap: Gap) -> str | None:
 
 
 def _last_silence(connection: Connection, tables: Tables) -> int:
-    """Nanoseconds from the connection's last packet to the end of the capture, whose last packet shows that it was still running."""
-    return max(0, (tables.capture.end_ns or 0) - connection.tcp.last_packet.ts_ns)
+    """Nanoseconds from the connection's last packet to the end of the capture, to which it was running."""
+    return max(0, (tables.capture.watched_until_ns or 0) - connection.tcp.last_packet.ts_ns)
 
 
 def _bridged(probes: int, side: Keepalive, direction: Direction) -> str:

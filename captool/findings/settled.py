@@ -69,7 +69,7 @@ def _possible_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -
     answers, other = counterpart.passage.to_client, tables.other_side
     if other is None or counterpart.sender_side(Direction.TO_CLIENT) != "other-side" or answers.lost or answers.not_judged:
         return finding
-    end_ns, trace_end_ns = other.capture.end_ns, tables.capture.end_ns
+    end_ns, trace_end_ns = other.capture.watched_until_ns, tables.capture.watched_until_ns
     if other.clock is None or end_ns is None or trace_end_ns is None or other.clock.first_clock(end_ns)[0] < trace_end_ns - COVERED_NS:
         return finding
     return finding._replace(

@@ -5,11 +5,17 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from captool.units import SECOND_NS
+
 SCHEMA: Final = "captool.recording/1"
 MAX_MANIFEST: Final = 64 << 20
+# The ends of a recording before which everything that the kernel had was handed over, and by how much that is before `end`.
+HANDED_OVER: Final = frozenset({"interrupted", "terminated", "duration", "min-free"})
+LATE_NS: Final = 2 * SECOND_NS
 
 
 def manifest_path(trace: Path) -> Path:
@@ -47,6 +53,35 @@ def cut_short(traces: Iterable[Path]) -> tuple[str, ...]:
     manifests = Manifests()
     found = dict(one for one in map(manifests.of, traces) if one is not None)
     return tuple(_not_ended(path, document) for path, document in found.items() if _how(document) == "recording")
+
+
+def recorded_until_ns(traces: Iterable[Path], packets: int) -> int | None:
+    """Until when the recorder of these files listened, nanoseconds since 1970 by its clock; None where that is not sure.
+
+    It is where one manifest has all of them, the last of the recording among them, their sizes and the number of `packets` are those that
+    it tells, and the recording was made by this machine's clock and ended as it was asked to.
+    """
+    paths, manifests = list(traces), Manifests()
+    found = dict(one for one in map(manifests.of, paths) if one is not None)
+    if len(found) != 1:
+        return None
+    (document,) = found.values()
+    files = document.get("files")
+    entries = {str(one.get("name")): one for one in files if isinstance(one, dict)} if isinstance(files, list) else {}
+    mine = [entries.get(path.name) for path in paths]
+    if document.get("remote") or _how(document) not in HANDED_OVER or not entries or list(entries.values())[-1] not in mine:
+        return None
+    with suppress(OSError, ValueError, TypeError, OverflowError):
+        whole = all(one is not None and one["bytes"] == path.stat().st_size for one, path in zip(mine, paths, strict=True))
+        if whole and packets == sum(one["packets"] for one in mine if one is not None):
+            return _time_ns(str(document.get("end"))) - LATE_NS
+    return None
+
+
+def _time_ns(text: str) -> int:
+    """Nanoseconds since 1970 of a time with nine digits behind the second, as manifests have it. Raises ValueError."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * SECOND_NS + int(fraction or 0)
 
 
 def _how(document: dict[str, object]) -> object:

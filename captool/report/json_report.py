@@ -54,6 +54,7 @@ def report(analysis: Analysis) -> Json:
             "bytes": capture.bytes,
             "start": iso(capture.start_ns),
             "end": iso(capture.end_ns),
+            "recorded_until": iso(capture.recorded_until_ns),
             "duration_s": in_seconds((capture.end_ns or 0) - (capture.start_ns or 0)),
             "truncated_file": capture.truncated_file,
             "snapped_packets": capture.snapped_packets,

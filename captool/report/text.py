@@ -16,7 +16,7 @@ from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
 from captool.report.layout import labelled, styled, table, wrapped
 from captool.report.other_side_text import captures_compared
-from captool.report.printable import printable, utc
+from captool.report.printable import clock, printable, utc
 from captool.units import counted, seconds, size
 
 if TYPE_CHECKING:  # imported only where a connection speaks TLS
@@ -74,6 +74,8 @@ def _capture(analysis: Analysis, width: int) -> Iterator[str]:
     span = ""
     if capture.start_ns is not None and capture.end_ns is not None:
         span = f", from {utc(capture.start_ns)} UTC for {seconds(capture.end_ns - capture.start_ns)}"
+    if capture.recorded_until_ns is not None:
+        span += f", recorded until {clock(capture.recorded_until_ns)[:8]}"
     counts = f"{counted(capture.packets, 'packet')}, {size(capture.bytes)}, {counted(len(analysis.connections), 'connection')}{span}"
     yield from wrapped(counts, width)
     if analysis.other_side:

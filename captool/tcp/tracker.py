@@ -387,6 +387,11 @@ class Tracker:
             self.keepalive_window_ns,
         )
 
+    def watched_until(self, now_ns: int) -> None:
+        """Nothing more came until then: before `finish`, the idle times of open connections last until this time."""
+        if now_ns > self.now:
+            self.now = now_ns
+
     def finish(self, most: int = 1 << 62) -> bool:
         """The capture is over: holes will not fill, every connection ends. Take the last pieces and connections after it.
 

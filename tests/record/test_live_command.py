@@ -1,6 +1,7 @@
 """`captool record --analyze` with the real tcpdump: lines while it happens, and a recording that nothing of it can disturb."""
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from captool.analysis import analyze
 from captool.cli.main import main
 from recordings import ended, inside, manifest, packets, recording, send
 
@@ -116,6 +118,25 @@ def test_silence_is_told_while_it_lasts_and_probes_give_no_alarm(namespace, tmp_
     assert 1 == said.count("reaches the idle")
     assert "No keepalive probe from either side was seen in 6.5" in " ".join(said.split())  # the report, at the end
     assert "captool: captool analyze t.pcap" in (tmp_path / "said").read_text()
+
+
+def test_what_was_told_of_a_silence_to_the_end_is_in_the_report_too(namespace, tmp_path):
+    with recording(namespace, tmp_path, *BASIC, "--idle-timeout", "2s") as process:
+        lines = Lines(process)
+        with talk(namespace, 60):
+            lines.wait_for("127.0.0.1:40000 -> 127.0.0.1:2376: idle for 2.00 s")
+            time.sleep(3)
+            stopped(process)
+            said = " ".join(lines.all().split())
+    assert ", recorded until " in said
+    assert "may have been dropped: nothing came on it in the last" in said
+    assert "No keepalive probe from either side was seen in" in said
+    end = json.loads((tmp_path / "t.pcap.json").read_text())["end"]
+    command = [sys.executable, "-P", "-m", "captool.cli.main", "analyze", tmp_path / "t.pcap", "--format", "json"]
+    report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert report["capture"]["end"] < report["capture"]["recorded_until"] < end
+    (tmp_path / "t.pcap.json").unlink()
+    assert analyze(tmp_path / "t.pcap").connections[0].tcp.gaps == ()
 
 
 def test_silence_goes_on_through_the_files_of_a_ring(namespace, tmp_path):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from captool.record.manifest_file import Manifests, cut_short
+from captool.record.manifest_file import LATE_NS, Manifests, cut_short, recorded_until_ns
 
 UNDER_WAY = {"schema": "captool.recording/1", "recording_to": "t.pcap", "ended": {"how": "recording"}}
 
@@ -60,3 +60,42 @@ def test_hostile_names_stay_names(tmp_path, name):
     put(tmp_path / "t.pcap.json", UNDER_WAY | {"recording_to": name, "files": [{"name": name}]})
     assert "cut off" in cut_short([tmp_path / "t.pcap"])[0]
     assert () == cut_short([tmp_path / "t-1-2.pcap"])
+
+
+ENDED = {
+    "schema": "captool.recording/1",
+    "end": "2026-11-24T19:53:21.000000005Z",
+    "ended": {"how": "terminated"},
+    "files": [{"name": "t.pcap", "bytes": 100, "packets": 3}],
+}
+END_NS = 1795550001_000000005
+
+
+@pytest.mark.parametrize(
+    ("changes", "packets", "known"),
+    [
+        ({}, 3, True),
+        ({}, 2, False),
+        ({"remote": {"host": "10.0.0.2"}}, 3, False),  # another clock
+        ({"ended": {"how": "recording"}}, 3, False),
+        ({"ended": {"how": "tcpdump-ended"}}, 3, False),
+        ({"files": [{"name": "t.pcap", "bytes": 101, "packets": 3}]}, 3, False),
+        ({"files": [{"name": "t.pcap", "bytes": 100, "packets": "3"}]}, 3, False),
+        ({"files": [{"name": "t.pcap", "bytes": 100, "packets": 3}, {"name": "u.pcap"}]}, 3, False),  # not the last one
+        ({"files": []}, 0, False),
+        ({"files": [7]}, 0, False),
+        ({"end": "now"}, 3, False),
+        ({"end": None}, 3, False),
+        ({"end": "9" * 100}, 3, False),
+    ],
+)
+def test_the_manifest_of_a_whole_recording_tells_until_when_it_listened(tmp_path, changes, packets, known):
+    (tmp_path / "t.pcap").write_bytes(bytes(100))
+    put(tmp_path / "t.pcap.json", ENDED | changes)
+    assert recorded_until_ns([tmp_path / "t.pcap"], packets) == (END_NS - LATE_NS if known else None)
+
+
+def test_without_a_manifest_nothing_is_known_of_the_end(tmp_path):
+    (tmp_path / "t.pcap").write_bytes(bytes(100))
+    assert recorded_until_ns([tmp_path / "t.pcap"], 3) is None
+    assert recorded_until_ns([], 0) is None
