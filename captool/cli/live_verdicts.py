@@ -14,7 +14,7 @@ import click
 from captool.errors import CaptoolError, UsageError
 from captool.findings.tables import Settings
 
-NICENESS: Final = 10
+NICENESS: Final = 5
 LATE_NS: Final = 2_000_000_000  # what the recorder may still have to hand over: the kernel alone keeps a packet for a second
 CLOCK_SET_NS: Final = 1_000_000_000
 BUSY_S: Final = 1.0  # when packets never cease to come, connections are looked at so often

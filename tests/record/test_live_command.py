@@ -73,7 +73,7 @@ class Lines:
         self._thread = threading.Thread(target=lambda: self.lines.extend((time.monotonic(), line.decode()) for line in process.stdout))
         self._thread.start()
 
-    def wait_for(self, what, seconds=15):
+    def wait_for(self, what, seconds=40):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if found := [(at, line) for at, line in self.lines if what in line]:
@@ -107,16 +107,17 @@ def test_silence_is_told_while_it_lasts_and_probes_give_no_alarm(namespace, tmp_
     with recording(namespace, tmp_path, *BASIC, "--idle-timeout", "3s") as process:
         lines = Lines(process)
         began = time.monotonic()
-        with talk(namespace, 6.5, 6.5):
+        with talk(namespace, 14.5, 14.5) as talking:
             at, line = lines.wait_for("reaches the idle timeout given")
-            assert 3 < at - began < 6.5
+            assert at - began > 3
+            assert talking.poll() is None  # it is told while it lasts
             assert "127.0.0.1:40000 -> 127.0.0.1:2376: idle for 3.00 s, no keepalive probe from either side so far" in line
             lines.wait_for("127.0.0.1:40001 -> 127.0.0.1:2376: a keepalive probe of the client was seen")
             lines.wait_for("127.0.0.1:40000 -> 127.0.0.1:2376: closed by the client (FIN)")
         stopped(process)
         said = lines.all()
     assert 1 == said.count("reaches the idle")
-    assert "No keepalive probe from either side was seen in 6.5" in " ".join(said.split())  # the report, at the end
+    assert "No keepalive probe from either side was seen in 14.5" in " ".join(said.split())  # the report, at the end
     assert "captool: captool analyze t.pcap" in (tmp_path / "said").read_text()
 
 
@@ -183,11 +184,14 @@ def test_lines_are_not_garbled_by_the_live_line_of_a_terminal(namespace, tmp_pat
     command = inside(namespace, sys.executable, "-P", "-m", "captool.cli.main", "record", *BASIC, "--idle-timeout", "2s")
     process = subprocess.Popen(command, cwd=tmp_path, stdin=follower, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm"})
     os.close(follower)
-    shown, stopping = b"", False
-    with contextlib.suppress(OSError), talk_after(namespace, 2, 4):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and b"captool analyze t.pcap" not in shown:
+    shown, talking, stopping = b"", False, False
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # a terminal that nobody has open any more cannot be read
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             shown += os.read(leader, 65536)
+            if b"recording on" in shown and not talking:
+                talking = True
+                stack.enter_context(talk(namespace, 8))
             if b"closed by the client (FIN)" in shown and not stopping:
                 stopping = True
                 process.send_signal(signal.SIGINT)
@@ -199,23 +203,11 @@ def test_lines_are_not_garbled_by_the_live_line_of_a_terminal(namespace, tmp_pat
     assert b"packets  " not in text
 
 
-@contextlib.contextmanager
-def talk_after(namespace, seconds, wait):
-    """A conversation that begins so much later."""
-    with contextlib.ExitStack() as stack:
-        timer = threading.Timer(seconds, lambda: stack.enter_context(talk(namespace, wait)))
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.join()
-
-
 def test_nobody_reads_the_lines(namespace, tmp_path):
     with recording(namespace, tmp_path, *BASIC, "--idle-timeout", "1s") as process:
         process.stdout.close()
         with talk(namespace, 2):
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 40
             while b"shown no more" not in process.said.read_bytes() and time.monotonic() < deadline:
                 time.sleep(0.1)
         assert "verdicts are shown no more: standard output: Broken pipe" in process.said.read_text()
