@@ -96,7 +96,7 @@ def analyze(
         other, log = read_other_side(as_paths(other_side), settings.ports), PacketLog()
         there = other.capture
         until_ns = later(recorded_until_ns(map(Path, there.files), there.packets), there.end_ns)
-        other = other._replace(capture=replace(there, recorded_until_ns=until_ns))
+        other = other._replace(capture=there._replace(recorded_until_ns=until_ns))
 
     def read(shard: int, shards: int, progress: Progress | None) -> Reading:
         tracker = Tracker(
@@ -113,7 +113,7 @@ def analyze(
             chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log, watched_until=listened)
             found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)]
             found.sort(key=lambda connection: connection.id)
-            summary = replace(capture.summary(decoder, tracker), recorded_until_ns=listened())
+            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened())
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
             return Reading(summary, found, tracker.connections, ring, alone)
 

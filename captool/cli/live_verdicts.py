@@ -16,6 +16,7 @@ from captool.findings.tables import Settings
 
 NICENESS: Final = 5
 LATE_NS: Final = 2_000_000_000  # what the recorder may still have to hand over: the kernel alone keeps a packet for a second
+LATE_BY_SSH_NS: Final = 15_000_000_000  # a connection may stand still for a while
 CLOCK_SET_NS: Final = 1_000_000_000
 BUSY_S: Final = 1.0  # when packets never cease to come, connections are looked at so often
 
@@ -38,7 +39,13 @@ def checked(*, wanted: bool, network: str | None, idle_timeout_ns: int | None, t
 
 @contextmanager
 def verdicts_shown(
-    settings: Settings | None, timeouts: Path | None, bundle: Path, show: Callable[[str], None] | None, say: Callable[[str], None]
+    settings: Settings | None,
+    timeouts: Path | None,
+    bundle: Path,
+    show: Callable[[str], None] | None,
+    say: Callable[[str], None],
+    *,
+    by_ssh: bool,
 ) -> Iterator[Callable[[Path], None] | None]:
     """Run the analysis beside a recording; gives what is to be called with each file that is begun.
 
@@ -54,6 +61,7 @@ def verdicts_shown(
         "idle_timeout_ns": settings.idle_timeout_ns,
         "timeouts": None if timeouts is None else str(timeouts.absolute()),
         "bundle": str(bundle.absolute()),
+        "late_ns": LATE_BY_SSH_NS if by_ssh else LATE_NS,
     }
     output = Output(say)
     onlooker = Onlooker(
@@ -110,7 +118,8 @@ class Clock:
     counts as difference then, which makes the judgement late, never early.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, late_ns: int) -> None:
+        self._late_ns = late_ns
         self._ahead_ns: int | None = None
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
@@ -121,7 +130,7 @@ class Clock:
 
     def known_until_ns(self) -> int:
         """Up to when all packets have come in, if all that is there was read."""
-        return time.time_ns() - (self._ahead_ns or 0) - LATE_NS
+        return time.time_ns() - (self._ahead_ns or 0) - self._late_ns
 
     def was_set(self) -> bool:
         """Whether this machine's clock was set since the last question."""
@@ -150,7 +159,7 @@ def main() -> None:
     settings = Settings(asked["idle_timeout_ns"], asked["network"])
     keys = GrowingKeys(Path(asked["bundle"]), FILE_NAME)
     analysis = LiveAnalysis(settings, load_catalogue(own), load_catalogue(own, state="half-closed"), keys)
-    clock = Clock()
+    clock = Clock(asked["late_ns"])
     looked = 0.0
 
     def write(text: str) -> None:

@@ -190,7 +190,7 @@ def record(
     with (
         placed(plan, remote, keeping.ports) as plan,
         live_line(plan, keeping.ports) as (started, progress, show),
-        verdicts_shown(judged, timeouts, keys_path(trace), show, talk) as file_begun,
+        verdicts_shown(judged, timeouts, keys_path(trace), show, talk, by_ssh=remote is not None) as file_begun,
     ):
         outcome = record_with_keys(plan, keeping, __version__, time.time_ns, Talk(talk, started, progress, file_begun))
     done = outcome.recording

@@ -358,7 +358,6 @@ class Tracker:
         last: cython.longlong
         at: cython.longlong
         before: list = []
-        row: list = []
         if slot < 0:
             return None
         rows.unpack(slot)
@@ -369,23 +368,18 @@ class Tracker:
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", None)
-        for at in range(conn, conn + ROW):
-            row.append(rows.state[at])  # noqa: PERF401
-        gaps = rows.gaps.pop(slot, ())
+        gaps = rows.gaps.pop(slot, None)
+        probing = (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1))
+        shut = (copy(rows.shut_windows.get(2 * slot)), copy(rows.shut_windows.get(2 * slot + 1)))  # describing ends them
+        holes = (rows.holes.get(2 * slot), rows.holes.get(2 * slot + 1))
+        described = describe(rows.state, conn, gaps, probing, shut, rows.resets.get(slot), holes, self.keepalive_window_ns)
+        # All as it was.
         if gaps_before:
             rows.gaps[slot] = gaps_before
         for at in range(ROW):
             rows.state[conn + at] = before[at]
         rows.pack(slot)
-        return describe(
-            row,
-            gaps,
-            (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1)),
-            (copy(rows.shut_windows.get(2 * slot)), copy(rows.shut_windows.get(2 * slot + 1))),  # describing ends them
-            rows.resets.get(slot),
-            (rows.holes.get(2 * slot, ()), rows.holes.get(2 * slot + 1, ())),
-            self.keepalive_window_ns,
-        )
+        return described  # type: ignore[no-any-return]
 
     def watched_until(self, now_ns: int) -> None:
         """Nothing more came until then: before `finish`, the idle times of open connections last until this time."""
