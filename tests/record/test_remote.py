@@ -74,6 +74,15 @@ def test_the_connection_itself_is_left_out_and_another_ssh_connection_is_not(hos
     assert f"port {PORT})" == " ".join(ours[-2:])
 
 
+def test_what_happens_there_is_said_here_while_it_happens(host, tmp_path):
+    with remote_recording(host, tmp_path, "--analyze", "-i", "any", "-w", "t.pcap", "tcp") as process:
+        subprocess.run([*inside(host.caller, *host.wrapper), "ssh", "-p", str(PORT), f"root@{THERE}", "true"], check=True)
+        line = process.stdout.readline().decode()
+        process.send_signal(signal.SIGINT)
+        ended(process, 0)
+    assert f" -> {THERE}:{PORT}: closed by the client (FIN)" in line
+
+
 def test_a_set_of_files_is_cut_here(host, tmp_path):
     with remote_recording(host, tmp_path, "-w", "t.pcap", "-C", "20KB", "-G", "10m", "-W", "3", "-c", "2000", "udp port 9999") as process:
         host.send(2000, 200)
