@@ -171,7 +171,9 @@ def test_an_interface_that_disappears_ends_the_recording(namespace, tmp_path):
     for end in ("veth-a", "veth-b"):
         subprocess.run(["ip", "-n", namespace, "link", "set", end, "up"], check=True)
     with recording(namespace, tmp_path, "-i", "veth-a", "-w", "t.pcap", "-c", "1000", "ip6") as process:
-        time.sleep(1.5)  # neighbour discovery brings a few packets
+        for number in range(1, 5):  # each new address is asked for on the link
+            subprocess.run(["ip", "-n", namespace, "address", "add", f"fd00::{number}/64", "dev", "veth-a"], check=True)
+        wait_for_packets(tmp_path / "t.pcap")
         subprocess.run(["ip", "-n", namespace, "link", "delete", "veth-a"], check=True)
         ended(process, 5)
     assert packets(tmp_path / "t.pcap") > 0
