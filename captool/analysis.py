@@ -8,6 +8,7 @@ The way up to a connection on all layers is in `captool.connections`.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # imported only where a second capture is given
 GAP_NS = 2 * SECOND_NS
 SHARED_BYTES = 16 << 20  # a smaller capture is read before other processes are at work
 MAX_UNEVENTFUL = 50_000
+EXAMPLES = 20  # of a flood in which nothing else was
 
 
 class Analysis(NamedTuple):
@@ -111,8 +113,14 @@ def analyze(
                 return later(recorded_until_ns(capture.paths, capture.packets), decoder.end_ns)
 
             chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log, watched_until=listened)
-            found = [one for chunk in chunks for one in chunk if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)]
-            found.sort(key=lambda connection: connection.id)
+            found: list[Connection] = []
+            others: list[Connection] = []
+            for one in chain.from_iterable(chunks):
+                if one.id < MAX_UNEVENTFUL or eventful(one, window_ns):
+                    found.append(one)
+                elif len(others) < EXAMPLES:
+                    others.append(one)
+            found = sorted(found or others, key=lambda connection: connection.id)
             summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened())
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
             return Reading(summary, found, tracker.connections, ring, alone)
@@ -171,14 +179,14 @@ def eventful(connection: Connection, window_ns: int) -> bool:
 
 
 def listed(reading: Reading, window_ns: int) -> tuple[CaptureSummary, tuple[Connection, ...]]:
-    """The connections to tell of. Of more than `MAX_UNEVENTFUL` those on which nothing happened are counted only."""
-    kept = tuple(one for one in reading.connections if one.id < MAX_UNEVENTFUL or eventful(one, window_ns))
+    """The connections to tell of. Of more than `MAX_UNEVENTFUL` those on which nothing happened are counted only, but for examples."""
+    kept = tuple(one for one in reading.connections if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)) or tuple(reading.connections)
     passed = reading.opened - len(kept)
     if not passed:
         return reading.capture, kept
     note = (
         f"{counted(passed, 'connection')} on which nothing happened are counted but not listed: those that came to nothing in a flood, "
-        f"and those after the first {MAX_UNEVENTFUL}"
+        f"and those after the first {MAX_UNEVENTFUL:,}"
     )
     return reading.capture._replace(notes=(*reading.capture.notes, note), unlisted_connections=passed), kept
 

@@ -7,6 +7,7 @@ from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
+from captool.findings.openings import connection_refused, connection_unanswered
 from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected
 from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
 from captool.findings.resets import reset_after_idle
@@ -32,6 +33,8 @@ RULES = (
     possible_drop,
     idle_gap,
     unanswered_request,
+    connection_unanswered,
+    connection_refused,
     tls_alert,
     certificate_expired,
     packets_lost,

@@ -17,6 +17,8 @@ CODES: tuple[str, ...] = (
     "missing-keepalive",
     "idle-gap",
     "unanswered-request",
+    "connection-unanswered",
+    "connection-refused",
     "tls-alert",
     "certificate-expired",
     "forward-secrecy",

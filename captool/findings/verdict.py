@@ -46,7 +46,7 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     if rest:
         sentences.append(f"Other errors: {', '.join(rest)}.")
     if not sentences:
-        sentences.append(f"No fault found on {counted(len(tables.connections), 'connection')}.")
+        sentences.append(_no_fault(len(tables.connections), tables.capture.unlisted_connections))
         sentences += tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"])
     sentences += tell(_ended, [finding for finding in findings if finding.code == "capture-ended"])
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
@@ -55,6 +55,12 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
             f"{counted(unread, 'connection')} could not be decrypted; what was said on {'it' if unread == 1 else 'them'} is not judged."
         )
     return tuple(sentences)
+
+
+def _no_fault(listed: int, unlisted: int) -> str:
+    if not unlisted:
+        return f"No fault found on {counted(listed, 'connection')}."
+    return f"No fault found on the {counted(listed, 'connection')} listed; {unlisted:,} more are only counted, see the notes."
 
 
 def label(connection: Connection) -> str:
@@ -180,6 +186,11 @@ def _ended_early(finding: Finding) -> str:
     return "ended with output that had arrived at the client's machine and was never acknowledged"
 
 
+def _tried(finding: Finding) -> str:
+    tried = int(str(finding.evidence["connections"]))
+    return f"{'the only try' if tried == 1 else f'{tried:,} tries'} to connect to {finding.evidence['server']}"
+
+
 def _seconds(value: object) -> str:
     return seconds(round(float(str(value)) * SECOND_NS))
 
@@ -207,4 +218,6 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
         ),
     ),
     ("unanswered-request", lambda _: "ended before a request on it was answered"),
+    ("connection-unanswered", lambda one: f"was never opened: {_tried(one)} got no answer to the SYN"),
+    ("connection-refused", lambda one: f"was refused with a RST: {_tried(one)} came to nothing"),
 )

@@ -35,6 +35,10 @@ def headline(connection: Connection) -> str:
 def ending(connection: Connection) -> str:
     """How the connection ended, and which side ended it: the first FIN or RST says which, a RST may follow a FIN."""
     tcp = connection.tcp
+    if tcp.history == "S":
+        return "never answered"
+    if tcp.conn_state == "REJ":
+        return "refused by the server"
     by = f" by the {tcp.closed_by}" if tcp.closed_by else ""
     if tcp.close == "rst" and tcp.reset and tcp.closing and tcp.reset.moment.packet != tcp.closing.packet:
         return f"{ENDINGS['fin']}{by}, then reset"
