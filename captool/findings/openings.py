@@ -31,8 +31,8 @@ def connection_unanswered(tables: Tables) -> Iterator[Finding]:
             packets=(first.first_packet,),
             message=f"{_shown(server)} was not heard: {counted(len(tried), 'connection')} to it got neither a SYN-ACK nor a "
             f"RST (first tried in packet {first.first_packet}; {counted(again, 'SYN')} sent again{lasted}).",
-            remedy=f"Look whether {server.ip} is up and whether a firewall on the way drops port {server.port}; a capture at the server shows "
-            "whether the SYNs arrive there.",
+            remedy=f"Look whether {server.ip} is up and whether a firewall on the way drops port {server.port}; a capture at the server "
+            "shows whether the SYNs arrive there.",
             evidence={"server": _shown(server), "connections": len(tried), "syns_sent_again": again, "proof_needs": "server"},
         )
 
@@ -48,7 +48,7 @@ def connection_refused(tables: Tables) -> Iterator[Finding]:
             connection=tried[0].id,
             packets=(tried[0].tcp.first_packet,) if reset is None else (tried[0].tcp.first_packet, reset.moment.packet),
             message=f"{_shown(server)} refused {counted(len(tried), 'connection')}: a RST answered the SYN.",
-            remedy=f"Look whether the daemon runs and listens on port {server.port} there; a firewall that rejects with a RST looks the same.",
+            remedy=f"Look whether the daemon runs and listens on port {server.port} there; a firewall that rejects looks the same.",
             evidence={"server": _shown(server), "connections": len(tried), "proof_needs": None},
         )
 
