@@ -173,7 +173,8 @@ def segment(
     if flags & ACK:
         if not flags & SYN and not rows.state[conn + STATE] & OPENED:
             rows.state[conn + STATE] |= OPENED
-        acknowledge(rows, place, sender, receiver, ack, flags, ts)
+        if acknowledge(rows, place, sender, receiver, ack, flags, ts) and rows.state[conn + IDLE_SINCE] >= 0:
+            stop_idling(rows, conn, ts, previous, "data", packet)
 
     if not rows.state[sender + BITS] & SPOKEN:
         rows.state[sender + USUAL] = (mark + 1) << 8 | hops

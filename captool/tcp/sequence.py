@@ -57,8 +57,9 @@ def acknowledge(
     flags: cython.longlong,
     ts: cython.longlong,
 ) -> cython.int:
-    """Take in `sender`'s acknowledgement of what `receiver` sent."""
+    """Take in `sender`'s acknowledgement of what `receiver` sent; 1 where it tells of data that the capture does not have."""
     offset: cython.longlong
+    unseen: cython.int = 0
     bits: cython.longlong = rows.state[receiver + BITS]
     if not bits & BASED:
         rows.state[receiver + BASE] = ack
@@ -69,6 +70,9 @@ def acknowledge(
     if offset > rows.state[receiver + ACKED] or not bits & ACK_KNOWN:
         if offset > rows.state[receiver + NEXT] + MAX_UNSEEN:
             return 0
+        # One more than is known may be a FIN that was not captured, or what a probe stands below.
+        if bits & ACK_KNOWN and offset > rows.state[receiver + ACKED] + 1 and offset > rows.state[receiver + NEXT] + 1:
+            unseen = 1
         rows.state[receiver + ACKED] = offset
         if bits & (ACK_KNOWN | RESENDING) != ACK_KNOWN:
             rows.state[receiver + BITS] = (bits | ACK_KNOWN) & ~RESENDING
@@ -80,7 +84,7 @@ def acknowledge(
         conn: cython.longlong = rows.origin + (place >> 1) * ROW
         if rows.state[conn + STATE] & WANTED:
             rows.assembly.acknowledged(rows.state[conn + ID], 1 - (place & 1), rows.state[receiver + ACKED], ts)
-    return 0
+    return unseen
 
 
 @cython.cfunc

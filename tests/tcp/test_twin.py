@@ -47,6 +47,8 @@ class Twin:
             return
         self.last_packet[me] = self.number
         if ack > self.acked[peer]:
+            if ack > max(self.acked[peer], self.next[peer]) + 1:  # data that the capture does not have
+                self.end_gap(ts)
             self.acked[peer] = ack
             self.resent[peer] = 0
         if (window == 0) != (self.window[me] == 0):
