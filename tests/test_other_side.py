@@ -1,10 +1,11 @@
 """Captures of both sides of the same run: what the one makes likely the other proves, whichever is the trace."""
 
+import ipaddress
 import subprocess
 
 import pytest
 
-from builders import ACK, SYN, Packet, Talk, ethernet, ip, pcap, tcp
+from builders import ACK, FIN, SYN, Packet, Talk, ethernet, ip, pcap, tcp
 from captool.analysis import analyze
 from captool.errors import CaptureError
 from captool.report.text import render
@@ -123,6 +124,18 @@ def test_silent_peer_is_told_from_a_dead_path(tmp_path):
     analysis = analyze(server, other_side=client)
     assert "silent-drop" not in codes(analysis)
     assert "no answer to it left there: the path was not at fault" in finding(analysis, "peer-silent").message
+
+
+@pytest.mark.parametrize("recorded", ["10.0.0.1", "10.0.0.2"])
+def test_other_side_with_one_direction_proves_nothing_of_the_other(tmp_path, recorded):
+    talk = Talk().opened().client(b"request")
+    for _ in range(10):
+        talk.wait(2).server(b"output").client()
+    talk.server(flags=ACK | FIN).client()
+    client, server = tmp_path / "client.pcap", tmp_path / "server.pcap"
+    client.write_bytes(pcap([later(packet, talk) for packet in talk.packets]))
+    server.write_bytes(pcap([packet for packet in talk.packets if packet.frame[26:30] == ipaddress.ip_address(recorded).packed]))
+    assert {"path-dead", "packets-lost", "reset-injected"}.isdisjoint(codes(analyze(client, other_side=server)))
 
 
 def later(packet, *talks):

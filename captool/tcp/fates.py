@@ -101,6 +101,9 @@ def fates(sent: Sequence[Crossing], seen: Sequence[Crossing], acknowledged: Iter
             fate[i], missing[i] = Fate.UNRECORDED, 0
         elif not receiving.saw(packet.at_ns - packet.slack_ns, packet.at_ns + packet.slack_ns + LATE_NS):
             fate[i], missing[i] = Fate.NOT_JUDGED, 0
+        elif not seen and not sequence_length(packet):
+            # Perhaps a capture of the other direction only, which cannot have it. Data would have been acknowledged there.
+            fate[i], missing[i] = Fate.NOT_JUDGED, 0
     return Fates(fate, missing, became, list(_not_sent(sent, seen, became, base, sending)))
 
 
@@ -213,8 +216,11 @@ def _not_sent(
 ) -> Iterator[int]:
     """Packets of which the sending side knows nothing, though it was recording when they must have left it.
 
-    That was after the packets that arrived before them, and not longer before than a packet is under way.
+    That was after the packets that arrived before them, and not longer before than a packet is under way. Where the side has no packet
+    of this direction at all, it recorded the other one only.
     """
+    if not sent:
+        return
     names = {key(packet) for packet in sent}
     bytes_sent = Union(span for packet in sent for span in spans(packet, base))
     left_at = {j: sent[i].at_ns - sent[i].slack_ns for i, j in enumerate(became)}

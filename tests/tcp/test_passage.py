@@ -151,3 +151,13 @@ def test_only_packets_that_are_once_on_both_sides_are_recognised():
     sent = [packet(1, mark=1), packet(2, mark=2), packet(3, seq=1100)]
     assert [(3, 8)] == [(one.packet, other.packet) for one, other in recognised(sent, [packet(7, mark=5), packet(8, seq=1100)])]
     assert [(1, 9)] == [(one.packet, other.packet) for one, other in recognised(sent, [packet(9, mark=1), packet(8, mark=5)])]
+
+
+def test_data_that_nothing_acknowledges_is_lost_though_nothing_of_its_direction_was_recorded():
+    assert [Fate.LOST] * 3 == judged([packet(number, number * S) for number in (1, 2, 3)], []).sent
+
+
+def test_bare_acknowledgements_are_not_judged_by_a_capture_that_has_none_of_their_direction():
+    found = judged([packet(number, number * S, length=0, ack=number) for number in (1, 2, 3)], [])
+    assert [Fate.NOT_JUDGED] * 3 == found.sent
+    assert [0] * 3 == found.missing
