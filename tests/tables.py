@@ -45,7 +45,7 @@ def tcp(**changes: Any) -> TcpConnection:
         closed_by="client", conn_state="SF", history="ShADadFf", keepalive=PerDirection(keepalive(), keepalive()), gaps=(), gap_count=len(gaps),
         longest_gap_ns=max((one.duration_ns for one in gaps), default=0), retransmissions=NONE, unacknowledged_bytes=NONE,
         acknowledged_offset=PerDirection(500, 500), unanswered=PerDirection(None, None), stream_holes=NONE, snapped_segments=0,
-        last_packet=Moment(10, START + 700 * S),
+        last_packet=Moment(10, START + 700 * S), last_sent=PerDirection(Moment(10, START + 700 * S), Moment(9, START + 700 * S)),
     )  # fmt: skip
     return quiet._replace(**changes)
 
@@ -57,6 +57,7 @@ def dropped_tcp(**changes: Any) -> TcpConnection:
     silent = tcp(
         close="silent-drop", closed_by=None, conn_state="S1", gaps=(gap(601),), keepalive=PerDirection(missing, missing),
         unanswered=PerDirection(None, sent), unacknowledged_bytes=PerDirection(0, 162), retransmissions=PerDirection(0, 7),
+        last_sent=PerDirection(sent.peer_last_heard, sent.last),
     )  # fmt: skip
     return silent._replace(**changes)
 

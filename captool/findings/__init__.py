@@ -52,5 +52,4 @@ def find(tables: Tables) -> tuple[Finding, ...]:
     """All findings, the gravest first, within a severity in the order of the rules and then of the connections."""
     found = list(settled(tables, [finding for rule in RULES for finding in rule(tables)]))
     found += quiet_but_healthy(tables, found)
-    found = [doubted(tables, finding) for finding in found]
-    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+    return tuple(sorted(doubted(tables, found), key=lambda finding: SEVERITIES.index(finding.severity)))

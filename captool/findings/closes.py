@@ -32,7 +32,7 @@ def half_close_idle(tables: Tables) -> Iterator[Finding]:
         after = [gap for gap in tcp.gaps if gap.after_packet >= closing.packet and gap.start_ns >= closing.ts_ns]
         # A peer that closed its own side is not called vanished (close is `fin`), so the data itself is looked at.
         lost = tcp.unanswered[Direction.TO_CLIENT if tcp.closed_by == "client" else Direction.TO_SERVER]
-        fatal = next((one for one in after if lost is not None and one.ended_by_packet == lost.first.packet), None)
+        fatal = next((one for one in after if lost is not None and lost.persistent and one.ended_by_packet == lost.first.packet), None)
         gap, dropped = fatal or max(after, key=lambda one: one.longest_silence_ns, default=None), fatal is not None
         if gap is None:
             continue

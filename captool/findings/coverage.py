@@ -1,6 +1,6 @@
 """What the capture itself cannot show, because packets were lost or cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from captool.findings.finding import Finding
@@ -10,6 +10,13 @@ from captool.units import SECOND_NS, counted, seconds
 TIMED: Final = (
     "missing-keepalive", "idle-gap", "keepalive-too-slow", "reset-after-idle", "half-close-idle", "client-timeout",
     "zero-window-stall", "possible-drop", "quiet-but-healthy",
+)  # fmt: skip
+
+
+# What these claim rests on packets that were not there.
+ABSENT: Final = (
+    "silent-drop", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered", "keepalive-too-slow",
+    "unanswered-request", "server-closed", "zero-window-stall",
 )  # fmt: skip
 
 
@@ -63,19 +70,28 @@ def clock_step(tables: Tables) -> Iterator[Finding]:
         )
 
 
-def doubted(tables: Tables, finding: Finding) -> Finding:
-    """The finding, with little confidence where its duration may span a step of the clock: of several only the largest is known."""
-    step = tables.capture.clock_step
-    if step is None or step.steps == 1 or finding.code not in TIMED:
-        return finding
-    return finding._replace(confidence="low")
+def doubted(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings, less sure where the capture itself leaves a doubt.
+
+    A duration may span a step of the clock: of several only the largest is known. And what did not come may have come and not been
+    recorded, where the kernel dropped packets or the connection's peers acknowledged bytes that the capture does not have.
+    """
+    step, dropped = tables.capture.clock_step, tables.capture.dropped_packets
+    holed = {connection.id for connection in tables.connections if any(connection.tcp.stream_holes)}
+    for finding in findings:
+        if step is not None and step.steps > 1 and finding.code in TIMED:
+            yield finding._replace(confidence="low")
+        elif finding.confidence != "high" or finding.code not in ABSENT or finding.evidence.get("proven_by_other_side"):
+            yield finding
+        else:
+            yield finding._replace(confidence="medium") if dropped or finding.connection in holed else finding
 
 
 def mid_stream(tables: Tables) -> Iterator[Finding]:
     """Recording began after the connection was opened: what came before cannot be judged."""
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.handshake_seen or "S" in tcp.history.upper():
+        if tcp.handshake_seen or not {"S", "H"}.isdisjoint(tcp.history.upper()):
             continue
         guessed = "; which side is the client was guessed" if tcp.client_guessed else ""
         yield Finding(

@@ -17,6 +17,7 @@ KEEPALIVE_REMEDY = (
     "newer send one every 15 s."
 )
 UNDECIDED: Final = "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can."
+UNANSWERED_YET: Final = "No packet answers what was sent after it, so whether that arrived only a capture at the other side tells."
 OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
     "end-of-capture": ("warning", UNDECIDED),
     "rst": ("warning", "A reset ended it."),
@@ -86,7 +87,8 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
 def _silence(gap: Gap) -> str:
     if gap.longest_silence_ns == gap.duration_ns:
         return f"No packet for {seconds(gap.duration_ns)}"
-    return f"No data for {seconds(gap.duration_ns)} (with probes; longest time without any packet {seconds(gap.longest_silence_ns)})"
+    between = "probes" if any(gap.probes) else "acknowledgements"
+    return f"No data for {seconds(gap.duration_ns)} (with {between}; longest time without any packet {seconds(gap.longest_silence_ns)})"
 
 
 def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
@@ -96,6 +98,8 @@ def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
             return "error", "What was sent after it was never acknowledged."
         if tcp.reset and gap_before(connection, tcp.reset) == gap:
             return "warning", "What was sent after it was answered by a reset."
+        if not answered(connection, gap):
+            return "warning" if all(tcp.packets) else "info", UNANSWERED_YET
         return "info", "Data crossed again after it, so nothing on this path cut it."
     if gap.ended_by == "end-of-capture" and any(gap.probes) and all(side.answered >= side.probes for side in tcp.keepalive):
         return "info", "The probes in it were answered, so nothing on this path had cut it by then."
@@ -104,7 +108,13 @@ def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
 
 def into_nothing(connection: Connection, gap: Gap) -> bool:
     """Whether the data that ended this gap was sent again and again and never acknowledged."""
-    return any(lost is not None and gap.ended_by_packet == lost.first.packet for lost in connection.tcp.unanswered)
+    return any(lost is not None and gap.ended_by_packet == lost.first.packet and lost.persistent for lost in connection.tcp.unanswered)
+
+
+def answered(connection: Connection, gap: Gap) -> bool:
+    """Whether the side that did not end this gap sent anything after it: the packet that ended it is the last of at most one side."""
+    ended = gap.ended_by_packet
+    return ended is not None and all(last is not None and last.packet >= ended for last in connection.tcp.last_sent)
 
 
 def _packets(gap: Gap) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.closes import open_stream
 from captool.findings.finding import Finding
 from captool.findings.gaps import forgets, timeouts, tripped, worst_gap
-from captool.findings.idle import into_nothing
+from captool.findings.idle import answered, into_nothing
 from captool.findings.probes import sender_hint
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap, Keepalive
@@ -60,8 +60,8 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
         due = _due(connection, gap) if gap is not None else None
         if tcp.close != "open" or gap is None or gap.ended_by != "end-of-capture" or due is None:
             continue
-        intervals = [side.interval_ns for side in tcp.keepalive if side.interval_ns is not None]
-        stopped = bool(intervals) and silence > PROBES_MISSED * min(intervals)
+        every = min((between for between in map(_every, tcp.keepalive) if between is not None), default=None)
+        stopped = every is not None and silence > PROBES_MISSED * every
         probe = next((side.last_probe for side in tcp.keepalive if side.unanswered and silence > ANSWER_NS), None)
         over = tripped(entries, gap, silent=True)
         if not stopped and probe is None and (silence < gap.longest_silence_ns or not over):
@@ -73,7 +73,7 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(tcp.last_packet.packet,),
             message=f"Nothing after packet {tcp.last_packet.packet} for {seconds(silence)}, to the end of the capture, {due}"
-            + (f", although probes had come every {seconds(min(intervals))}" if stopped else "")
+            + (f", although probes had come every {seconds(every)}" if stopped and every is not None else "")
             + (f", and the keepalive probe in packet {probe.packet} was not answered" if probe else "")
             + (f"; {forgets(over[0])}" if over else "")
             + ". It may have been dropped silently, or be quiet: a capture at the server would show data sent again and again, or none; if "
@@ -149,14 +149,21 @@ def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Find
 
 def _lived_on(connection: Connection, gap: Gap, tables: Tables) -> bool:
     """Whether the connection worked at the end of the gap, or at the end of the capture still had its probes answered in time."""
-    tcp = connection.tcp
     if gap.ended_by == "data":
-        return not into_nothing(connection, gap) and tcp.last_packet.packet != gap.ended_by_packet
+        return answered(connection, gap) and not into_nothing(connection, gap)
     if gap.ended_by != "end-of-capture":
         return gap.ended_by == "fin"
-    sides = [side for side in connection.tcp.keepalive if side.interval_ns is not None and side.answered]
+    sides = [(side, every) for side in connection.tcp.keepalive if (every := _every(side)) is not None and side.answered]
     silence = _last_silence(connection, tables)
-    return any(side.interval_ns is not None and silence <= side.interval_ns * PROBES_MISSED and not side.unanswered for side in sides)
+    return any(silence <= every * PROBES_MISSED and not side.unanswered for side, every in sides)
+
+
+def _every(side: Keepalive) -> int | None:
+    """How often its probes come while they are answered, None where that was not seen.
+
+    The first one of an idle time is due later than one after an unanswered one (Linux: 7200 s, then 75 s), as is the next after an answer.
+    """
+    return None if side.interval_ns is None else max(side.interval_ns, side.first_probe_ns or 0)
 
 
 def _due(connection: Connection, gap: Gap) -> str | None:

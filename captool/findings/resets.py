@@ -6,7 +6,7 @@ from typing import Final
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts, tripped
 from captool.findings.tables import Connection, Tables
-from captool.tcp.connection import Gap, Reset
+from captool.tcp.connection import Gap, Keepalive, Reset
 from captool.units import SECOND_NS, seconds
 
 MORE_PROBES: Final = "Send keepalive probes more often than the timeout that cut it."
@@ -21,6 +21,8 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
         gap = gap_before(connection, reset) if reset else None
         if reset is None or gap is None or reset.peer_last is None:
             continue
+        idle_ns = _silence_before(connection, gap, reset)
+        gap = gap._replace(longest_silence_ns=idle_ns)
         foreign, stateless = _clues(reset)
         told = "; ".join((*foreign, *stateless)) or "nothing in it tells whether the peer or a middlebox sent it"
         confidence: Confidence = "high" if foreign and stateless else "medium" if foreign else "low"
@@ -31,12 +33,12 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
             confidence=confidence,
             connection=connection.id,
             packets=(gap.after_packet, reset.peer_last.packet, reset.moment.packet),
-            message=f"The first packet after {seconds(gap.longest_silence_ns)} of silence (packet {reset.peer_last.packet}) was "
+            message=f"The first packet after {seconds(idle_ns)} of silence (packet {reset.peer_last.packet}) was "
             f"answered by a reset in the {reset.sender}'s name (packet {reset.moment.packet}): {told}.",
             remedy=f"{MORE_PROBES} Whether the reset came from the {reset.sender} itself, a capture there shows.",
             evidence={
                 "sender": reset.sender,
-                "idle_s": gap.longest_silence_ns / SECOND_NS,
+                "idle_s": idle_ns / SECOND_NS,
                 "sender_differs": foreign,
                 "sender_without_state": stateless,
                 "candidates": [entry.id for entry in over],
@@ -52,10 +54,29 @@ def gap_before(connection: Connection, reset: Reset) -> Gap | None:
         return None
     if reset.own_last is not None and reset.own_last.packet > provoked.packet:
         return None
+    # In an idle time only a probe provokes one: the answer to a probe of the RST's sender is no use of the connection.
+    probe = _prober(connection, reset).last_probe
+    probed = probe is not None and probe.packet == provoked.packet
     for gap in connection.tcp.gaps:
-        if gap.ended_by_packet == provoked.packet or (gap.ended_by_packet == reset.moment.packet and any(gap.probes)):
+        if gap.ended_by_packet == provoked.packet or (gap.ended_by_packet == reset.moment.packet and probed):
             return gap
     return None
+
+
+def _prober(connection: Connection, reset: Reset) -> Keepalive:
+    """The probes of the side that the RST went to."""
+    return connection.tcp.keepalive.to_server if reset.sender == "server" else connection.tcp.keepalive.to_client
+
+
+def _silence_before(connection: Connection, gap: Gap, reset: Reset) -> int:
+    """Nanoseconds without a packet before what provoked the RST: at most the time since its sender was heard, or between probes."""
+    provoked, interval_ns = reset.peer_last, _prober(connection, reset).interval_ns
+    bounds = [gap.longest_silence_ns]
+    if provoked is not None and reset.own_last is not None:
+        bounds.append(provoked.ts_ns - reset.own_last.ts_ns)
+    if gap.ended_by_packet == reset.moment.packet and interval_ns is not None:
+        bounds.append(interval_ns)
+    return max(0, min(bounds))
 
 
 def _clues(reset: Reset) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
-from captool.findings.idle import KEEPALIVE_REMEDY, UNDECIDED
+from captool.findings.idle import KEEPALIVE_REMEDY, UNANSWERED_YET, UNDECIDED
 from captool.findings.passage import NOT_ARRIVED, capture_name, confidence, numbers
 from captool.findings.resets import MORE_PROBES
 from captool.findings.tables import Tables
@@ -130,9 +130,10 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
 
 
 def _idle_gap(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
-    if not finding.message.endswith(UNDECIDED) or not any(passage.dead for passage in counterpart.passage):
+    undecided = next((text for text in (UNDECIDED, UNANSWERED_YET) if finding.message.endswith(text)), None)
+    if undecided is None or not any(passage.dead for passage in counterpart.passage):
         return finding
-    return finding._replace(severity="error", message=finding.message.replace(UNDECIDED, "The path died, as both captures prove."))
+    return finding._replace(severity="error", message=finding.message.replace(undecided, "The path died, as both captures prove."))
 
 
 def _missing_keepalive(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:

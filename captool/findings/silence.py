@@ -62,7 +62,7 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
     """Container output that was on the wire and that the client never acknowledged before the connection was given up."""
     for connection in tables.connections:
         sent = connection.tcp.unanswered.to_client
-        if sent is None and connection.tcp.close != "rst":
+        if (sent is None or not sent.persistent) and connection.tcp.close != "rst":
             continue  # still in flight when the capture ended: nothing says that it was lost
         for exchange in connection.exchanges:
             if exchange.stream is None or exchange.stream.lost is None:
@@ -145,9 +145,10 @@ def _confidence(tables: Tables, connection: Connection, sent: Unanswered, direct
         return "high"
     peer = connection.tcp.client.ip if direction is Direction.TO_CLIENT else connection.tcp.server.ip
     alive_elsewhere = any(
-        other.tcp.end_ns > sent.first.ts_ns and other.tcp.close != "silent-drop" and peer in (other.tcp.client.ip, other.tcp.server.ip)
+        last is not None and last.ts_ns > sent.first.ts_ns and other.tcp.close != "silent-drop" and end.ip == peer
         for other in tables.connections
         if other.id != connection.id
+        for end, last in zip((other.tcp.client, other.tcp.server), other.tcp.last_sent, strict=True)
     )
     return "high" if alive_elsewhere else "medium"
 

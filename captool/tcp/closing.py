@@ -25,9 +25,6 @@ if not cython.compiled:  # compiled, they come from closing.pxd
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
 
-SILENT_TRANSMISSIONS: Final = 3
-SILENT_NS: Final = 3_000_000_000
-
 ZERO: Final = PerDirection(0, 0)
 NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
 BOTH_LETTERS: Final = LETTERS + LETTERS.lower()
@@ -183,6 +180,7 @@ def describe(
             moment(state[conn + CLOSING_PACKET], state[conn + CLOSING_NS]),
             described_reset(state[conn + FIRST_HIGH] == 0 and state[conn + FIRST_LOW] >> 32 == 0xFFFF, seen_reset),
             shut_windows,
+            new(PerDirection, (moment(client.last_packet, client.last_ns), moment(server.last_packet, server.last_ns))),  # last_sent
         ),
     )
 
@@ -353,7 +351,7 @@ def unheard(sender: Side, receiver: Side, lost: object) -> cython.bint:
     # Acknowledgements of earlier data may still arrive after the first transmission, but not after it was sent again.
     if receiver.last_packet >= sender.resent_first:
         return False
-    return lost.retransmissions + 1 >= SILENT_TRANSMISSIONS or lost.last.ts_ns - lost.first.ts_ns >= SILENT_NS
+    return lost.persistent
 
 
 @cython.cfunc

@@ -8,6 +8,11 @@ from typing import Final, Literal, NamedTuple
 
 from captool.direction import Moment, PerDirection
 
+# From when on data sent again is called unanswered: a burst that is sent again at once is still on its way.
+SILENT_TRANSMISSIONS: Final = 3
+SILENT_LEAST_NS: Final = 1_000_000_000
+SILENT_NS: Final = 3_000_000_000
+
 KeepaliveStatus = Literal["present", "missing", "not-observable"]
 Close = Literal["fin", "rst", "open", "silent-drop"]
 GapEnd = Literal["data", "fin", "rst", "end-of-capture"]
@@ -75,6 +80,15 @@ class Unanswered(NamedTuple):
     retransmissions: int
     peer_last_heard: Moment | None
 
+    @property
+    def persistent(self) -> bool:
+        """Whether it was sent again for so long that an answer would have come, if any could: three times in a second, or for 3 seconds.
+
+        The number of segments alone does not say it: each of a burst counts.
+        """
+        lasted = self.last.ts_ns - self.first.ts_ns
+        return lasted >= SILENT_NS or (self.retransmissions + 1 >= SILENT_TRANSMISSIONS and lasted >= SILENT_LEAST_NS)
+
 
 class ShutWindow(NamedTuple):
     """The longest time in which the receiver of a direction let nothing in: its window was 0.
@@ -123,6 +137,7 @@ class TcpConnection(NamedTuple):
     receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
+    `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
     """
 
     id: int
@@ -153,6 +168,7 @@ class TcpConnection(NamedTuple):
     closing: Moment | None = None
     reset: Reset | None = None
     shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS
+    last_sent: PerDirection[Moment | None] = PerDirection(None, None)
 
 
 class StreamPiece(NamedTuple):
