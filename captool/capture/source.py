@@ -80,7 +80,7 @@ def capture_files(named: Iterable[Path]) -> tuple[list[Path], list[Path], list[s
     notes: list[str] = []
     seen: dict[tuple[int, int] | Path, Path] = {}
     for path in named:
-        inside = _entries(path) if path != STANDARD_INPUT and path.is_dir() else None
+        inside = _entries(path) if path != STANDARD_INPUT and _is_directory(path) else None
         for one in inside if inside is not None else [path]:
             identity = _identity(one)
             if identity in seen:
@@ -92,6 +92,13 @@ def capture_files(named: Iterable[Path]) -> tuple[list[Path], list[Path], list[s
             if inside is not None:
                 found.append(one)
     return files, found, notes
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # in a directory that may not be entered; opening it will say so
+        return False
 
 
 def _entries(directory: Path) -> list[Path]:

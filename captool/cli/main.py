@@ -9,7 +9,7 @@ from io import TextIOWrapper
 import click
 
 from captool import __version__
-from captool.errors import CaptoolError
+from captool.errors import CaptoolError, CaptureError
 
 COMMANDS = {
     "analyze": "captool.cli.analyze",
@@ -89,6 +89,14 @@ def main(arguments: list[str] | None = None) -> None:
 
         click.echo(f"captool: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except PermissionError as error:  # of a file that was named, in a directory that may not be entered, whoever looked first
+        if error.filename is None:
+            raise
+        from captool.report.printable import printable
+
+        reason = (error.strerror or "permission denied").lower()
+        click.echo(f"captool: {printable(str(error.filename))}: {reason}; let this user into its directory, or run as root", err=True)
+        sys.exit(CaptureError.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; stdout is replaced so that the interpreter's flush at exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

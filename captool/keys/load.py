@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from captool.errors import DecodeError, KeyMaterialError
+from captool.keys.key_file import is_directory
 from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
 from captool.keys.machine_store import find_machines, read_machine
 from captool.keys.material import KeyRing, Machine, PrivateKey, SessionSecret
@@ -55,7 +56,7 @@ def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRin
     total = Found()
     machines: dict[tuple[str, str | None], Machine] = {}
     for path in paths:
-        found = _load_directory(path, machines, password) if path.is_dir() else _load_named_file(path, password)
+        found = _load_directory(path, machines, password) if is_directory(path) else _load_named_file(path, password)
         total.keys += found.keys
         total.secrets += found.secrets
         total.problems += found.problems

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from captool.errors import KeyMaterialError
-from captool.keys.key_file import MOST_BYTES, reason
+from captool.keys.key_file import MOST_BYTES, is_directory, is_there, reason
 from captool.keys.machine_config import text_of
 from captool.keys.material import Machine
 from captool.keys.place import CONFIG, MACHINE_FILES, Place, StoredMachine, read_place
@@ -37,12 +37,12 @@ def find_machines(path: Path) -> list[Path]:
     names = _entries(path)
     if _holds_machine(names):
         return [path]
-    if "machines" in names and (path / "machines").is_dir():
+    if "machines" in names and is_directory(path / "machines"):
         return find_machines(path / "machines")
     found: list[Path] = []
     for name in sorted(names):
         directory = path / name
-        if name.startswith(".") or not directory.is_dir():
+        if name.startswith(".") or not is_directory(directory):
             continue
         try:
             inside = _entries(directory)
@@ -62,7 +62,7 @@ def _generations(directory: Path, names: set[str]) -> list[Path]:
     found = []
     for name in sorted((name for name in names if name.isdecimal()), key=int):
         try:
-            inside = _entries(directory / name) if (directory / name).is_dir() else set()
+            inside = _entries(directory / name) if is_directory(directory / name) else set()
             if GENERATION_MANIFEST in inside or _holds_machine(inside):
                 found.append(directory / name)
         except KeyMaterialError:
@@ -74,7 +74,7 @@ def machine_place(directory: Path) -> Place:
     """A machine's directory as a place."""
     files = {file: directory / file for file in (CONFIG, *MACHINE_FILES)}
     if (name := _original_name(directory)) is not None:
-        return Place("bundle", name, directory, _storage_of(directory), {file: path for file, path in files.items() if path.exists()})
+        return Place("bundle", name, directory, _storage_of(directory), {file: path for file, path in files.items() if is_there(path)})
     return Place("docker-machine", directory.resolve().name, directory, _storage_of(directory), files)
 
 

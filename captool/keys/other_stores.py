@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from captool.keys.key_file import entries, read_key_file
+from captool.keys.key_file import entries, is_there, read_key_file
 from captool.keys.machine_config import text_of
 from captool.keys.machine_store import SAFE_NAME
 from captool.keys.place import Place, StoreKind
@@ -76,13 +76,13 @@ def _daemon(directory: Path) -> Iterator[Place]:
 def _dind(directory: Path) -> Place:
     server, client = directory / "server", directory / "client"
     files = {
-        "ca.pem": next((path for folder in (server, client) if (path := folder / "ca.pem").exists()), directory / "ca" / "cert.pem"),
+        "ca.pem": next((path for folder in (server, client) if is_there(path := folder / "ca.pem")), directory / "ca" / "cert.pem"),
         "server.pem": server / "cert.pem",
         "server-key.pem": server / "key.pem",
         "cert.pem": client / "cert.pem",
         "key.pem": client / "key.pem",
     }
-    return Place("dind", "dind_certs", directory, directory.resolve(), {file: path for file, path in files.items() if path.exists()})
+    return Place("dind", "dind_certs", directory, directory.resolve(), {file: path for file, path in files.items() if is_there(path)})
 
 
 def _present(directory: Path, names: tuple[str, ...]) -> dict[str, Path]:

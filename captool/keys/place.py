@@ -5,12 +5,13 @@ and the rest is returned. Of a config.json only harmless fields ever leave `read
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from captool.keys.key_file import read_key_file, read_named_file
+from captool.keys.key_file import is_there, read_key_file, read_named_file
 from captool.keys.machine_config import addresses, configured_path, driver_name, reduced_config, server_name
 from captool.keys.material import Machine
 from captool.keys.pem_facts import CertificateFacts, PemError, PrivateKeyFacts, read_certificate, read_private_key
@@ -74,7 +75,7 @@ def read_place(place: Place, held: Mapping[str, bytes] | None = None) -> StoredM
             continue
         elif _is_there(place, file, held):
             data = _read(place, place.files[file], problems)
-        elif (elsewhere := configured_path(config, file)) is not None and elsewhere.exists():
+        elif (elsewhere := configured_path(config, file)) is not None and is_there(elsewhere):
             data = read_named_file(elsewhere, place.files[CONFIG], problems)
         else:
             missing.append(file)
@@ -98,7 +99,7 @@ def read_place(place: Place, held: Mapping[str, bytes] | None = None) -> StoredM
 
 def _is_there(place: Place, file: str, held: Mapping[str, bytes]) -> bool:
     path = place.files[file]
-    return file in held or path.exists() or path.is_symlink()
+    return file in held or os.path.lexists(path)
 
 
 def _read(place: Place, path: Path, problems: list[str]) -> bytes | None:

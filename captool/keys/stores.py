@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from captool.errors import KeyMaterialError
-from captool.keys.key_file import entries
+from captool.keys.key_file import entries, is_directory
 from captool.keys.machine_store import default_storage, find_machines, machine_place
 from captool.keys.other_stores import SERVER_FILES, client_place, find_other_places
 from captool.keys.place import Place
@@ -24,12 +24,13 @@ def default_stores(environment: Mapping[str, str]) -> tuple[Path, ...]:
     certificates = environment.get("DOCKER_CERT_PATH") or environment.get("DOCKER_TLS_CERTDIR")
     wanted = [default_storage(environment), client, certificates, *DAEMON_DIRECTORIES, DIND_DIRECTORY]
     paths = [Path(path) for path in wanted if path]
-    return tuple(dict.fromkeys(path for path in paths if path.is_dir() and os.access(path, os.R_OK | os.X_OK)))
+    return tuple(dict.fromkeys(path for path in paths if is_directory(path) and os.access(path, os.R_OK | os.X_OK)))
 
 
 def override_places(environment: Mapping[str, str]) -> tuple[Place, ...]:
     """The files that MACHINE_TLS_* put elsewhere than in docker-machine's certs/, as one place; none while none of them is there."""
-    files = {file: Path(path) for file, variable in OVERRIDES.items() if (path := environment.get(variable)) and Path(path).is_file()}
+    named = {file: path for file, variable in OVERRIDES.items() if (path := environment.get(variable))}
+    files = {file: Path(path) for file, path in named.items() if os.path.isfile(path)}  # noqa: PTH113  (Path.is_file may raise)
     if not files:
         return ()
     directory = next(iter(files.values())).parent
@@ -41,7 +42,7 @@ def find_places(path: Path) -> list[Place]:
 
     Raises KeyMaterialError when the path is missing, no directory, or not readable.
     """
-    other = list(find_other_places(path)) if path.is_dir() else []
+    other = list(find_other_places(path)) if is_directory(path) else []
     directories = find_machines(path)
     found = [machine_place(directory) for directory in directories]
     found = [_as_daemon(place) if place.directory == path and _is_daemon(place) else place for place in found]

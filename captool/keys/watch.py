@@ -18,6 +18,7 @@ from captool.keys.bundle_writer import BundleWriter, WatchSummary
 from captool.keys.caught import WANTED, Caught, read_wanted
 from captool.keys.directory_events import DirectoryEvents
 from captool.keys.inotify_reach import blind_spot
+from captool.keys.key_file import is_directory, is_there
 from captool.keys.machine_store import machine_place
 from captool.keys.place import MACHINE_FILES, Place, StoredMachine, read_place
 from captool.keys.stores import try_places
@@ -153,12 +154,12 @@ class Watcher:
             signature = _signature({name: directory / name for name in WANTED})
             if self._signatures.get(directory) != signature:
                 self._signatures[directory] = signature
-                if signature or directory.is_dir():  # else it went since the listing, and what was read of it is on its way already
+                if signature or is_directory(directory):  # else it went since the listing, and what was read of it is on its way already
                     self.catch(directory)
         with self._lock:
             known = [directory for directory in {*self._caught, *self._kept} if directory.parent == root and directory not in present]
         for directory in known:
-            if not directory.is_dir():  # it may have been made since the listing
+            if not is_directory(directory):  # it may have been made since the listing
                 self.gone(directory)
 
     def _look_at(self, place: Place) -> None:
@@ -257,7 +258,7 @@ class Watcher:
 def machine_roots(source: Path) -> list[Path]:
     """The machines directories of a store, as far as they exist."""
     candidates = [source] if source.name == "machines" else [source / "machines", source / "machine" / "machines"]
-    return [path for path in candidates if path.is_dir()]
+    return [path for path in candidates if is_directory(path)]
 
 
 def _signature(files: Mapping[str, Path]) -> Signature:
@@ -277,4 +278,4 @@ def _is_whole(machine: StoredMachine) -> bool:
     key, certificate = machine.private_keys.get("server-key.pem"), machine.certificates.get("server.pem")
     if key is None or certificate is None or key.spki_sha256 != certificate.spki_sha256 or machine.config is None:
         return False
-    return all(file in machine.pem_files for file in MACHINE_FILES if (machine.directory / file).exists())
+    return all(file in machine.pem_files for file in MACHINE_FILES if is_there(machine.directory / file))

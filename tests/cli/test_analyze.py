@@ -105,6 +105,25 @@ def test_unreadable_file(captool):
     assert "permission denied" in run.err
 
 
+@pytest.mark.parametrize("arguments", [("analyze", "TRACE"), ("keys", "TRACE"), ("harvest", "TRACE", "-o", "bundle")])
+def test_file_in_a_directory_that_may_not_be_entered(captool, arguments):
+    with tempfile.TemporaryDirectory() as directory:
+        inside = Path(directory) / "private"
+        inside.mkdir()
+        trace = write(inside / "secret.pcap", EMPTY_PCAP)
+        Path(directory).chmod(0o755)
+        inside.chmod(0)
+        myself = os.geteuid()
+        os.seteuid(65534 if myself == 0 else myself)  # root enters everywhere
+        try:
+            run = captool(*(trace if word == "TRACE" else word for word in arguments))
+        finally:
+            os.seteuid(myself)
+            inside.chmod(0o700)
+    assert (3, 1) == (run.code, run.err.count("\n"))
+    assert "permission denied" in run.err
+
+
 @pytest.mark.parametrize("keys", ["missing", "empty-directory", "wrong.pem", "broken.log"])
 def test_named_keys_that_cannot_be_used_are_an_error(captool, fixtures, tmp_path, keys):
     (tmp_path / "empty-directory").mkdir()

@@ -1,11 +1,15 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from captool.errors import KeyMaterialError
+from captool.keys.key_file import read_key_file
 from captool.keys.machine_config import reduced_config
 from captool.keys.machine_store import default_storage, find_machines, read_machine
+from captool.keys.other_stores import find_other_places
+from captool.keys.place import read_place
 from docker_machine import machine
 
 
@@ -117,3 +121,39 @@ def test_only_flat_harmless_fields_of_a_config_are_kept():
     assert expected == reduced_config(document)
     assert reduced_config([]) is None
     assert reduced_config(None) is None
+
+
+def test_names_that_no_file_can_have_are_problems_of_the_place(tmp_path):
+    """A config.json, a daemon.json and a link, each with a name that the kernel refuses (ENAMETOOLONG)."""
+    directory = machine(tmp_path)
+    (directory / "server-key.pem").unlink()
+    config = json.loads((directory / "config.json").read_text())
+    config["HostOptions"]["AuthOptions"]["ServerKeyPath"] = f"/{'a' * 5000}"
+    (directory / "config.json").write_text(json.dumps(config))
+    assert any("no server-key.pem" in problem for problem in read_machine(directory).problems)
+    (tmp_path / "machines" / "link").symlink_to("a" * 300)
+    assert [directory] == find_machines(tmp_path)
+    daemon = tmp_path / "docker"
+    daemon.mkdir()
+    (daemon / "daemon.json").write_text(json.dumps({"tlskey": f"/{'a' * 5000}"}))
+    (place,) = find_other_places(daemon)
+    assert {} == read_place(place).pem_files
+
+
+def test_what_was_opened_is_judged_and_not_what_the_path_meant_before(tmp_path, monkeypatch):
+    """A directory of the path becomes a link out of the store between the look at the path and the opening of the file."""
+    directory = machine(tmp_path / "store")
+    aside, elsewhere = tmp_path / "store" / "machines" / "aside", machine(tmp_path / "other")
+    resolve = Path.resolve
+
+    def then_swapped(path, strict=False):
+        real = resolve(path, strict=strict)
+        if path.name == "key.pem" and not aside.exists():
+            directory.rename(aside)
+            directory.symlink_to(elsewhere)
+        return real
+
+    monkeypatch.setattr(Path, "resolve", then_swapped)
+    problems = []
+    assert read_key_file(directory / "key.pem", tmp_path / "store", problems) is None
+    assert "was changed into a link out of" in problems[0]
