@@ -2,7 +2,7 @@
 
 A packet is recognised by its numbers (and its mark where nothing on the way changes it). What offload put together or took apart on one
 side is recognised by its bytes: a range was sent, and arrived if the other side recorded all of it. What cannot be known is not
-judged: packets sent while the other capture was not running, or while what it recorded was not kept.
+judged: packets sent while the other capture was not running, while what it recorded was not kept, or in a direction that it did not record.
 """
 
 from bisect import bisect_left
@@ -101,9 +101,11 @@ def fates(sent: Sequence[Crossing], seen: Sequence[Crossing], acknowledged: Iter
             fate[i], missing[i] = Fate.UNRECORDED, 0
         elif not receiving.saw(packet.at_ns - packet.slack_ns, packet.at_ns + packet.slack_ns + LATE_NS):
             fate[i], missing[i] = Fate.NOT_JUDGED, 0
-        elif not seen and not sequence_length(packet):
-            # Perhaps a capture of the other direction only, which cannot have it. Data would have been acknowledged there.
-            fate[i], missing[i] = Fate.NOT_JUDGED, 0
+    if not seen and (Fate.UNRECORDED in fate or not any(map(sequence_length, sent))):
+        # A capture of the other direction only: that it has none of these says nothing. Data that it never saw acknowledged would.
+        for i, one in enumerate(fate):
+            if one is Fate.LOST:
+                fate[i], missing[i] = Fate.NOT_JUDGED, 0
     return Fates(fate, missing, became, list(_not_sent(sent, seen, became, base, sending)))
 
 

@@ -93,8 +93,8 @@ def test_fin_and_syn_take_a_number_each():
 
 
 def test_what_the_receiver_acknowledged_arrived_though_its_capture_lacks_it():
-    sent = [packet(1), packet(2, S, seq=1100)]
-    assert [Fate.UNRECORDED, Fate.LOST] == judged(sent, [], acknowledged=[1100]).sent
+    sent = [packet(1), packet(2, S, seq=1100), packet(3, 2 * S, seq=1200)]
+    assert [Fate.ARRIVED, Fate.UNRECORDED, Fate.LOST] == judged(sent, sent[:1], acknowledged=[1200]).sent
     assert [Fate.UNRECORDED] == judged([packet(seq=2**32 - 50)], [], acknowledged=[50]).sent
 
 
@@ -161,3 +161,8 @@ def test_bare_acknowledgements_are_not_judged_by_a_capture_that_has_none_of_thei
     found = judged([packet(number, number * S, length=0, ack=number) for number in (1, 2, 3)], [])
     assert [Fate.NOT_JUDGED] * 3 == found.sent
     assert [0] * 3 == found.missing
+
+
+def test_a_capture_that_acknowledges_what_it_does_not_have_did_not_record_this_direction():
+    sent = [packet(number, number * S, seq=1000 + 100 * number) for number in (0, 1, 2)]
+    assert [Fate.UNRECORDED, Fate.NOT_JUDGED, Fate.NOT_JUDGED] == judged(sent, [], acknowledged=[1100]).sent
