@@ -129,28 +129,6 @@ HIJACKING: Final = frozenset({"ContainerAttach", "ExecStart"})
 # Endpoints whose response carries what a container printed, in stdcopy frames or raw.
 OUTPUT: Final = frozenset({"ContainerAttach", "ExecStart", "ContainerLogs", "ServiceLogs", "TaskLogs"})
 
-# Endpoints on which nothing crosses the connection for as long as this lasts, and nothing is wrong.
-QUIET: Final = {
-    "ContainerAttach": "the container prints nothing",
-    "ContainerAttachWebsocket": "the container prints nothing",
-    "ContainerLogs": "the container prints nothing",
-    "ContainerWait": "the container runs",
-    "ContainerStop": "the container does not stop",
-    "ExecStart": "the command prints nothing",
-    "ServiceLogs": "the service prints nothing",
-    "TaskLogs": "the task prints nothing",
-    "SystemEvents": "nothing happens on the daemon",
-    "ImageBuild": "a build step prints nothing",
-    "ImageCreate": "the registry or the disk is slow",
-    "ImagePush": "the registry is slow",
-    "ImageLoad": "the disk is slow",
-    "ImageCommit": "the disk is slow",
-    "PluginPull": "the registry is slow",
-    "PluginPush": "the registry is slow",
-    "Session": "the build has no question for the client",
-    "Grpc": "the build prints nothing",
-}
-
 
 class Call(NamedTuple):
     """What a request asks for: the operation (None if it is not Docker's) and the container that the target names, if any."""

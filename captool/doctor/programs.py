@@ -23,7 +23,6 @@ VersionFrom = Literal["build information", "--version"]
 MAX_PROGRAMS: Final = 100
 ASK_S: Final = 5.0  # docker --version answers in 30 ms
 MAX_ANSWER: Final = 4096
-FIRST_BUILD_INFO: Final = (1, 13)  # the Go release that began to leave build information
 _VARIABLE: Final = re.compile(r"-X[ =]+\\?[\"']?([\w./-]+)=([\w.+~-]{1,80})")
 _ANSWER: Final = re.compile(r"[vV]ersion:?\s+v?(\d+\.\d+(?:\.\d+)?[\w.+~-]{0,40})")
 

@@ -1,7 +1,5 @@
 """Keys and certificates in PEM and DER (RFC 7468, PKCS#1, PKCS#8, SEC 1, X.509)."""
 
-import base64
-import binascii
 import hashlib
 import re
 import warnings
@@ -124,15 +122,6 @@ def certificate_identity(der: bytes) -> CertificateIdentity:
     except PARSE_FAULTS as fault:
         raise DecodeError("not a certificate that can be read") from fault
     return CertificateIdentity(hashlib.sha256(spki).hexdigest(), organization)
-
-
-def pem_certificate_identity(block: PemBlock) -> CertificateIdentity:
-    """Public key and organisation of a certificate in a PEM block; raises DecodeError."""
-    body = block.text.split(b"-----")[2]
-    try:
-        return certificate_identity(base64.b64decode(body))
-    except binascii.Error as fault:
-        raise DecodeError("not a certificate that can be read") from fault
 
 
 def _organization(certificate: x509.Certificate) -> str | None:

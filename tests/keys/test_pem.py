@@ -1,6 +1,7 @@
 """PEM and DER: keys of every form that docker-machine, openssl and Go write."""
 
 import hashlib
+import ssl
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -19,7 +20,6 @@ from captool.keys.pem import (
     certificate_identity,
     der_private_key,
     pem_blocks,
-    pem_certificate_identity,
     private_key,
 )
 from tests.growth import PROPORTIONATE, growth
@@ -79,8 +79,7 @@ def test_key_is_never_shown():
 
 def test_certificate_is_tied_to_its_key():
     one = identity()
-    (block,) = pem_blocks(one.certificate_file.read_bytes())
-    found = pem_certificate_identity(block)
+    found = certificate_identity(ssl.PEM_cert_to_DER_cert(one.certificate_file.read_text()))
     (key_block,) = pem_blocks(one.key_pem)
     assert private_key(key_block, "key.pem").spki_sha256 == found.spki_sha256
     assert "root.runner-1" == found.organization
