@@ -93,8 +93,8 @@ def capture_ended(tables: Tables) -> Iterator[Finding]:
     """The capture ended while an exchange was open: nothing is proven about it."""
     for connection in tables.connections:
         waiting = [exchange for exchange in connection.exchanges if not exchange.http.complete and exchange.http.response_followed]
-        half_closed = connection.tcp.conn_state == "S2" and open_stream(connection) is not None
-        if half_closed:
+        half_closed = connection.tcp.conn_state == "S2" and (connection.tcp.close == "fin" or open_stream(connection) is not None)
+        if half_closed and open_stream(connection) is not None:
             waiting = [connection.exchanges[-1]]
         if not waiting or not (half_closed or connection.tcp.close == "open"):
             continue

@@ -6,6 +6,7 @@ from typing import Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
 from captool.findings.gaps import chosen_timeouts, named, timeouts, tripped, where, worst_gap
+from captool.findings.idle import into_nothing
 from captool.findings.tables import Tables
 from captool.tcp.connection import Keepalive
 from captool.units import SECOND_NS, counted, seconds
@@ -76,13 +77,16 @@ def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:
         present = [direction for direction in DIRECTIONS if tcp.keepalive[direction].status == "present"]
         if not present or not (over := tripped(entries, gap)):
             continue
-        hurt = gap.ended_by == "rst" or (tcp.close == "silent-drop" and gap.ended_by == "data")
-        late = hurt or any(tcp.keepalive[direction].unanswered for direction in present)
+        dropped = tcp.close == "silent-drop" and into_nothing(connection, gap)
+        hurt = gap.ended_by == "rst" or dropped
+        last = tcp.gaps[-1]  # the one in which nothing was answered any more
+        unanswered = last.ended_by == "end-of-capture" and any(tcp.keepalive[direction].unanswered for direction in present)
+        late = hurt or (unanswered and bool(tripped(entries, last)))
         begin = "Keepalive probes came too late" if late else "Keepalive probes are slower than an idle timeout"
         told = "; ".join(_timing(tcp.keepalive[direction], direction) for direction in present)
         yield Finding(
             code="keepalive-too-slow",
-            severity="error" if hurt and tcp.close == "silent-drop" else "warning" if hurt or chosen else "info",
+            severity="error" if dropped else "warning" if hurt or chosen else "info",
             confidence="high" if chosen else "medium",
             connection=connection.id,
             packets=(gap.after_packet,) if gap.ended_by_packet is None else (gap.after_packet, gap.ended_by_packet),

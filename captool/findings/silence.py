@@ -31,6 +31,9 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
             if sent is None:
                 continue
             gap = gap_ended_by(connection, sent.first.packet)
+            if gap is not None and sent.peer_last_heard is not None:  # a probe that was answered ends a silence
+                silence = min(gap.longest_silence_ns, max(0, sent.first.ts_ns - sent.peer_last_heard.ts_ns))
+                gap = gap._replace(longest_silence_ns=silence)
             forgotten = gap is not None and bool(tripped(entries, gap, silent=True))
             yield Finding(
                 code="silent-drop",
@@ -96,8 +99,8 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
 def unanswered_request(tables: Tables) -> Iterator[Finding]:
     """A request whose response never came although the connection was given up or closed."""
     for connection in tables.connections:
-        if connection.tcp.close == "open":
-            continue
+        if connection.tcp.close == "open" or (connection.tcp.close == "fin" and connection.tcp.conn_state == "S2"):
+            continue  # a server whose client said no more than that it is done may still answer
         for exchange in connection.exchanges:
             if exchange.http.response is None and exchange.http.response_followed:
                 yield Finding(

@@ -106,7 +106,7 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict
     idle = drop.evidence["idle_before_s"]
     after = f" after {_seconds(idle)} without data" if idle is not None else ""
     missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
-    if connection.id in missing:
+    if idle is not None and connection.id in missing:
         after += " and without a keepalive probe from either side"
     sentence = _sentence(f"{label(connection)} was dropped silently{after}")
     loss = _loss(connection, losses)

@@ -3,10 +3,13 @@
 import pytest
 
 from builders import ACK, RST, SECOND, SYN, Talk
-from captool.direction import PerDirection
+from captool.direction import Moment, PerDirection
 from captool.findings import find
 from captool.findings.coverage import doubted
-from tables import attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tables, tcp
+from captool.findings.probes import keepalive_too_slow
+from captool.findings.silence import silent_drop, unanswered_request
+from captool.findings.verdict import verdict
+from tables import START, attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tables, tcp
 from tests.findings.judged import asked, found, judged, later
 
 
@@ -138,3 +141,34 @@ def test_what_the_other_side_proves_does_not_become_less_sure_by_a_hole():
     (drop,) = [each for each in find(holed) if each.code == "silent-drop"]
     sure = drop._replace(confidence="high", evidence={**drop.evidence, "proven_by_other_side": True})
     assert ("medium", [sure]) == (drop.confidence, list(doubted(holed, [sure])))
+
+
+def test_a_probe_answered_since_makes_the_silence_before_a_drop_shorter():
+    dead = dropped_tcp(gaps=(gap(710, silence_s=700),))
+    (drop,) = silent_drop(tables(connection(dead)))
+    heard = dead.unanswered.to_client._replace(peer_last_heard=Moment(4, START + 592 * SECOND))
+    (answered,) = silent_drop(tables(connection(dead._replace(unanswered=PerDirection(None, heard)))))
+    assert ["high", "medium"] == [drop.confidence, answered.confidence]
+    assert "without a packet" not in answered.message
+
+
+def test_slow_probes_did_not_cut_what_died_at_another_time():
+    present = keepalive("present", probes=1, answered=1)
+    slow = dropped_tcp(gaps=(gap(700, packet=5),), keepalive=PerDirection(present, present))
+    (finding,) = keepalive_too_slow(tables(connection(slow)))
+    assert ("error", True) == (finding.severity, finding.message.startswith("Keepalive probes came too late"))
+    (finding,) = keepalive_too_slow(tables(connection(slow._replace(gaps=(gap(700, packet=3),)))))
+    assert ("info", False) == (finding.severity, finding.message.startswith("Keepalive probes came too late"))
+
+
+def test_a_drop_in_the_midst_of_data_is_not_told_with_the_missing_probes_of_an_earlier_idle_time():
+    early = tables(connection(dropped_tcp(gaps=(gap(601, packet=3),))))
+    assert "keepalive" not in verdict(early, find(early))[0]
+
+
+def test_a_server_may_still_answer_a_client_that_closed_its_side():
+    waiting = attach(status=None, response=None, hijack=None)
+    half = tcp(conn_state="S2", close="fin")
+    assert [] == list(unanswered_request(tables(connection(half, exchanges=(waiting,)))))
+    assert "capture-ended" in {finding.code for finding in find(tables(connection(half, exchanges=(waiting,))))}
+    assert 1 == len(list(unanswered_request(tables(connection(tcp(), exchanges=(waiting,))))))
