@@ -8,7 +8,7 @@ from captool.direction import Direction
 from captool.findings.finding import Confidence, Finding, Severity
 from captool.findings.gaps import forgets, gap_ended_by, half_closed_timeouts, timeouts, tripped
 from captool.findings.resets import gap_before
-from captool.findings.silence import request
+from captool.findings.silence import followed, request
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Endpoint, Gap
 from captool.units import SECOND_NS, counted, seconds
@@ -145,11 +145,11 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
 
 def _cut_off(connection: Connection, gap: Gap | None) -> tuple[str, str, Severity, Confidence] | None:
     """What the server left unfinished, in many words and in few, and how much that means."""
-    tls, followed = connection.tls, [one for one in connection.exchanges if one.http.response_followed]
-    unanswered = next((one for one in followed if one.http.response is None), None)
+    tls, told = connection.tls, [one for one in connection.exchanges if followed(connection, one)]
+    unanswered = next((one for one in told if one.http.response is None), None)
     if unanswered is not None:
         return f"before it answered {request(unanswered)}", "before it answered", "warning", "high"
-    partly = next((one for one in followed if not one.http.complete and one.http.hijack is None), None)
+    partly = next((one for one in told if not one.http.complete and one.http.hijack is None), None)
     if partly is not None:
         return f"in the middle of its answer to {request(partly)}", "in the middle of an answer", "warning", "high"
     stream = open_stream(connection)

@@ -112,9 +112,10 @@ def into_nothing(connection: Connection, gap: Gap) -> bool:
 
 
 def answered(connection: Connection, gap: Gap) -> bool:
-    """Whether the side that did not end this gap sent anything after it: the packet that ended it is the last of at most one side."""
-    ended = gap.ended_by_packet
-    return ended is not None and all(last is not None and last.packet >= ended for last in connection.tcp.last_sent)
+    """Whether the side that did not end this gap sent anything but a RST after it: what ended it is the last packet of at most one side."""
+    ended, reset = gap.ended_by_packet, connection.tcp.reset
+    last = [reset.own_last if reset and reset.moment == one else one for one in connection.tcp.last_sent]
+    return ended is not None and all(one is not None and one.packet >= ended for one in last)
 
 
 def _packets(gap: Gap) -> tuple[int, ...]:

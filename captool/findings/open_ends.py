@@ -9,6 +9,7 @@ from captool.findings.finding import Finding
 from captool.findings.gaps import forgets, timeouts, tripped, worst_gap
 from captool.findings.idle import answered, into_nothing
 from captool.findings.probes import sender_hint
+from captool.findings.silence import followed
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap, Keepalive
 from captool.units import SECOND_NS, counted, seconds
@@ -92,7 +93,7 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
 def capture_ended(tables: Tables) -> Iterator[Finding]:
     """The capture ended while an exchange was open: nothing is proven about it."""
     for connection in tables.connections:
-        waiting = [exchange for exchange in connection.exchanges if not exchange.http.complete and exchange.http.response_followed]
+        waiting = [exchange for exchange in connection.exchanges if not exchange.http.complete and followed(connection, exchange)]
         half_closed = connection.tcp.conn_state == "S2" and (connection.tcp.close == "fin" or open_stream(connection) is not None)
         if half_closed and open_stream(connection) is not None:
             waiting = [connection.exchanges[-1]]

@@ -21,6 +21,9 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
         gap = gap_before(connection, reset) if reset else None
         if reset is None or gap is None or reset.peer_last is None:
             continue
+        if connection.tcp.closed_by == reset.sender and connection.tcp.closing != reset.moment:
+            continue  # it had sent its FIN: so answers a host whose program is gone
+        provoked = reset.peer_last.packet if gap.ended_by_packet == reset.moment.packet else gap.ended_by_packet or 0
         idle_ns = _silence_before(connection, gap, reset)
         gap = gap._replace(longest_silence_ns=idle_ns)
         foreign, stateless = _clues(reset)
@@ -32,8 +35,8 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
             severity="warning" if gap.ended_by == "fin" else "error",
             confidence=confidence,
             connection=connection.id,
-            packets=(gap.after_packet, reset.peer_last.packet, reset.moment.packet),
-            message=f"The first packet after {seconds(idle_ns)} of silence (packet {reset.peer_last.packet}) was "
+            packets=(gap.after_packet, provoked, reset.moment.packet),
+            message=f"The first packet after {seconds(idle_ns)} of silence (packet {provoked}) was "
             f"answered by a reset in the {reset.sender}'s name (packet {reset.moment.packet}): {told}.",
             remedy=f"{MORE_PROBES} Whether the reset came from the {reset.sender} itself, a capture there shows.",
             evidence={
@@ -60,6 +63,9 @@ def gap_before(connection: Connection, reset: Reset) -> Gap | None:
     for gap in connection.tcp.gaps:
         if gap.ended_by_packet == provoked.packet or (gap.ended_by_packet == reset.moment.packet and probed):
             return gap
+        begin = gap.ended_by_packet if gap.ended_by == "data" else None
+        if begin is not None and reset.own_last is not None and reset.own_last.packet < begin < provoked.packet:
+            return gap  # sent again before the RST came
     return None
 
 

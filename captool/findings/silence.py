@@ -102,7 +102,7 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
         if connection.tcp.close == "open" or (connection.tcp.close == "fin" and connection.tcp.conn_state == "S2"):
             continue  # a server whose client said no more than that it is done may still answer
         for exchange in connection.exchanges:
-            if exchange.http.response is None and exchange.http.response_followed:
+            if exchange.http.response is None and followed(connection, exchange):
                 yield Finding(
                     code="unanswered-request",
                     severity="warning",
@@ -113,6 +113,13 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
                     remedy="Look at the daemon's log at that time; if the connection was dropped, see its other findings.",
                     evidence={"method": exchange.http.method, "target": exchange.http.target},
                 )
+
+
+def followed(connection: Connection, exchange: "DockerExchange") -> bool:
+    """Whether the capture would show a response: one that was acknowledged and not recorded is none that the server did not give."""
+    tcp, http = connection.tcp, exchange.http
+    whole = tcp.packets.to_client > 0 and not tcp.stream_holes.to_client
+    return http.response_followed and (whole or http.hijack is not None)
 
 
 def request(exchange: "DockerExchange") -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from builders import ACK, RST, SECOND, SYN, Talk
+from builders import ACK, FIN, RST, SECOND, SYN, Talk
 from captool.direction import Moment, PerDirection
 from captool.findings import find
 from captool.findings.coverage import doubted
@@ -172,3 +172,29 @@ def test_a_server_may_still_answer_a_client_that_closed_its_side():
     assert [] == list(unanswered_request(tables(connection(half, exchanges=(waiting,)))))
     assert "capture-ended" in {finding.code for finding in find(tables(connection(half, exchanges=(waiting,))))}
     assert 1 == len(list(unanswered_request(tables(connection(tcp(), exchanges=(waiting,))))))
+
+
+def test_data_sent_again_before_the_reset_came_was_reset_and_did_not_cross(path):
+    talk = asked().wait(601).client(b"again").wait(0.3)
+    talk.client(b"again", seq=talk.next[0] - 5).server(flags=RST, ack=0)
+    (reset,) = found(path, talk, "reset-after-idle")
+    assert ((6, 7, 9), 602 > reset.evidence["idle_s"] > 600) == (reset.packets, True)
+    (idle,) = found(path, talk, "idle-gap")
+    assert ("warning", True) == (idle.severity, "answered by a reset" in idle.message)
+
+
+def test_a_reset_of_a_side_that_had_closed_is_its_own(path):
+    talk = asked().client(flags=FIN | ACK).server().wait(70).server(b"late").client(flags=RST, ack=0)
+    assert "reset-after-idle" not in codes(path, talk)
+
+
+@pytest.mark.parametrize("seen", ["both", "client", "neither answer"])
+def test_a_response_that_the_capture_lacks_may_have_been_given(path, seen):
+    talk = Talk(server_end=("10.0.0.2", 2375)).opened().client(b"GET /v1.41/info HTTP/1.1\r\nHost: x\r\n\r\n")
+    if seen != "neither answer":
+        talk.server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", captured=False)
+    talk.client().server(flags=FIN | ACK).client().client(flags=FIN | ACK).server()
+    if seen == "client":
+        talk.packets = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
+    said = {"unanswered-request", "server-closed", "capture-ended"} & codes(path, talk)
+    assert said == ({"unanswered-request", "server-closed"} if seen == "neither answer" else set())
