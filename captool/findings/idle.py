@@ -22,6 +22,7 @@ OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
     "end-of-capture": ("warning", UNDECIDED),
     "rst": ("warning", "A reset ended it."),
     "fin": ("info", "An orderly close ended it."),
+    "syn": ("warning", "Then another connection was opened on the same ports: this one had ended unseen."),
 }
 PROXY_REMEDY = " Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
 

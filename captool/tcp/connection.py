@@ -15,7 +15,7 @@ SILENT_NS: Final = 3_000_000_000
 
 KeepaliveStatus = Literal["present", "missing", "not-observable"]
 Close = Literal["fin", "rst", "open", "silent-drop"]
-GapEnd = Literal["data", "fin", "rst", "end-of-capture"]
+GapEnd = Literal["data", "fin", "rst", "syn", "end-of-capture"]
 SideName = Literal["client", "server"]
 
 
@@ -31,7 +31,8 @@ class Gap(NamedTuple):
 
     `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client). `longest_silence_ns` is the
     longest time within the gap in which no packet at all crossed (probes and their answers end a silence, not the gap): that
-    is what a middlebox's idle timer sees. `spoke_last` is the side whose data was the last to be acknowledged before the gap, so
+    is what a middlebox's idle timer sees. A gap ended by `syn` is one after
+    which another connection used its ports. `spoke_last` is the side whose data was the last to be acknowledged before the gap, so
     that the other one may owe an answer; None where nothing was said or one side is not in the capture.
     """
 

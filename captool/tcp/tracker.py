@@ -157,6 +157,7 @@ class Tracker:
         ts: cython.longlong = frames.ts_ns[segments.frame[row]]
         ports: cython.longlong = segments.ports[row]
         place: cython.longlong
+        last: cython.longlong
         if self.filtered and not self.only[ports >> 16] and not self.only[ports & 0xFFFF]:
             return 0
         if not table.is_mine(segments.key[row] >> 1):
@@ -171,6 +172,10 @@ class Tracker:
             ports,
         )
         if place >= 0 and segments.flags[row] & SYN and starts_anew(rows, place, segments.seq[row], segments.flags[row]):
+            rows.unpack(place >> 1)
+            last = rows.last_ns(rows.origin + (place >> 1) * ROW)
+            stop_idling(rows, rows.origin + (place >> 1) * ROW, ts, last, "syn", frames.first_packet + segments.frame[row])
+            rows.pack(place >> 1)
             self.close(place >> 1, True)
             place = -1
         if place < 0:

@@ -145,3 +145,12 @@ def test_a_syn_that_nobody_answers_is_no_gap(path: Path) -> None:
 def test_times_far_outside_any_clock_do_no_harm(path: Path) -> None:
     frames = [Packet(ethernet(ip(tcp(flags=ACK | PSH, payload=b"x", seq=number))), ts) for number, ts in enumerate((0, 2**32 * SECOND - 1, START))]
     assert 1 == len(analyze(path, frames)[1])
+
+
+@pytest.mark.parametrize("chunk", [300, 1 << 20])
+def test_a_new_connection_on_the_same_ports_ends_the_idle_time_of_the_old_one(path: Path, chunk: int) -> None:
+    talk = Talk().opened().client(b"GET").server(b"200").client().wait(700)
+    again = Talk(client_isn=99000, server_isn=77000, now=talk.now).opened()
+    _, (old, _), _ = analyze(path, talk.packets + again.packets, chunk_size=chunk)
+    ((gap),) = old.gaps
+    assert ("syn", 7, 700) == (gap.ended_by, gap.ended_by_packet, gap.duration_ns // SECOND)
