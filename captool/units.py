@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Final
 
 SECOND_NS: Final = 1_000_000_000
+LONGEST: Final = 36_500 * 86_400 * SECOND_NS  # a duration must fit into 64 bits, and so must a moment plus that duration
+LARGEST: Final = (1 << 63) - 1
 NANOSECONDS: Final = {
     "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
     "m": 60_000_000_000, "min": 60_000_000_000, "h": 3_600_000_000_000, "d": 86_400_000_000_000,
@@ -24,7 +26,7 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Z]*)", re.ASCII)
 def parse_duration(text: str) -> int:
     """Nanoseconds of a duration such as `90`, `1.5h`, `10m`, `1h30m` or `250ms`; a bare number counts seconds.
 
-    Raises ValueError when the text is none, or is not positive.
+    Raises ValueError when the text is none, is not positive, or is longer than a century.
     """
     if _NUMBER.fullmatch(text):
         text += "s"
@@ -33,17 +35,21 @@ def parse_duration(text: str) -> int:
     total = int(sum(Decimal(number) * NANOSECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
     if total <= 0:
         raise ValueError("a duration must be longer than 0")
+    if total > LONGEST:
+        raise ValueError(f"{text!r} is longer than a hundred years")
     return total
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size such as `262144`, `100MB` (10**6) or `64MiB` (2**20); raises ValueError when the text is none, or is 0."""
+    """Bytes of a size such as `262144`, `100MB` (10**6) or `64MiB` (2**20); raises ValueError when the text is none, 0 or beyond 2**63."""
     match = _SIZE.fullmatch(text.strip().upper())
     if match is None or match[2] not in BYTES:
         raise ValueError(f"{text!r} is not a size; write for example 500KB, 100MB or 1GiB")
     total = int(Decimal(match[1]) * BYTES[match[2]])
     if total <= 0:
         raise ValueError("a size must be larger than 0")
+    if total > LARGEST:
+        raise ValueError(f"{text!r} is larger than any disk")
     return total
 
 

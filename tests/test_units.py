@@ -2,7 +2,7 @@
 
 import pytest
 
-from captool.units import counted, seconds, size
+from captool.units import counted, parse_duration, parse_size, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,11 @@ def test_sizes_use_decimal_units(count, text):
 
 def test_counted_agrees_with_its_noun():
     assert ("1 packet", "2 packets", "1,000 packets") == (counted(1, "packet"), counted(2, "packet"), counted(1000, "packet"))
+
+
+def test_what_does_not_fit_into_64_bits_is_refused_in_words():
+    with pytest.raises(ValueError, match="'99999999h' is longer than a hundred years"):
+        parse_duration("99999999h")
+    with pytest.raises(ValueError, match="'9999999999TB' is larger than any disk"):
+        parse_size("9999999999TB")
+    assert 36_500 * 86_400 * 10**9 == parse_duration("36500d")

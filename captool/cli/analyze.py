@@ -4,15 +4,18 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from captool.cli.interrupt import first_interrupt_noted
-from captool.cli.options import KEYS_HELP, Duration, key_password, key_password_option
+from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
+from captool.cli.output import forget_output
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
+from captool.export.private_file import NAME_KEPT
 from captool.units import SECOND_NS
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ SLOW_BYTES = 20_000_000
 
 
 @click.command()
-@click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@click.argument("trace", nargs=-1, required=True, type=PATH)
+@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
 @click.option(
     "--network", metavar="ID", help="Judge idle times by this middlebox of the catalogue, e.g. gcp-vpc, aws-nlb (see docs/middleboxes.md)."
@@ -32,7 +35,7 @@ SLOW_BYTES = 20_000_000
 @click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge idle times by this timeout, e.g. 600s, 10m.")
 @click.option(
     "--timeouts",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Middleboxes of your own, in TOML, on top of the catalogue (form: docs/middleboxes.md).",
 )
@@ -47,7 +50,7 @@ SLOW_BYTES = 20_000_000
 @click.option(
     "--other-side",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="TRACE",
     help="The same connections as recorded at the other end of the path (repeatable: a rotated set). Shows which packets arrived.",
 )
@@ -63,9 +66,7 @@ SLOW_BYTES = 20_000_000
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE instead of standard output."
-)
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the report to FILE; - is standard output, the default.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
@@ -109,6 +110,7 @@ def analyze(
     tcpdump -U -i eth0 -w - tcp port 2376 | captool analyze -
     """  # noqa: D301
     wanted = fail_on_codes(fail_on)
+    output = None if output == STDOUT else output
     from captool.analysis import analyze as run
     from captool.analysis import hot_path_compiled
     from captool.capture.growing import Following
@@ -157,7 +159,7 @@ def fail_on_codes(text: str | None) -> frozenset[str]:
     """The severities and codes that `--fail-on` names; a severity stands for itself and everything graver. Raises UsageError."""
     from captool.findings.finding import CODES, SEVERITIES
 
-    names = [name.strip() for name in text.split(",")] if text else []
+    names = [name.strip() for name in text.split(",")] if text is not None else []
     for name in names:
         if name not in CODES and name not in SEVERITIES:
             raise UsageError(f"--fail-on: there is no finding {name!r}; choose from {', '.join((*SEVERITIES, *CODES))}")
@@ -180,10 +182,13 @@ def report_text(analysis: "Analysis", output_format: str, connection: int | None
 def write(text: str, output: Path | None) -> None:
     """Print the report, or put it into a file whole or not at all. Raises UsageError when the file cannot be written."""
     if output is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:  # head has seen enough; what --fail-on asked for is still to be answered
+            forget_output()
         return
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
+    unfinished = output.with_name(f".{output.name[:NAME_KEPT]}.{os.getpid()}.part")
     try:
         if output.exists() and not output.is_file():  # /dev/null, a named pipe: to be written to, never replaced
             output.write_text(text, encoding="utf-8")
@@ -191,5 +196,7 @@ def write(text: str, output: Path | None) -> None:
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(output)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UsageError(f"{output}: cannot write the report: {error.strerror}; choose another place with -o") from None
+        with suppress(OSError):
+            unfinished.unlink()
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{output}: cannot write the report: {reason}; choose another place with -o") from None

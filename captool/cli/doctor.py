@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from captool.cli.options import KEYS_HELP, Duration, key_password, key_password_option
+from captool.cli.options import KEYS_HELP, PATH, Duration, key_password, key_password_option
 
 DOCKER_PORTS = (2375, 2376)
 MAX_PORT = 65535
@@ -47,7 +47,7 @@ class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
     metavar="HOST:PORT",
     help="Try TLS with this server: what it negotiates, and whether a private key could open what would be recorded.",
 )
-@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
 @click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."

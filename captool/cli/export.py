@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from captool.cli.options import KEYS_HELP, key_password, key_password_option
+from captool.cli.options import KEYS_HELP, PATH, key_password, key_password_option
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
 
 
 @click.command()
-@click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@click.argument("trace", nargs=-1, required=True, type=PATH)
+@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
 @click.option(
     "--to",
@@ -26,7 +26,7 @@ from captool.units import counted
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=PATH,
     metavar="FILE",
     help="The file; - is standard output.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from captool.cli.options import KEYS_HELP, key_password, key_password_option
+from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
 from captool.cli.progress import progress_bar
 from captool.errors import UsageError
 from captool.export.private_file import private_file
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("trace", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-k", "--keys", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help=KEYS_HELP)
+@click.argument("trace", nargs=-1, required=True, type=PATH)
+@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
 @click.option("--connection", type=click.IntRange(0), metavar="N", help="Only this connection. Default: all that carry container output.")
 @click.option(
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Choice(["to_server", "to_client"]),
     help="Instead: the application bytes of one direction of one connection, unchanged.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of standard output.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write to FILE; - is standard output, the default.")
 def follow(
     trace: tuple[Path, ...],
     keys: tuple[Path, ...],
@@ -52,6 +52,7 @@ def follow(
     from captool.transcript import Said, only_connection, plaintext, transcript
 
     password = key_password(key_password_file)
+    output = None if output == STDOUT else output
     with progress_bar(wanted=output is not None) as progress, destination(output) as file:
         if raw is None:
             heard = transcript(trace, keys, connection=connection, key_password=password, progress=progress)

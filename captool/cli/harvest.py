@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from captool.cli.options import DOCKER_TLS_PORT
+from captool.cli.options import DOCKER_TLS_PORT, PATH
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("directories", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="KEYS", help="Directory of the bundle; made if need be."
-)
+@click.argument("directories", metavar="[DIR]...", nargs=-1, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, metavar="KEYS", help="Directory of the bundle; made if need be.")
 @click.option("--watch", is_flag=True, help="Stay, and keep the keys of every machine that appears, until Ctrl-C.")
 @click.option(
     "--session-keys",

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import click
 
-from captool.cli.options import key_password, key_password_option
+from captool.cli.options import PATH, key_password, key_password_option
 from captool.errors import NothingMatchedError
 
 
 @click.command()
-@click.argument("keys", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("keys", nargs=-1, required=True, type=PATH)
 @key_password_option
 @click.option(
     "--trace",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="TRACE",
     help="Match with the connections of this capture (repeatable: a rotated set; a directory; - for standard input).",
 )

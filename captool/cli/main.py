@@ -9,7 +9,8 @@ from io import TextIOWrapper
 import click
 
 from captool import __version__
-from captool.errors import CaptoolError, CaptureError
+from captool.cli.output import NO_ROOM, OutputClosedError, forget_output
+from captool.errors import CaptoolError, CaptureError, UsageError
 
 COMMANDS = {
     "analyze": "captool.cli.analyze",
@@ -40,6 +41,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. Raises OutputClosedError when nobody reads what it prints any more."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise OutputClosedError from None
 
 
 def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001
@@ -85,24 +93,28 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except CaptoolError as error:
-        from captool.report.printable import printable
-
-        click.echo(f"captool: {printable(str(error))}", err=True)
-        sys.exit(error.exit_code)
-    except PermissionError as error:  # of a file that was named, in a directory that may not be entered, whoever looked first
-        if error.filename is None:
-            raise
-        from captool.report.printable import printable
-
-        reason = (error.strerror or "permission denied").lower()
-        click.echo(f"captool: {printable(str(error.filename))}: {reason}; let this user into its directory, or run as root", err=True)
-        sys.exit(CaptureError.exit_code)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; stdout is replaced so that the interpreter's flush at exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(told(error))
+    except (BrokenPipeError, OutputClosedError):
+        forget_output()
         sys.exit(0)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        if error.filename is None and error.errno in NO_ROOM:
+            forget_output()
+            sys.exit(told(UsageError(f"the output cannot be written: {reason}; make room, or write elsewhere")))
+        if not isinstance(error, PermissionError) or error.filename is None:
+            raise
+        sys.exit(told(CaptureError(f"{os.fsdecode(error.filename)}: {reason}; let this user into its directory, or run as root")))
     finally:
         gc.freeze()  # nothing is left to be found in cycles by an interpreter that ends: a tenth of a short run's time
+
+
+def told(error: CaptoolError) -> int:
+    """Say what went wrong in one line; gives the exit code."""
+    from captool.report.printable import printable
+
+    click.echo(f"captool: {printable(str(error))}", err=True)
+    return error.exit_code
 
 
 if __name__ == "__main__":

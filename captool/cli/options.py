@@ -18,10 +18,13 @@ KEYS_HELP: Final = (
     "Key material: a docker-machine directory, a harvested bundle, a PEM file or a key log (found out by itself; repeatable)."
 )
 MAX_PASSWORD: Final = 4096
+# Whether a file can be read is found out by reading it: click would call it a usage error, and name no remedy.
+PATH: Final = click.Path(path_type=Path, readable=False)
+STDOUT: Final = Path("-")
 
 key_password_option = click.option(
     "--key-password-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="The first line of FILE is the password of encrypted PEM and PKCS#12 keys.",
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from captool import __version__
-from captool.cli.options import DOCKER_TLS_PORT, Duration, Size
+from captool.cli.options import DOCKER_TLS_PORT, PATH, Duration, Size
 from captool.errors import UsageError
 from captool.units import counted, size
 
@@ -47,7 +47,7 @@ class FileSize(Size):
     "-w",
     "--write",
     "output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="The trace. Default: captool-TIME.pcap in the current directory. FILE.pcapng: with the secrets that open it inside.",
 )
@@ -83,7 +83,7 @@ class FileSize(Size):
 @click.option(
     "--machines",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Keep the keys of this store beside the trace, also of machines that come and go meanwhile (repeatable). "
     "Default: all stores there are.",

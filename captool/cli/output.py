@@ -1,0 +1,17 @@
+"""Standard output that cannot be written to: closed by its reader (head, less), or on a disk that is full."""
+
+import errno
+import os
+import sys
+from typing import Final
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class OutputClosedError(Exception):
+    """The reader of standard output has gone. No OSError: of that click would make exit code 1, which means findings."""
+
+
+def forget_output() -> None:
+    """Point standard output elsewhere, so that the interpreter's flush at its end has nothing to complain about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

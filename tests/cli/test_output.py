@@ -1,0 +1,74 @@
+"""Where the output goes, and what happens when it cannot."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAPTOOL = [sys.executable, "-P", "-m", "captool.cli.main"]
+LONG_NAME = "x" * 255
+
+
+@pytest.fixture
+def dropped(fixtures):
+    return [fixtures / "silent-drop/server.pcap", "--keys", fixtures / "silent-drop/machines"]
+
+
+@pytest.fixture
+def closed():
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("command", ["analyze", "follow"])
+def test_a_dash_is_standard_output(captool, dropped, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    run = subprocess.run([*CAPTOOL, command, *dropped, "-o", "-"], capture_output=True, text=True, check=True)
+    assert ("Job succeeded" in run.stdout, []) == (True, list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["follow"], 0), (["analyze"], 0), (["analyze", "--fail-on", "error"], 1)])
+def test_a_reader_that_goes_away_changes_no_answer(dropped, closed, arguments, code):
+    run = subprocess.run([*CAPTOOL, arguments[0], *dropped, *arguments[1:]], stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (code, b"") == (run.returncode, run.stderr)
+
+
+@pytest.mark.parametrize("command", ["analyze", "follow"])
+def test_a_full_disk_behind_standard_output_is_one_line(dropped, command):
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run([*CAPTOOL, command, *dropped], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (2, "captool: the output cannot be written: no space left on device; make room, or write elsewhere\n") == (
+        run.returncode,
+        run.stderr,
+    )
+
+
+def test_a_name_as_long_as_the_file_system_takes(captool, dropped, tmp_path):
+    assert 0 == captool("analyze", *dropped, "-o", tmp_path / LONG_NAME).code
+    assert 0 == captool("follow", *dropped, "-o", tmp_path / LONG_NAME).code
+    assert [LONG_NAME] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("command", ["analyze", "follow"])
+def test_a_name_that_is_too_long_is_one_line(captool, dropped, tmp_path, command):
+    run = captool(command, *dropped, "-o", tmp_path / (LONG_NAME + "x"))
+    assert (2, True) == (run.code, "file name too long; choose another place with -o" in run.err)
+
+
+def test_what_may_not_be_read_is_an_input_that_cannot_be_read(captool, dropped, monkeypatch):
+    def denied(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied", "machines/server-key.pem")
+
+    monkeypatch.setattr("captool.analysis.key_ring", denied)
+    run = captool("analyze", *dropped)
+    assert (3, "captool: machines/server-key.pem: permission denied; run captool as a user who may read it\n") == (run.code, run.err)
+
+
+def test_an_unreadable_capture_is_not_a_usage_error(captool, dropped, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_arguments, **_options: False)  # what click asks; root may read everything
+    assert 0 == captool("analyze", *dropped).code
