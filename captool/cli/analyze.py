@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FINDINGS_FOUND = 1
 SLOW_BYTES = 20_000_000
+NARROWEST = 40
 
 
 @click.command()
@@ -175,8 +176,9 @@ def report_text(analysis: "Analysis", output_format: str, connection: int | None
         return render_json(analysis, connection)
     from captool.report.text import WIDTH, render
 
-    width = min(max(shutil.get_terminal_size().columns, 60), 160) if to_terminal else WIDTH
-    return render(analysis, connection=connection, width=width, colour=to_terminal and not os.environ.get("NO_COLOR"))
+    width = min(max(shutil.get_terminal_size().columns, NARROWEST), 160) if to_terminal else WIDTH
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return render(analysis, connection=connection, width=width, colour=to_terminal and not plain)
 
 
 def write(text: str, output: Path | None) -> None:

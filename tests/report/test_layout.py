@@ -46,5 +46,19 @@ def test_labels_stand_before_the_first_line_of_their_text():
 
 
 def test_columns_of_a_table_are_as_wide_as_their_widest_cell():
-    rows = [("1", "a", "first"), ("22", "bcd", "a second that is long")]
-    assert ["  1   a    first", "  22  bcd  a secon…"] == list(table(rows, 19))
+    rows = [("1", "a", "first"), ("22", "bcd", "a second that is too long")]
+    assert ["  1   a    first", "  22  bcd  a second that is to…"] == list(table(rows, 31))
+
+
+def test_rows_of_a_table_are_wrapped_where_no_room_is_left():
+    rows = [("1", "a", "first"), ("22", "bcd", "a second that is too long")]
+    assert ["  1   a  first", "  22  bcd  a second", "      that is too long"] == list(table(rows, 22))
+
+
+def test_a_style_ends_with_its_line_and_begins_again_with_the_next():
+    assert [styled("one two", "error"), styled("three", "error") + " x"] == list(wrapped(styled("one two three", "error") + " x", 7))
+
+
+def test_marks_that_stand_on_a_character_take_no_column():
+    assert 2 == columns("กี้ก")  # Thai: a vowel and a tone above the first consonant
+    assert 2 == columns("नुन")  # Devanagari: a vowel below
