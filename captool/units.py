@@ -58,7 +58,9 @@ def seconds(duration_ns: int) -> str:
     value = duration_ns / SECOND_NS
     if duration_ns == 0:
         return "0 s"
-    if value < 1:
+    if duration_ns < 1000:
+        return f"{duration_ns} ns"
+    if value < 0.9995:  # three digits of what is more are 1000 ms
         return f"{value * 1000:.3g} ms"
     if value < 100:
         return f"{value:.2f} s"
@@ -82,7 +84,7 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("kB", "MB", "GB"):
         value /= 1000
-        if value < 1000:
+        if value < 999.95:
             return f"{value:.1f} {unit}"
     return f"{value / 1000:.1f} TB"
 

@@ -7,14 +7,14 @@ from captool.units import counted, parse_duration, parse_size, seconds, size
 
 @pytest.mark.parametrize(
     ("duration_ns", "text"),
-    [(0, "0 s"), (35_000_000, "35 ms"), (1_500_000, "1.5 ms"), (24_950_000_000, "24.95 s"), (601_200_000_000, "601.2 s (10 min 1 s)"),
+    [(0, "0 s"), (12, "12 ns"), (999_600_000, "1.00 s"), (35_000_000, "35 ms"), (1_500_000, "1.5 ms"), (24_950_000_000, "24.95 s"), (601_200_000_000, "601.2 s (10 min 1 s)"),
      (86_400_000_000_000, "86400.0 s (1 d)")],
 )  # fmt: skip
 def test_seconds_are_readable_at_every_scale(duration_ns, text):
     assert text == seconds(duration_ns)
 
 
-@pytest.mark.parametrize(("count", "text"), [(1, "1 byte"), (162, "162 bytes"), (18001, "18.0 kB"), (1_700_000_000, "1.7 GB")])
+@pytest.mark.parametrize(("count", "text"), [(1, "1 byte"), (162, "162 bytes"), (18001, "18.0 kB"), (999_960, "1.0 MB"), (1_700_000_000, "1.7 GB")])
 def test_sizes_use_decimal_units(count, text):
     assert text == size(count)
 

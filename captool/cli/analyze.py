@@ -121,6 +121,8 @@ def analyze(
         click.echo("captool: the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand", err=True)
     if duration_ns is not None and not following:
         raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
+    if twice := [other for other in other_side if any(other.exists() and path.exists() and other.samefile(path) for path in trace)]:
+        raise UsageError(f"{twice[0]}: is the trace itself; --other-side takes what was recorded at the other end of the path")
     end_s = None if duration_ns is None else time.monotonic() + duration_ns / SECOND_NS
     piped = STANDARD_INPUT in trace
     said = "reading what was recorded; Ctrl-C again interrupts"

@@ -70,7 +70,10 @@ def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: t
         where = ", ".join(str(source) for source in sources) or "the files of MACHINE_TLS_*"
         if report.problems:
             raise KeyMaterialError(f"no machine in {where} has a usable key")
-        raise NothingMatchedError(f"no machine of docker-machine in {where}, and no other TLS keys of Docker")
+        raise NothingMatchedError(
+            f"no machine of docker-machine in {where}, and no other TLS keys of Docker; "
+            "name the directory with them: captool harvest DIR -o KEYS"
+        )
 
 
 def line_of(one: "Generation") -> str:

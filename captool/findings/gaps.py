@@ -51,7 +51,7 @@ def keepalive_window_ns(settings: Settings, catalogue: tuple[IdleTimeout, ...]) 
 
 def chosen_timeouts(settings: Settings, catalogue: tuple[IdleTimeout, ...]) -> tuple[IdleTimeout, ...]:
     """What `--idle-timeout` and `--network` name, the duration first; empty where neither was given."""
-    chosen = (by_id(catalogue, settings.network),) if settings.network else ()
+    chosen = () if settings.network is None else (by_id(catalogue, settings.network),)
     if settings.idle_timeout_ns is None:
         return chosen
     given = IdleTimeout(

@@ -40,7 +40,8 @@ def harvest(sources: Sequence[Path], destination: Path, now_ns: int, extra: Sequ
             write_index(destination, now_ns)
     except OSError as error:
         remove_empty(destination)
-        raise UsageError(f"{destination}: cannot keep the keys there: {(error.strerror or str(error)).lower()}") from None
+        reason = "is no directory" if destination.is_file() else (error.strerror or str(error)).lower()
+        raise UsageError(f"{destination}: cannot keep the keys there: {reason}; choose another directory with -o") from None
     return HarvestReport(destination, tuple(generations), tuple(problems))
 
 

@@ -197,8 +197,8 @@ def _read_pem_key(block: PemBlock, origin: str, machine: str | None, password: b
     try:
         key = private_key(block, origin, machine, password)
     except DecodeError as fault:
-        because = _locked("the private key", password, f"openssl pkey -in {Path(origin).name}") if block.is_encrypted else f"{fault}"
-        found.problems.append(f"{origin}: {because}; check that the file is whole")
+        locked = _locked("the private key", password, f"openssl pkey -in {Path(origin).name}")
+        found.problems.append(f"{origin}: {locked if block.is_encrypted else f'{fault}; check that the file is whole'}")
         return
     if key is None:
         found.problems.append(f"{origin}: a private key of a kind that no TLS session is decrypted with")
@@ -210,7 +210,7 @@ def _locked(what: str, password: bytes | None, command: str) -> str:
     """Why an encrypted file stays closed, and the command that opens it for good."""
     if password is None:
         return f"{what} is encrypted; give its password with --key-password-file, or decrypt it first ({command} -out plain.pem)"
-    return f"{what} is encrypted, and not with the password that was given"
+    return f"{what} is encrypted, and not with the password that was given; check the password (the first line of its file)"
 
 
 def _distinct(keys: list[PrivateKey]) -> Iterator[PrivateKey]:

@@ -57,8 +57,11 @@ def find_places(path: Path) -> list[Place]:
 
 
 def all_places(paths: tuple[Path, ...] | list[Path]) -> list[Place]:
-    """The places of several stores, each once."""
-    found = {(place.directory.resolve(), place.store): place for path in paths for place in find_places(path)}
+    """The places of several stores, each once. Raises KeyMaterialError for one that cannot be read."""
+    try:
+        found = {(place.directory.resolve(), place.store): place for path in paths for place in find_places(path)}
+    except KeyMaterialError as error:
+        raise KeyMaterialError(f"{error}; name docker-machine's storage, or another directory with keys") from None
     return list(found.values())
 
 

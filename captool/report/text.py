@@ -170,20 +170,20 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
 def _coverage(analysis: Analysis, width: int) -> Iterator[str]:
     capture = analysis.capture
     lines = [f"note: {note}" for note in (*capture.notes, *_counts(capture), *analysis.key_problems)]
-    if capture.truncated_file:
-        lines.insert(0, "note: the capture file ends in the middle of a packet; what is whole was read")
-    lines += [_key(use) for use in analysis.keys if use.connections][:LISTED]
+    closed = {one.id for one in analysis.connections if one.tls and one.tls.status == "encrypted"}
+    lines += [_key(use, opened=not closed.issuperset(use.connections)) for use in analysis.keys if use.connections][:LISTED]
     unused = sum(not use.connections for use in analysis.keys)
     if unused:
-        lines.append(f"{counted(unused, 'more key')} given, of no connection of this capture")
+        lines.append(f"{counted(unused, 'key' if unused == len(analysis.keys) else 'more key')} given, of no connection of this capture")
     if lines:
         yield ""
     for line in lines:
         yield from wrapped(styled(printable(line), "dim"), width)
 
 
-def _key(use: KeyUse) -> str:
-    return f"key {use.origin} ({use.kind}): connection{'s' * (len(use.connections) > 1)} {', '.join(map(str, use.connections[:LISTED]))}"
+def _key(use: KeyUse, *, opened: bool) -> str:
+    concerned = f"connection{'s' * (len(use.connections) > 1)} {', '.join(map(str, use.connections[:LISTED]))}"
+    return f"key {use.origin} ({use.kind}): {concerned}" + ("" if opened else ", not decrypted with it")
 
 
 def _counts(capture: CaptureSummary) -> list[str]:

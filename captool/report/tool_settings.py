@@ -23,12 +23,13 @@ def render_wireshark(table: KeyTable, named: Sequence[Path], traces: Sequence[Pa
     logs = [_file(row, named) for row in table.keys if row.kind == "key-log"]
     odd = [path for path in keys if not _fits_a_table(path)]
     rows = [f'"{path}",""' for path in keys if path not in odd]
-    lines = [f"# {path}: the name does not fit into Wireshark's table; copy the file to a plain one" for path in odd]
+    lines = [f"# {printable(str(path))}: the name does not fit into Wireshark's table; copy the file to a plain one" for path in odd]
     if rows:
         lines += ["# Wireshark: Preferences, RSA Keys (or append to the file rsa_keys in its configuration folder)", *rows, ""]
     if logs:
-        lines += ["# Wireshark: Preferences, Protocols, TLS, (Pre)-Master-Secret log filename", f"tls.keylog_file: {logs[0]}"]
-        lines += [f"# one file only: also append {log} to it" for log in logs[1:]] + [""]
+        lines += ["# Wireshark: Preferences, Protocols, TLS, (Pre)-Master-Secret log filename"]
+        lines += [f"tls.keylog_file: {printable(str(logs[0]))}"]
+        lines += [f"# one file only: also append {printable(str(log))} to it" for log in logs[1:]] + [""]
     if not keys and not logs:
         return "# no key here decrypts anything in Wireshark: it takes an RSA server key, or a key log (captool record --session-keys)\n"
     options = [word for row in rows for word in ("-o", f"uat:rsa_keys:{row}")] + (["-o", f"tls.keylog_file:{logs[0]}"] if logs else [])
@@ -54,7 +55,7 @@ def _reverse_mode(row: KeyRow, key: Path) -> Iterator[str]:
     host = f"[{ip}]" if ":" in ip else ip
     pair = f"{row.machine or 'client'}-client.pem"
     authority = ["--set", f"ssl_verify_upstream_trusted_ca={folder / 'ca.pem'}"] if (folder / "ca.pem").is_file() else []
-    yield f"# {row.machine or row.origin}" + ("" if row.ip else ": its address is not known; put it in place of DAEMON-ADDRESS")
+    yield f"# {printable(row.machine or row.origin)}" + ("" if row.ip else ": its address is not known; put it in place of DAEMON-ADDRESS")
     yield f"(umask 077; cat {shlex.join([str(folder / 'cert.pem'), str(key)])} > {shlex.quote(pair)})"
     mode = ["--mode", f"reverse:https://{host}:{DOCKER_PORT}", "--listen-host", "127.0.0.1", "--listen-port", str(LISTEN_PORT)]
     yield shlex.join(["mitmdump", *mode, "--set", f"client_certs={pair}", *authority])

@@ -154,3 +154,32 @@ def test_port_that_nobody_used(captool, dropped):
     run = captool("analyze", *dropped, "--port", "443")
     assert 4 == run.code
     assert "port 443" in run.err
+
+
+def test_the_trace_itself_is_not_its_other_side(captool, dropped):
+    run = captool("analyze", *dropped, "--other-side", dropped[0])
+    assert (2, True) == (run.code, "is the trace itself; --other-side takes what was recorded at the other end" in run.err)
+
+
+@pytest.mark.parametrize("option", ["--network", "--fail-on"])
+def test_an_option_whose_value_is_empty_is_not_ignored(captool, dropped, option):
+    assert 2 == captool("analyze", *dropped, option, "").code
+
+
+def test_harvest_says_what_to_name_instead(captool, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert (
+        "; name the directory with them: captool harvest DIR -o KEYS" in captool("harvest", tmp_path / "empty", "-o", tmp_path / "keys").err
+    )
+    run = captool("harvest", tmp_path / "none", "-o", tmp_path / "keys")
+    assert (3, True) == (
+        run.code,
+        run.err.endswith("none: no such file or directory; name docker-machine's storage, or another directory with keys\n"),
+    )
+
+
+def test_a_key_that_belongs_to_a_connection_and_opens_nothing_is_not_said_to_open_it(captool, fixtures):
+    run = captool("analyze", fixtures / "ecdhe-no-secrets/server.pcap", "--keys", fixtures / "ecdhe-no-secrets/machines")
+    assert "key runner-1/server-key.pem (rsa-private-key): connections 0, 1, not decrypted with it\n" in run.out
+    client = fixtures / "silent-drop/machines/runner-1/key.pem"
+    assert "\n1 key given, of no" in captool("analyze", fixtures / "silent-drop/server.pcap", "--keys", client).out

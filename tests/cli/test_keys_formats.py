@@ -43,6 +43,15 @@ def test_a_name_that_does_not_fit_the_table_is_said_and_left_out(captool, fixtur
     assert "\x1b" not in run.out
 
 
+@pytest.mark.parametrize("form", ["wireshark", "mitmproxy"])
+def test_a_name_with_a_line_break_begins_no_line_of_its_own(captool, fixtures, tmp_path, form):
+    odd = tmp_path / "machines"
+    shutil.copytree(fixtures / "silent-drop/machines/runner-1", odd / "a\nreboot #")
+    run = captool("keys", odd, "--format", form)
+    outside_quotes = re.sub(r"'[^']*'", "", re.sub("^#.*$", "", run.out, flags=re.MULTILINE))
+    assert (0, []) == (run.code, [line for line in outside_quotes.splitlines() if line.startswith("reboot")])
+
+
 def test_mitmproxy_gets_the_clients_certificate_and_the_daemons_address(captool, fixtures):
     home = fixtures / "silent-drop/machines/runner-1"
     run = captool("keys", fixtures / "silent-drop/machines", "--format", "mitmproxy")

@@ -179,7 +179,7 @@ def test_nothing_is_made_where_nothing_was_found(tmp_path):
 def test_a_destination_that_cannot_be_written_is_a_usage_error(tmp_path):
     machine(tmp_path / "store")
     (tmp_path / "keys").write_text("a file")
-    with pytest.raises(UsageError, match="cannot keep the keys there"):
+    with pytest.raises(UsageError, match="cannot keep the keys there: is no directory; choose another directory with -o"):
         harvest([tmp_path / "store"], tmp_path / "keys", NOW_NS)
 
 

@@ -85,7 +85,7 @@ def test_encrypted_files_with_their_password(tmp_path, form):
     else:
         path.write_bytes(serialize_key_and_certificates(b"server", key, None, None, lock))
     assert [str(path)] == origins(load_keys([path], password=b"right"))
-    for password, reason in ((b"wrong", "not with the password"), (None, "decrypt it first")):
+    for password, reason in ((b"wrong", "not with the password that was given; check the password"), (None, "decrypt it first")):
         with pytest.raises(KeyMaterialError, match=reason):
             load_keys([path], password=password)
 

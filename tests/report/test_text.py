@@ -67,10 +67,11 @@ def test_reason_and_remedy_of_what_was_not_decrypted():
 
 
 def test_what_was_not_analysed_is_counted():
-    result = analysis(connection())._replace(capture=capture(other_packets=3, truncated_file=True))
+    result = analysis(connection())._replace(capture=capture(other_packets=3, truncated_file=True, notes=("trace.pcap: damaged at byte 30",)))
     text = render(result)
     assert "3 packets not TCP" in text
-    assert "ends in the middle of a packet" in text
+    assert "note: trace.pcap: damaged at byte 30" in text
+    assert "ends in the middle of a packet" not in text
 
 
 def test_probes_and_gaps_of_a_healthy_connection_can_be_asked_for():
