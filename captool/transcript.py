@@ -143,8 +143,12 @@ class _Silence:
         if self._wanted is not None and not self._seen:
             held = counted(self._connections, "connection")
             return NothingMatchedError(f"{self._files}: there is no connection {self._wanted}; the capture holds {held}, from 0 on")
-        whose = f"none of its {counted(self._connections, 'connection')}" if self._wanted is None else f"connection {self._wanted}"
-        said = f"{self._files}: {whose} {what}" if self._wanted is None else f"{self._files}: nothing of {whose} {what}"
+        if self._wanted is None:
+            several = self._connections != 1
+            whose = f"none of its {counted(self._connections, 'connection')}" if several else "nothing of its one connection"
+        else:
+            whose = f"nothing of connection {self._wanted}"
+        said = f"{self._files}: {whose} {what}"
         reasons = sorted(self._reasons.items(), key=lambda item: -item[1][0])
         if not reasons:
             return NothingMatchedError(f"{said}; `captool analyze` shows what there is")

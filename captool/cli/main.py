@@ -9,7 +9,7 @@ from io import TextIOWrapper
 import click
 
 from captool import __version__
-from captool.cli.output import NO_ROOM, OutputClosedError, forget_output
+from captool.cli.output import NO_ROOM, OutputClosedError, forget_output, open_standard_streams
 from captool.errors import CaptoolError, CaptureError, UsageError
 
 COMMANDS = {
@@ -81,6 +81,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; expected failures are one line on stderr and an exit code, anything else is a bug."""
+    open_standard_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
     gc.set_threshold(100_000, 50, 100)  # results grow and stay; going through them again and again finds nothing

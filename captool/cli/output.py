@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -10,6 +11,13 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 class OutputClosedError(Exception):
     """The reader of standard output has gone. No OSError: of that click would make exit code 1, which means findings."""
+
+
+def open_standard_streams() -> None:
+    """Let nothing be what is written to a standard stream that was closed before the start (`>&-`); Python leaves None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the process lives
 
 
 def forget_output() -> None:

@@ -1,6 +1,7 @@
 """Connections that died without a word, and what was lost on them."""
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -91,7 +92,7 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
                     "stdout_bytes": lost.stdout_bytes,
                     "stderr_bytes": lost.stderr_bytes,
                     "container": exchange.container,
-                    "text": lost.text.decode("utf-8", "backslashreplace"),
+                    "text": _beginning(lost.text),
                 },
             )
 
@@ -170,3 +171,8 @@ def _times(count: int) -> str:
 def _streams(lost: "LostOutput") -> str:
     parts = [("stdout", lost.stdout_bytes), ("stderr", lost.stderr_bytes)]
     return ", ".join(f"{name} {count:,}" for name, count in parts if count)
+
+
+def _beginning(text: bytes) -> str:
+    """Text that was cut off at a number of bytes, without the character that was cut through."""
+    return getincrementaldecoder("utf-8")("backslashreplace").decode(text)

@@ -31,6 +31,8 @@ MAX_PRIVATE_KEYS: Final = 10_000
 MAX_PROBLEMS: Final = 100
 HEAD_BYTES: Final = 1 << 14
 DER_SEQUENCE: Final = b"\x30\x82"
+# pcapng, and pcap in either byte order with micro- and nanoseconds: their packets may hold text that looks like keys.
+CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *(bytes.fromhex(magic) for magic in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")))
 SSH_KEY_PREFIX: Final = "id_"  # docker-machine's id_rsa opens SSH, never TLS
 
 
@@ -43,6 +45,7 @@ class Found:
     problems: list[str] = field(default_factory=list)
     certificates: int = 0
     comments: bool = False
+    capture: bool = False
 
 
 def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRing:
@@ -76,6 +79,8 @@ def _load_named_file(path: Path, password: bytes | None) -> Found:
         raise KeyMaterialError(found.problems[0])
     if found.certificates:
         raise KeyMaterialError(f"{path}: holds a certificate and no private key; name the key that belongs to it (server-key.pem)")
+    if found.capture:
+        raise KeyMaterialError(f"{path}: is a capture; the secrets in it open it without --keys (to a file: captool export --to keylog)")
     if found.comments:
         raise KeyMaterialError(f"{path}: is a key log without any secret; check that the program wrote to it (SSLKEYLOGFILE) while it ran")
     raise KeyMaterialError(f"{path}: is neither a private key (PEM or DER) nor a key log; name one of these, or a directory with them")
@@ -153,7 +158,9 @@ def _read_file(path: Path, origin: str, machine: str | None, password: bytes | N
             found.problems.append(f"{origin}: is not an ordinary file; copy its content into one")
             return found
         head = file.read(HEAD_BYTES)
-        if b"-----BEGIN " in head:
+        if head.startswith(CAPTURES):
+            found.capture = True
+        elif b"-----BEGIN " in head:
             _read_pem(head + file.read(MAX_PEM_BYTES), origin, machine, password, found)
         elif head.startswith(DER_SEQUENCE) and status.st_size <= MAX_PEM_BYTES:
             _read_der(head + file.read(MAX_PEM_BYTES), origin, machine, password, found)

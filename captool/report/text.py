@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # imported only where a connection speaks TLS
 
 WIDTH: Final = 110
 LISTED: Final = 20
+EXCERPT_INDENT: Final = 15  # what stands left of the text: margins, the longest label (keepalive), and the rule that marks it
 # What is said in a line of the connections that have no section of their own.
 REMARKS: Final = ("server-closed", "half-close-idle", "possible-drop", "keepalive-too-slow", "capture-ended", "quiet-but-healthy")
 
@@ -97,7 +98,7 @@ def _connection(connection: Connection, findings: list[Finding], width: int, *, 
     for finding in findings:
         rows.append((styled(finding.severity, finding.severity), _finding(finding)))
         if finding.code == "output-lost":
-            rows.extend(("", styled(f"│ {line}", "italic")) for line in _excerpt(str(finding.evidence["text"])))
+            rows.extend(("", styled(f"│ {line}", "italic")) for line in _excerpt(str(finding.evidence["text"]), width - EXCERPT_INDENT))
     remedies = dict.fromkeys(finding.remedy for finding in findings)
     longest = [one for one in remedies if not any(one != other and other.startswith(one) for other in remedies)]
     rows.extend((styled("to do", "bold") if not index else "", printable(remedy)) for index, remedy in enumerate(longest))
@@ -108,8 +109,8 @@ def _finding(finding: Finding) -> str:
     return printable(finding.message) + styled(f"  [{finding.code}, confidence {finding.confidence}]", "dim")
 
 
-def _excerpt(lost: str) -> list[str]:
-    return [printable(line) for line in lost.split("\n")[:8] if line]
+def _excerpt(lost: str, width: int) -> list[str]:
+    return [part for line in lost.split("\n")[:8] if line for part in wrapped(printable(line), width)]
 
 
 def _others(

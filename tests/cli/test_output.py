@@ -72,3 +72,10 @@ def test_what_may_not_be_read_is_an_input_that_cannot_be_read(captool, dropped, 
 def test_an_unreadable_capture_is_not_a_usage_error(captool, dropped, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_arguments, **_options: False)  # what click asks; root may read everything
     assert 0 == captool("analyze", *dropped).code
+
+
+@pytest.mark.parametrize("command", ["analyze", "follow"])
+def test_standard_streams_that_are_closed_are_no_error(dropped, command):
+    shell = ["sh", "-c", '"$@" >&- 2>&-', "sh", *CAPTOOL, command, *dropped]
+    assert 0 == subprocess.run(shell, check=False).returncode
+    assert 3 == subprocess.run([*shell[:-3], "none.pcap"], check=False).returncode

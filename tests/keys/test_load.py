@@ -213,3 +213,13 @@ def test_relative_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("key.pem").write_bytes(identity().key_pem)
     assert ["key.pem"] == origins(load_keys([Path("key.pem")]))
+
+
+def test_a_capture_beside_the_keys_is_passed_over_and_named_it_is_an_error(tmp_path, fixtures):
+    (tmp_path / "keys.log").write_text("\n".join(GOOD_LINES[:1]) + "\n")
+    trace = tmp_path / "trace.pcapng"
+    trace.write_bytes(b"\x0a\x0d\x0d\x0a" + bytes(24) + "\n".join(GOOD_LINES).encode() + b"\n")
+    ring = load_keys([tmp_path])
+    assert ((), {"CLIENT_RANDOM"}) == (ring.problems, {label for secrets in ring.session_secrets.values() for label in secrets})
+    with pytest.raises(KeyMaterialError, match="is a capture; the secrets in it open it without --keys"):
+        load_keys([trace])

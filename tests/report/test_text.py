@@ -103,3 +103,11 @@ def test_a_reset_after_a_close_is_not_called_the_end():
     assert "closed by the server, then reset" in render(analysis(connection(closed)))
     assert "reset by the client" in render(analysis(connection(closed._replace(closing=Moment(9, 9), closed_by="client"))))
     assert "half-closed by the client" in render(analysis(connection(tcp(history="ShADadF"))))
+
+
+def test_lost_output_is_marked_in_each_of_its_lines_and_no_character_is_cut_through():
+    wide = connection(dropped_tcp(), exchanges=(attach(lost=lost_output("宽".encode() * 80 + b"\xe5\xae")),))
+    lines = [line.strip() for line in render(analysis(wide), width=60).splitlines() if "宽" in line]
+    assert {"│ 宽"} == {line[:3] for line in lines}
+    assert 80 == "".join(lines).count("宽")
+    assert "\\xe5" not in lines[-1]
