@@ -1,7 +1,6 @@
 """`captool analyze`: what happened to the connections of a capture."""
 
 import os
-import shutil
 import sys
 import time
 from contextlib import suppress
@@ -12,7 +11,7 @@ import click
 
 from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
-from captool.cli.output import forget_output
+from captool.cli.output import forget_output, width_of_output
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.export.private_file import NAME_KEPT
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 FINDINGS_FOUND = 1
 SLOW_BYTES = 20_000_000
-NARROWEST = 40
 
 
 @click.command()
@@ -178,7 +176,7 @@ def report_text(analysis: "Analysis", output_format: str, connection: int | None
         return render_json(analysis, connection)
     from captool.report.text import WIDTH, render
 
-    width = min(max(shutil.get_terminal_size().columns, NARROWEST), 160) if to_terminal else WIDTH
+    width = width_of_output(WIDTH) if to_terminal else WIDTH
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return render(analysis, connection=connection, width=width, colour=to_terminal and not plain)
 

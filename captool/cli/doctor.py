@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, Duration, key_password, key_password_option
+from captool.cli.output import width_of_output
 
 DOCKER_PORTS = (2375, 2376)
 MAX_PORT = 65535
@@ -74,8 +75,8 @@ def doctor(
     """  # noqa: D301
     from captool.doctor.diagnosis import Questions, examine
     from captool.report.doctor_json import render_json
-    from captool.report.doctor_text import render_text
+    from captool.report.doctor_text import WIDTH, render_text
 
     questions = Questions(ports or DOCKER_PORTS, network, idle_timeout_ns, server, keys, key_password(key_password_file))
     diagnosis = examine(questions, time.time_ns())
-    click.echo(render_json(diagnosis) if output_format == "json" else render_text(diagnosis), nl=False)
+    click.echo(render_json(diagnosis) if output_format == "json" else render_text(diagnosis, width_of_output(WIDTH)), nl=False)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,8 +10,17 @@ from typing import Final
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+NARROWEST: Final = 40
+WIDEST: Final = 160
+
+
 class OutputClosedError(Exception):
     """The reader of standard output has gone. No OSError: of that click would make exit code 1, which means findings."""
+
+
+def width_of_output(elsewhere: int) -> int:
+    """The columns of the terminal that standard output is, within reason; `elsewhere` where it is none."""
+    return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST) if sys.stdout.isatty() else elsewhere
 
 
 def open_standard_streams() -> None:

@@ -12,6 +12,7 @@ from captool.errors import UsageError
 OnExpiry = Literal["silent-drop", "reset", "close", "unknown"]
 State = Literal["established", "half-closed"]
 
+MAX_CHARACTERS: Final = 1 << 20  # of a file of the user: a device would never end
 ON_EXPIRY: Final = ("silent-drop", "reset", "close", "unknown")
 STATES: Final = ("established", "half-closed")
 NANOSECONDS: Final = 1_000_000_000
@@ -56,9 +57,10 @@ def load_catalogue(extra: Path | None = None, *, state: State | None = "establis
     entries = _entries("idle_timeouts.toml", own, {})
     if extra is not None:
         try:
-            text = extra.read_text(encoding="utf-8")
+            with extra.open(encoding="utf-8") as file:
+                text = file.read(MAX_CHARACTERS)
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "not UTF-8 text"
             raise UsageError(f"{extra}: {reason}; a catalogue of idle timeouts is a TOML file") from error
         entries = _entries(str(extra), text, entries)
     chosen = [entry for entry in entries.values() if state is None or entry.state == state]

@@ -29,11 +29,11 @@ NEEDS = {
 Lines = Iterator[str]
 
 
-def render_text(diagnosis: Diagnosis) -> str:
-    """The report as text with a final newline; nothing in it acts on a terminal."""
+def render_text(diagnosis: Diagnosis, width: int = WIDTH) -> str:
+    """The report as text with a final newline, in lines of `width` columns; nothing in it acts on a terminal."""
     lines = [f"captool doctor, {utc(diagnosis.now_ns)[:19]} UTC"]
     for part in (_sockets, _path, _kernel, _programs, _session_keys, _server, _missing):
-        found = [line for text in part(diagnosis) for line in _wrapped(text)]
+        found = [line for text in part(diagnosis) for line in _wrapped(text, width)]
         if found:
             lines += ["", *found]
     return "\n".join(lines) + "\n"
@@ -44,12 +44,12 @@ def end_of(end: tuple[str, int]) -> str:
     return f"[{end[0]}]:{end[1]}" if ":" in end[0] else f"{end[0]}:{end[1]}"
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, width: int) -> list[str]:
     """Printable lines; what is too long goes on below its own beginning."""
     safe = printable(text)
     leading = len(safe) - len(safe.lstrip())
     indent = " " * (leading if leading > LABEL else LABEL + leading if leading else 0)
-    return textwrap.wrap(safe, WIDTH, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True) or [safe]
+    return textwrap.wrap(safe, width, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True) or [safe]
 
 
 def _row(label: str, text: str, deeper: int = 2) -> str:

@@ -183,3 +183,9 @@ def test_a_key_that_belongs_to_a_connection_and_opens_nothing_is_not_said_to_ope
     assert "key runner-1/server-key.pem (rsa-private-key): connections 0, 1, not decrypted with it\n" in run.out
     client = fixtures / "silent-drop/machines/runner-1/key.pem"
     assert "\n1 key given, of no" in captool("analyze", fixtures / "silent-drop/server.pcap", "--keys", client).out
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/"])
+def test_a_catalogue_that_is_no_file_is_refused_and_not_read_for_ever(captool, dropped, file):
+    run = captool("analyze", *dropped, "--timeouts", file)
+    assert (2, 1) == (run.code, run.err.count("\n"))

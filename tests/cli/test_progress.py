@@ -53,3 +53,10 @@ def test_a_narrow_terminal_gets_lines_that_fit(captool, fixtures, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     lines = captool("analyze", fixtures / "silent-drop/server.pcap", "--keys", fixtures / "silent-drop/machines").out.splitlines()
     assert 40 >= max(map(len, lines))
+
+
+def test_the_doctor_keeps_to_the_terminal(captool, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "72")
+    lines = captool("doctor", "--port", 1).out.splitlines()
+    assert 60 < max(len(line) for line in lines if "/" not in line) <= 72

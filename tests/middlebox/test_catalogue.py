@@ -119,7 +119,7 @@ def test_a_mistake_in_an_own_file_is_named_with_file_entry_and_field(tmp_path: P
 
 
 def test_an_own_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.toml: No such file or directory"):
+    with pytest.raises(UsageError, match=r"none\.toml: no such file or directory"):
         load_catalogue(tmp_path / "none.toml")
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b"[\xfc]\n")
