@@ -92,7 +92,7 @@ def labelled(rows: Sequence[tuple[str, str]], width: int, indent: str = BETWEEN)
 def table(rows: Sequence[Sequence[str]], width: int, indent: str = BETWEEN) -> Iterator[str]:
     """Columns as wide as their widest cell; the last gets the room that is left. Where that is next to nothing, rows are wrapped."""
     rooms = [max(map(columns, cells)) for cells in zip(*rows, strict=True)][:-1]
-    left = max(width - len(indent) - sum(rooms) - len(BETWEEN) * len(rooms), 1)
+    left = width - len(indent) - sum(rooms) - len(BETWEEN) * len(rooms)
     if left < LEAST and any(columns(row[-1]) > left for row in rows):
         yield from labelled([(row[0], BETWEEN.join(filter(None, row[1:]))) for row in rows], width, indent)
         return

@@ -124,7 +124,7 @@ def _others(
     yield styled("Other connections" if shown else "Connections", "bold")
     yield from table([_row(connection) for connection in rest[:LISTED]], width)
     if len(rest) > LISTED:
-        yield f"  and {len(rest) - LISTED} more: --connection N shows one, --format json shows all"
+        yield f"  and {len(rest) - LISTED:,} more: --connection N shows one, --format json shows all"
     remarks = [(str(one.id), finding) for one in rest for finding in told.get(one.id, ()) if finding.code in REMARKS]
     if remarks:
         yield ""

@@ -58,7 +58,7 @@ def test_the_own_middleboxes_of_the_documentation(captool, fixtures, tmp_path):
     run = captool("analyze", trace, "--timeouts", tmp_path / "timeouts.toml", "--network", "office-firewall")
     assert (0, True) == (run.code, "Firewall of the office (300 s" in re.sub(r"\s+", " ", run.out))
     assert 2 == captool("analyze", trace, "--network", "office-firewall").code
-    assert (2, True) == ((wrong := captool("analyze", trace, "--timeouts", tmp_path / "none")).code, "none: No such file" in wrong.err)
+    assert (2, True) == ((wrong := captool("analyze", trace, "--timeouts", tmp_path / "none")).code, "none: no such file" in wrong.err)
 
 
 def test_duration_without_follow_is_a_usage_error(captool, fixtures):

@@ -53,6 +53,7 @@ def test_columns_of_a_table_are_as_wide_as_their_widest_cell():
 def test_rows_of_a_table_are_wrapped_where_no_room_is_left():
     rows = [("1", "a", "first"), ("22", "bcd", "a second that is too long")]
     assert ["  1   a  first", "  22  bcd  a second", "      that is too long"] == list(table(rows, 22))
+    assert ["  1  three", "     words", "     here"] == list(table([("1", "three words here", "")], 11))
 
 
 def test_a_style_ends_with_its_line_and_begins_again_with_the_next():
