@@ -66,7 +66,7 @@ def test_what_may_not_be_read_is_an_input_that_cannot_be_read(captool, dropped, 
 
     monkeypatch.setattr("captool.analysis.key_ring", denied)
     run = captool("analyze", *dropped)
-    assert (3, "captool: machines/server-key.pem: permission denied; run captool as a user who may use it\n") == (run.code, run.err)
+    assert (3, "captool: machines/server-key.pem: permission denied; let this user into its directory, or run as root\n") == (run.code, run.err)
 
 
 def test_an_unreadable_capture_is_not_a_usage_error(captool, dropped, monkeypatch):
