@@ -7,10 +7,10 @@ tests/capture/test_corpus.py.
 import subprocess
 from collections import Counter
 from functools import cache
+from typing import NamedTuple
 
 import pyshark
 import pytest
-from pyshark.tshark.tshark import get_process_path
 
 from captool.analysis import analyze
 from captool.keys.load import load_keys
@@ -19,7 +19,7 @@ from fixture_cases import FIXTURES, captures, folders
 
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda path: f"{path.parent.name}-{path.name}")
 pytestmark = pytest.mark.needs("tshark")
-LABELS = ("analysis_keep_alive", "analysis_keep_alive_ack", "analysis_retransmission")
+LABELS = ("analysis.keep_alive", "analysis.keep_alive_ack", "analysis.retransmission")
 
 # What tshark counts otherwise, by case, trace and figure: {(stream, port of the sender): tshark's count less captool's}.
 TWICE = "each packet is seen coming and going; tshark takes the second for a retransmission, a probe or an answer of its own"
@@ -49,21 +49,60 @@ SLIPS = {
 }
 
 
+class Row(NamedTuple):
+    """What tshark says of a TCP packet; a label is a name of LABELS, a fingerprint is empty where there is none."""
+
+    stream: int
+    port: int  # of the sender
+    length: int
+    labels: frozenset[str]
+    ja3: str
+    ja3s: str
+
+
+class Opinion(NamedTuple):
+    packets: list[Row]
+    plaintext: dict[int, tuple[bytes, bytes]]  # by stream: bytes to the server, bytes to the client
+
+
 @cache
-def tshark_rows(capture):
-    """(stream, source port, payload length, what the analysis of TCP says of it) of each TCP packet, in one run."""
-    with pyshark.FileCapture(str(capture), display_filter="tcp", keep_packets=False) as packets:
-        return [
-            (int(packet.tcp.stream), int(packet.tcp.srcport), int(packet.tcp.len), {name for name in LABELS if name in packet.tcp.field_names})
-            for packet in packets
-        ]
+def tshark(capture, streams, keys=()):
+    """All that tshark is asked about a capture, in one run; the decrypted bytes of streams 0 to `streams` - 1."""
+    fields = ["tcp.stream", "tcp.srcport", "tcp.len", *(f"tcp.{label}" for label in LABELS), "tls.handshake.ja3", "tls.handshake.ja3s"]
+    command = ["tshark", "-r", str(capture), *keys, "-otcp.reassemble_out_of_order:TRUE", "-Y", "tcp", "-T", "fields", "-E", "separator=;", "-E", "occurrence=f"]
+    command += [word for field in fields for word in ("-e", field)] + [f"-zfollow,tls,raw,{stream}" for stream in range(streams)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows, *follows = said.split("Follow: tls,raw\n")
+    packets = []
+    for line in rows.splitlines():
+        if ";" in line:
+            stream, port, length, *labels, ja3, ja3s = line.split(";")
+            packets.append(Row(int(stream), int(port), int(length), frozenset(name for name, set_ in zip(LABELS, labels, strict=True) if set_), ja3, ja3s))
+    assert len(follows) == streams
+    return Opinion(packets, dict(map(plaintext, follows)))
+
+
+def plaintext(follow):
+    """A stream's number and what `follow,tls` shows of it: bytes to the server, bytes to the client."""
+    lines = follow.splitlines()
+    (stream,) = [int(line.rpartition(" ")[2]) for line in lines if line.startswith("Filter: tcp.stream eq")]
+    body = [line for line in lines if line.strip() and all(c in "0123456789abcdef" for c in line.strip())]
+    plain, indented = (b"".join(bytes.fromhex(line) for line in body if line.startswith("\t") == tab) for tab in (False, True))
+    # Node 0 is whoever tshark saw first with TLS data that it could read, in TLS 1.3 often the server.
+    node_0_is_server = any(line.startswith("Node 0:") and line.endswith(":2376") for line in lines)
+    return stream, (indented, plain) if node_0_is_server else (plain, indented)
+
+
+def opinion(capture):
+    """tshark's of a fixture, with the keys of its folder."""
+    return tshark(capture, len(analyze(capture).connections), key_options(capture.parent))
 
 
 def tshark_packets(capture, label="", *, data=False):
     """(stream, source port) of each packet that has the label; only those with payload, and no probe, when it is about data."""
-    rows = tshark_rows(capture)
-    chosen = [row for row in rows if not data or (row[2] and "analysis_keep_alive" not in row[3])]
-    return [(stream, port) for stream, port, _, labels in chosen if not label or label in labels]
+    rows = opinion(capture).packets
+    chosen = [row for row in rows if not data or (row.length and "analysis.keep_alive" not in row.labels)]
+    return [(row.stream, row.port) for row in chosen if not label or label in row.labels]
 
 
 def by_direction(analysis, figure):
@@ -99,21 +138,21 @@ def test_packets_of_each_connection_agree(capture):
 @CAPTURES
 def test_keepalive_probes_agree(capture):
     ours = by_direction(analyze(capture), lambda tcp: (tcp.keepalive.to_server.probes, tcp.keepalive.to_client.probes))
-    known, found = slips(capture, "probes", "analysis_keep_alive", ours)
+    known, found = slips(capture, "probes", "analysis.keep_alive", ours)
     assert known == found
 
 
 @CAPTURES
 def test_answers_to_probes_agree(capture):
     ours = by_direction(analyze(capture), lambda tcp: (tcp.keepalive.to_client.answered, tcp.keepalive.to_server.answered))
-    known, found = slips(capture, "answers", "analysis_keep_alive_ack", ours)
+    known, found = slips(capture, "answers", "analysis.keep_alive_ack", ours)
     assert known == found
 
 
 @CAPTURES
 def test_retransmissions_agree(capture):
     ours = by_direction(analyze(capture), lambda tcp: tuple(tcp.retransmissions))
-    known, found = slips(capture, "retransmissions", "analysis_retransmission", ours, data=True)
+    known, found = slips(capture, "retransmissions", "analysis.retransmission", ours, data=True)
     assert known == found
 
 
@@ -129,24 +168,13 @@ def test_probes_of_a_capture_that_begins_in_the_silence_are_found(case, trace, p
     found = [tuple(sorted((tcp.keepalive.to_server.probes, tcp.keepalive.to_client.probes))) for tcp in
              (connection.tcp for connection in analyze(part).connections)]  # fmt: skip
     assert [(0, probes)] * 2 == found
-    assert [] == tshark_packets(part, "analysis_keep_alive")
+    assert [] == tshark_packets(part, "analysis.keep_alive")
 
 
 def key_options(folder):
     """tshark's options for the key material of a case."""
     options = [f"-ouat:rsa_keys:\"{path}\",\"\"" for path in sorted(folder.glob("machines/*/server-key.pem"))]
-    return options + [f"-otls.keylog_file:{path}" for path in folder.glob("keys.log")]
-
-
-def tshark_plaintext(capture, stream, options):
-    """What `follow,tls` shows of a stream: bytes to the server, bytes to the client."""
-    command = [get_process_path(), "-r", str(capture), *options, "-otcp.reassemble_out_of_order:TRUE", "-q", "-z", f"follow,tls,raw,{stream}"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    body = [line for line in lines if line.strip() and all(c in "0123456789abcdef" for c in line.strip())]
-    plain, indented = (b"".join(bytes.fromhex(line) for line in body if line.startswith("\t") == tab) for tab in (False, True))
-    # Node 0 is whoever tshark saw first with TLS data that it could read, in TLS 1.3 often the server.
-    node_0_is_server = any(line.startswith("Node 0:") and line.endswith(":2376") for line in lines)
-    return (indented, plain) if node_0_is_server else (plain, indented)
+    return (*options, *(f"-otls.keylog_file:{path}" for path in folder.glob("keys.log")))
 
 
 @CAPTURES
@@ -166,7 +194,7 @@ def test_decrypted_bytes_are_identical(capture, monkeypatch):
     keys = [path for path in (folder / "machines", folder / "keys.log") if path.exists()]
     for connection in analyze(capture, load_keys(keys)).connections:
         to_server, to_client = ours.get(connection.id, (b"", b""))
-        assert tshark_plaintext(capture, connection.id, key_options(folder)) == (bytes(to_server), bytes(to_client))
+        assert opinion(capture).plaintext[connection.id] == (bytes(to_server), bytes(to_client))
         if connection.tls is not None:
             assert (len(to_server), len(to_client)) == tuple(connection.tls.plaintext_bytes)
 
@@ -179,13 +207,11 @@ def test_there_is_something_to_compare():
 def ja3_by_connection(capture):
     """Connection -> tshark's JA3 of its first ClientHello and JA3S of its last ServerHello (the one before may be a HelloRetryRequest)."""
     found = {}
-    with pyshark.FileCapture(str(capture), display_filter="tls.handshake.type in {1, 2}", keep_packets=False) as packets:
-        for packet in packets:
-            one = found.setdefault(int(packet.tcp.stream), {})
-            if "handshake_ja3" in packet.tls.field_names:
-                one.setdefault("ja3", packet.tls.handshake_ja3)
-            if "handshake_ja3s" in packet.tls.field_names:
-                one["ja3s"] = packet.tls.handshake_ja3s
+    for row in opinion(capture).packets:
+        if row.ja3:
+            found.setdefault(row.stream, {}).setdefault("ja3", row.ja3)
+        if row.ja3s:
+            found.setdefault(row.stream, {})["ja3s"] = row.ja3s
     return found
 
 
