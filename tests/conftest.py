@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fast", max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
 
 import docker_machine
 
@@ -18,6 +21,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             missing.append("root")
         if missing:
             without(f"needs {', '.join(missing)}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those that need root stay in one: they change namespaces and tracefs and look at all processes."""
+    for item in items:
+        if any(mark.kwargs.get("root") for mark in item.iter_markers("needs")):
+            item.add_marker(pytest.mark.xdist_group("root"))
 
 
 def without(reason: str) -> None:
@@ -40,8 +51,11 @@ def fixtures() -> Path:
 
 @pytest.fixture(scope="session")
 def go_directory(tmp_path_factory):
-    """Where Go programs are built, once for all tests."""
-    return tmp_path_factory.mktemp("go")
+    """Where Go programs are built, once for all tests, in whichever of several processes they run."""
+    here = tmp_path_factory.getbasetemp()
+    directory = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "go"
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """Go programs that tests build for themselves, in the ways in which Go links programs."""
 
+import fcntl
 import functools
 import itertools
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 TLS_PAIR = Path(__file__).parent / "session_keys" / "tls_pair.go"
 OTHER_GO = tuple(filter(None, os.environ.get("CAPTOOL_GO", "").split(os.pathsep)))  # programs `go` of other releases, if there are any
-HELLO = "package main\n\nfunc main() { println(\"hello\") }\n"
+HELLO = Path(__file__).parent / "goprogram" / "hello.go"  # no TLS in it
 MODES = tuple(itertools.product(("exe", "pie"), ("internal", "external"), ("symbols", "stripped")))
 
 
@@ -23,5 +24,8 @@ def build(directory, source, mode="exe", link="internal", symbols="symbols", arc
         "CGO_ENABLED": "1" if link == "external" else "0", "GOCACHE": os.environ.get("GOCACHE", str(directory / "cache")),
     }  # fmt: skip
     command = [go, "build", f"-buildmode={mode}", f"-ldflags={flags}", "-o", str(target), str(source)]
-    subprocess.run(command, check=True, env=environment, cwd=directory)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process that shares the tests may be building it
+        if not target.exists():
+            subprocess.run(command, check=True, env=environment, cwd=directory)
     return target

@@ -58,6 +58,7 @@ def test_every_place_where_a_chunk_can_end(path: Path, data: bytes) -> None:
         assert [row[1:] for row in expected(PACKETS)] == [row[1:] for row in rows(path, chunk_size=chunk_size)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [pcap(PACKETS), pcapng(PACKETS)])
 def test_every_place_where_a_file_can_be_cut_keeps_the_whole_packets(path: Path, data: bytes) -> None:
     whole = {len(data): len(PACKETS)}

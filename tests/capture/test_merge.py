@@ -122,6 +122,7 @@ def test_a_clock_that_steps_loses_no_packet_and_stalls_nothing(tmp_path: Path) -
     assert slowly_merged(*files) == rows(*written(tmp_path, *map(pcap, files)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 5])
 def test_every_place_where_a_chunk_can_end(tmp_path: Path, count: int) -> None:
     files = [at(*range(file, 40, count + file % 2), file=file)[:6] for file in range(count)]

@@ -77,6 +77,7 @@ def test_recording_is_understood_whole_and_byte_by_byte(name: str) -> None:
     assert exchanges == tell(said, size=1) == tell(said, size=7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_recording_cut_anywhere_says_the_same(name: str) -> None:
     said = recording(name)

@@ -108,10 +108,8 @@ def test_installed_programs_say_their_version():
 @pytest.mark.slow
 @pytest.mark.needs("go")
 def test_program_that_others_may_write_is_read_and_never_run(tmp_path, go_directory, nothing_installed):
-    source = tmp_path / "hello.go"
-    source.write_text(go_programs.HELLO)
     program = tmp_path / "docker"
-    program.write_bytes(go_programs.build(go_directory, source).read_bytes())
+    program.write_bytes(go_programs.build(go_directory, go_programs.HELLO).read_bytes())
     program.chmod(0o777)
     (found,) = [each for each in look_at_programs((), {"PATH": str(tmp_path), "HOME": str(tmp_path)}) if each.program.path == str(program)]
     assert found.version is None

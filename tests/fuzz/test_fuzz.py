@@ -30,6 +30,7 @@ def answers(*, checkout, place):
     return run.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_whole_corpus_gives_the_same_answers_compiled_and_not(tmp_path, without):
     kind, *installed = answers(checkout=False, place=tmp_path)
     uncompiled, *expected = answers(checkout=True, place=tmp_path)

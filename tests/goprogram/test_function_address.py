@@ -58,9 +58,7 @@ def test_only_the_exact_name_is_found(go_directory, name):
 
 
 def test_a_program_without_tls_is_said_to_have_none(go_directory):
-    source = go_directory / "hello.go"
-    source.write_text(go_programs.HELLO)
-    with open_program(go_programs.build(go_directory, source)) as elf:
+    with open_program(go_programs.build(go_directory, go_programs.HELLO)) as elf:
         assert find_function(elf, "main.main").known_from == ("symbol table", "pclntab")
         with pytest.raises(ProgramError, match="is not linked in, or was inlined"):
             find_function(elf, FUNCTION)

@@ -62,6 +62,7 @@ def seconds(data: bytes, size: int) -> float:
     return time.perf_counter() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [b"X: y\r\n", b"y"], ids=["fields", "one field"])
 def test_a_head_that_comes_byte_by_byte_takes_time_in_proportion(unit: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nX: "
@@ -70,6 +71,7 @@ def test_a_head_that_comes_byte_by_byte_takes_time_in_proportion(unit: bytes) ->
     assert long < 8 * short * 3
 
 
+@pytest.mark.slow
 def test_a_thousand_small_messages_in_one_piece_take_time_in_proportion() -> None:
     def spent(count: int) -> float:
         conversation = HttpConversation(attaches)

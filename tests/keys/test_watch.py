@@ -85,6 +85,7 @@ def test_a_machine_that_lives_for_a_fifth_of_a_second_is_kept_and_its_removal_re
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
+@pytest.mark.slow
 def test_half_written_files_are_waited_for(watch):
     source, home = machine(watch.pool), watch.store / "machines/slow"
     with watch.running():
@@ -112,6 +113,7 @@ def watch_path(watch):
     return f"machines/{watch.generations()[-1]}"
 
 
+@pytest.mark.slow
 def test_regenerated_keys_become_the_next_generation_even_within_a_moment(watch):
     first, second = machine(watch.pool), machine(watch.pool.parent / "two", generation=2)
     with watch.running():
@@ -147,6 +149,7 @@ def test_no_cloud_secret_comes_through_the_watch(watch):
     assert not [path for path in watch.bundle.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_links_of_hostile_machines_lead_nowhere(watch):
     outside = machine(watch.pool.parent / "private", "secret")
     with watch.running():

@@ -18,7 +18,7 @@ from captool.tls.conversation import TlsConversation
 from fixture_cases import FIXTURES, captures, folders
 
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda path: f"{path.parent.name}-{path.name}")
-pytestmark = pytest.mark.needs("tshark")
+pytestmark = [pytest.mark.needs("tshark"), pytest.mark.xdist_group("tshark")]  # together: one run of tshark for a capture
 LABELS = ("analysis.keep_alive", "analysis.keep_alive_ack", "analysis.retransmission")
 
 # What tshark counts otherwise, by case, trace and figure: {(stream, port of the sender): tshark's count less captool's}.
@@ -156,6 +156,7 @@ def test_retransmissions_agree(capture):
     assert known == found
 
 
+@pytest.mark.slow
 @pytest.mark.needs("editcap")
 @pytest.mark.parametrize(("case", "trace", "probes"), [("keepalive-saves", "server.pcap", 6), ("keepalive-server", "server.pcap", 6)])
 def test_probes_of_a_capture_that_begins_in_the_silence_are_found(case, trace, probes, tmp_path):

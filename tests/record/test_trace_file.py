@@ -204,7 +204,7 @@ def test_the_ring_keeps_the_last_files(tmp_path):
     assert (6, 7) == (trace.removed, trace.packets)
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(
     lengths=st.lists(st.integers(0, 700), max_size=60),
     size=st.integers(1, 1500),

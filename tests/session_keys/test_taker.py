@@ -235,9 +235,7 @@ def test_a_named_program_that_cannot_be_hooked_is_one_line(tmp_path, word, said)
 
 
 def test_a_go_program_without_tls_is_one_line(go_directory, tmp_path):
-    source = go_directory / "hello.go"
-    source.write_text(go_programs.HELLO)
-    with take([go_programs.build(go_directory, source)], tmp_path / "keys.log") as taker:
+    with take([go_programs.build(go_directory, go_programs.HELLO)], tmp_path / "keys.log") as taker:
         pass
     assert "has no function crypto/tls.(*Config).writeKeyLog" in taker.remarks[0]
 

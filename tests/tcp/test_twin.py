@@ -197,7 +197,7 @@ def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
     return draw(st.sampled_from([1000, 2**32 - 1, 2**32 - 60])), draw(st.sampled_from([5, 2**32 - 2, 2**31])), kept
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * settings.default.max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(conversations(), st.sampled_from([300, 1 << 20]), st.booleans())
 def test_the_tracker_agrees_with_its_slow_twin(tmp_path: Path, told: tuple[int, int, list[Said]], chunk: int, wanted: bool) -> None:
     client_isn, server_isn, said = told

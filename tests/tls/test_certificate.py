@@ -98,7 +98,7 @@ def test_certificate_that_cannot_be_read_is_none():
     assert read_certificate(good[:-1]) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(data=st.data())
 def test_damaged_certificates_raise_nothing(data):
     good = bytearray(DAMAGED)

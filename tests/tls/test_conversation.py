@@ -148,6 +148,7 @@ def test_segments_of_any_size(kind, size):
     assert_read_whole(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_split_point_of_a_short_session(kind):
     short = [(CLIENT, b"ping"), (SERVER, b"pong")]
@@ -162,7 +163,7 @@ def test_every_split_point_of_a_short_session(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples * 2 // 5, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(30, 4000))
 def test_directions_out_of_step(kind, seed, size):
     """Each direction in order, but interleaved as no real capture would ever show them."""

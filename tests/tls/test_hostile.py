@@ -137,7 +137,7 @@ def test_every_truncation(kind):
         conversation.summary()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(data=st.binary(max_size=200), start=st.booleans())
 def test_garbage_is_no_session(data, start):
     conversation, plain = read([(CLIENT, data), (SERVER, data)], key_ring(), from_start=start)
@@ -145,7 +145,7 @@ def test_garbage_is_no_session(data, start):
     conversation.summary()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(data=st.binary(max_size=300))
 def test_handshake_readers_raise_nothing_else(data):
     negotiation = Negotiation()
@@ -181,7 +181,7 @@ def test_endless_handshake_is_given_up():
     assert "handshake-not-captured" == conversation.summary().reason
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 600), min_size=1, max_size=20),
     padding=st.integers(0, 40),
