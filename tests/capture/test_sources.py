@@ -97,7 +97,7 @@ def test_devices_are_refused() -> None:
 @pytest.mark.slow
 def test_a_directory_with_very_many_entries_is_read(rotated: Path, talk: Talk) -> None:
     for number in range(100_000):
-        (rotated / f"{number}.log").touch()
+        os.mknod(rotated / f"{number}.log")
     summary, _ = read(rotated)
     assert len(talk.packets) == summary.packets
     assert len(summary.notes) < 20
