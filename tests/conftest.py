@@ -1,5 +1,6 @@
 """What all tests share: parts of the system that a test needs, and the fixtures folder."""
 
+import functools
 import os
 import shutil
 import signal
@@ -23,12 +24,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             without(f"needs {', '.join(missing)}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those that need root stay in one: they change namespaces and tracefs and look at all processes."""
-    for item in items:
-        if any(mark.kwargs.get("root") for mark in item.iter_markers("needs")):
-            item.add_marker(pytest.mark.xdist_group("root"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Which tests stay together where several processes share them; xdist's own groups are ignored by pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(config.rootpath, nodeid.partition("::")[0]) or nodeid
+
+    return Groups(config, log)
+
+
+@functools.cache
+def group(root: Path, file: str) -> str:
+    """Files with tests that need root are one group: they change namespaces and tracefs and look at all processes of the machine.
+
+    A file whose tests share something that takes long to make is a group of its own; of other files each test runs anywhere ("").
+    """
+    source = (root / file).read_text(encoding="utf-8")
+    if "root=True" in source:
+        return "root"
+    return file if 'scope="module"' in source or "\n@cache\n" in source else ""
 
 
 def without(reason: str) -> None:

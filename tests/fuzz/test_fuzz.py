@@ -62,7 +62,6 @@ def fuzzed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("fuzz")
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_escapes_hangs_or_grows(target, fuzzed, without):
     if fuzzed is None:

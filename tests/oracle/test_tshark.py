@@ -18,7 +18,7 @@ from captool.tls.conversation import TlsConversation
 from fixture_cases import FIXTURES, captures, folders
 
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda path: f"{path.parent.name}-{path.name}")
-pytestmark = [pytest.mark.needs("tshark"), pytest.mark.xdist_group("tshark")]  # together: one run of tshark for a capture
+pytestmark = pytest.mark.needs("tshark")
 LABELS = ("analysis.keep_alive", "analysis.keep_alive_ack", "analysis.retransmission")
 
 # What tshark counts otherwise, by case, trace and figure: {(stream, port of the sender): tshark's count less captool's}.
