@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("fast", max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
-
 import docker_machine
+
+settings.register_profile("fast", max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
