@@ -4,6 +4,7 @@ Times are integer nanoseconds since 1970 (UTC), durations integer nanoseconds, s
 and a named tuple is made in a quarter of the time that a frozen dataclass takes.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from captool.direction import Moment, PerDirection
@@ -191,6 +192,6 @@ class StreamPiece(NamedTuple):
     missing_before: int
     snapped: bool
     from_start: bool
-    mark_offsets: list[int]
-    mark_packets: list[int]
-    mark_times_ns: list[int]
+    mark_offsets: Sequence[int]
+    mark_packets: Sequence[int]
+    mark_times_ns: Sequence[int]

@@ -5,55 +5,104 @@ segment in order goes before one that waits above a hole. That is what Linux doe
 What arrives above a hole waits, within a bound. A hole is given up, and reported in the next piece, when the receiver
 acknowledged past it (so the capture missed it), when the bound is reached, or at the end. Holes are never filled with bytes.
 Bytes sent again are compared with those first seen while these are at hand, that is in the same chunk; that they differ is said.
+
+Compiled, and runs uncompiled as well. A segment leaves five numbers and no object; its bytes are copied once, when its run ends.
 """
 
-# ruff: noqa: FBT001 - called for each segment, by position
+# ruff: noqa: F821, FURB136 - memcpy and the making of bytes come from reassembly.pxd; min and max would be Python calls
 
+import array
 import heapq
-from bisect import bisect_right
+
+import cython
 
 from captool.tcp.connection import StreamPiece
 from captool.units import counted
 
 # A segment that the capture shows after its own acknowledgement (several queues, -i any) comes within this time.
-GRACE_NS = 10_000_000
+GRACE_NS = cython.declare(cython.longlong, 10_000_000)
 CONNECTIONS_NAMED = 5
-WAITING_OVERHEAD = 200  # what one waiting segment costs beside its bytes
+WAITING_OVERHEAD = cython.declare(cython.longlong, 200)  # what one waiting segment costs beside its bytes
+
+# One row for each segment of a run: the stream offset of its first new byte and of its beginning, its packet and time, and where its
+# bytes are: in the chunk's buffer, or, below 0, in the list of those that had waited.
+BEGIN = cython.declare(cython.Py_ssize_t, 0)
+MARK = cython.declare(cython.Py_ssize_t, 1)
+PACKET = cython.declare(cython.Py_ssize_t, 2)
+TIME = cython.declare(cython.Py_ssize_t, 3)
+PLACE = cython.declare(cython.Py_ssize_t, 4)
+FIELDS = cython.declare(cython.Py_ssize_t, 5)
+FEW = cython.declare(cython.Py_ssize_t, 8)
+UNUSED_KEPT = cython.declare(cython.Py_ssize_t, 4)  # of the runs that ended, with the room they have, for those that begin
+NOTHING = bytearray()
 
 
+@cython.final
+@cython.cclass
 class Stream:
     """One direction: `delivered` is the offset of the next byte to hand on, `waiting` a heap of later segments."""
-
-    __slots__ = ("cut", "delivered", "from_start", "hole_acked_ns", "missing", "waiting", "waiting_bytes")
 
     def __init__(self) -> None:
         self.from_start = False
         self.delivered = 0
         self.missing = 0
         self.cut = False
-        self.waiting: list[tuple[int, int, int, bytes, int]] = []
+        self.waiting = []  # (offset, packet, time, bytes, length)
         self.waiting_bytes = 0
         self.hole_acked_ns = -1
 
 
+@cython.final
+@cython.cclass
 class Run:
-    """A piece that is still growing: places in the chunk's buffer, or bytes that had waited."""
+    """A piece that is still growing: `count` rows of segments with `size` bytes, and those bytes that had `waited`."""
 
-    __slots__ = ("begins", "cut", "direction", "from_start", "mark_offsets", "mark_packets", "mark_times_ns", "missing", "offset", "parts")
+    def __init__(self) -> None:
+        self.room = FEW
+        self.rows = array.array("q", bytes(8 * FIELDS * FEW))
+        self.waited = []
+        self.count = 0
+        self.size = 0
 
-    def __init__(self, direction: int, offset: int, missing: int, cut: bool, from_start: bool) -> None:
-        self.direction = direction
-        self.offset = offset
-        self.missing = missing
-        self.cut = cut
-        self.from_start = from_start
-        self.parts: list[memoryview | bytes] = []
-        self.begins: list[int] = []  # the stream offset of each part
-        self.mark_offsets: list[int] = []
-        self.mark_packets: list[int] = []
-        self.mark_times_ns: list[int] = []
+    @cython.cfunc
+    def add(
+        self, begin: cython.longlong, mark: cython.longlong, packet: cython.longlong, ts_ns: cython.longlong, place: cython.longlong
+    ) -> cython.int:
+        """Note one more segment."""
+        at: cython.Py_ssize_t = self.count * FIELDS
+        if self.count == self.room:
+            rows: cython.longlong[::1] = array.array("q", bytes(16 * at))
+            rows[:at] = self.rows
+            self.rows = rows
+            self.room = 2 * self.room
+        self.rows[at + BEGIN] = begin
+        self.rows[at + MARK] = mark
+        self.rows[at + PACKET] = packet
+        self.rows[at + TIME] = ts_ns
+        self.rows[at + PLACE] = place
+        self.count += 1
+        return 0
 
 
+@cython.final
+@cython.cclass
+class Talk:
+    """One connection: its two directions, and the run that is growing, None where none is."""
+
+    def __init__(self, number: cython.longlong) -> None:
+        self.number = number
+        self.to_server = Stream()
+        self.to_client = Stream()
+        self.run = None
+
+    @cython.cfunc
+    def stream(self, direction: cython.longlong) -> Stream:
+        """The stream of a direction."""
+        return self.to_client if direction else self.to_server
+
+
+@cython.final
+@cython.cclass
 class Reassembly:
     """The streams of all wanted connections, and the pieces that are ready."""
 
@@ -62,15 +111,17 @@ class Reassembly:
         self.max_buffer_in_all = 16 * max_buffer // shards
         self.waiting_in_all = 0
         self.given_up = 0
-        self.differing: dict[int, int] = {}  # packets that sent other bytes again, by connection
-        self._streams: dict[int, tuple[Stream, Stream]] = {}
-        self._runs: dict[int, Run] = {}
-        self._pieces: list[StreamPiece] = []
-        self._view = memoryview(b"")
+        self.differing = {}  # packets that sent other bytes again, by connection
+        self.talks = {}
+        self.running = {}  # the connections with a run, in the order in which they spoke in this chunk
+        self.latest = Talk(-1)
+        self.pieces = []
+        self.unused = []
+        self.data = NOTHING
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list:
         """Sentences if the bound was reached, and if bytes sent again were not the same."""
-        notes = []
+        notes: list = []
         if self.given_up:
             notes.append(f"{self.given_up} holes in TCP streams were given up because too much data waited behind them")
         if self.differing:
@@ -84,167 +135,277 @@ class Reassembly:
 
     def begin_chunk(self, buffer: bytearray) -> None:
         """Payload places refer to `buffer` until `end_chunk`."""
-        self._view = memoryview(buffer)
+        self.data = buffer
 
     def end_chunk(self) -> None:
         """Hand on all runs: their bytes are copied out of the buffer."""
-        for connection, run in self._runs.items():
-            self._emit(connection, run)
-        self._runs.clear()
-        self._view.release()
-        self._view = memoryview(b"")
+        for talk in self.running.values():
+            self.emit(talk)
+        self.running.clear()
+        self.data = NOTHING
 
-    def take(self) -> list[StreamPiece]:
+    def take(self) -> list:
         """The pieces that are ready."""
-        taken, self._pieces = self._pieces, []
+        taken: list = self.pieces
+        self.pieces = []
         return taken
 
+    @cython.cfunc
+    def find(self, connection: cython.longlong) -> Talk:
+        """The streams of a connection, None where it has said nothing yet."""
+        talk: Talk = self.latest
+        if talk.number != connection:
+            talk = self.talks.get(connection)
+            if talk is not None:
+                self.latest = talk
+        return talk
+
+    @cython.cfunc
     def segment(
         self,
-        connection: int,
-        direction: int,
-        offset: int,
-        length: int,
-        captured: int,
-        start: int,
-        packet: int,
-        ts_ns: int,
-        from_start: bool,
-        acked: int,
-    ) -> None:
+        connection: cython.longlong,
+        direction: cython.longlong,
+        offset: cython.longlong,
+        length: cython.longlong,
+        captured: cython.longlong,
+        start: cython.longlong,
+        packet: cython.longlong,
+        ts_ns: cython.longlong,
+        from_start: cython.bint,
+        acked: cython.longlong,
+    ) -> cython.int:
         """Take in payload: `captured` of `length` bytes are at `start` in the chunk's buffer."""
-        streams = self._streams.get(connection)
-        if streams is None:
-            streams = self._streams[connection] = (Stream(), Stream())
-        stream = streams[direction]
+        talk: Talk = self.find(connection)
+        stream: Stream
+        if talk is None:
+            talk = Talk(connection)
+            self.talks[connection] = talk
+            self.latest = talk
+        stream = talk.stream(direction)
         stream.from_start = from_start
-        payload = self._view[start : start + captured]
+        if start < 0 or captured < 0 or start + captured > len(self.data):
+            raise IndexError("payload outside of the chunk")
         if offset <= stream.delivered:
             if offset < stream.delivered:
-                self._compare(connection, direction, offset, payload)
-            self._deliver(connection, direction, stream, offset, length, payload, packet, ts_ns)
+                self.compare(talk, direction, offset, captured, start)
+            self.deliver(talk, direction, stream, offset, length, captured, start, None, packet, ts_ns)
             if stream.waiting:
-                self._deliver_waiting(connection, direction, stream)
-            return
-        heapq.heappush(stream.waiting, (offset, packet, ts_ns, bytes(payload), length))
+                self.deliver_waiting(talk, direction, stream)
+            return 0
+        heapq.heappush(stream.waiting, (offset, packet, ts_ns, bytes(self.data[start : start + captured]), length))
         stream.waiting_bytes += captured + WAITING_OVERHEAD
         self.waiting_in_all += captured + WAITING_OVERHEAD
         if stream.waiting_bytes > self.max_buffer or self.waiting_in_all > self.max_buffer_in_all:
             self.given_up += 1
-            self._give_up(connection, direction, stream)
+            self.give_up(talk, direction, stream)
         else:
-            self._acknowledged(connection, direction, stream, acked, ts_ns)
+            self.judge_hole(talk, direction, stream, acked, ts_ns)
+        return 0
 
-    def acknowledged(self, connection: int, direction: int, acked: int, ts_ns: int) -> None:
+    @cython.cfunc
+    def acknowledged(
+        self, connection: cython.longlong, direction: cython.longlong, acked: cython.longlong, ts_ns: cython.longlong
+    ) -> cython.int:
         """The receiver of `direction` acknowledged up to `acked`, or said so again."""
-        streams = self._streams.get(connection)
-        if streams is not None and streams[direction].waiting:
-            self._acknowledged(connection, direction, streams[direction], acked, ts_ns)
+        talk: Talk = self.find(connection)
+        if talk is not None and talk.stream(direction).waiting:
+            self.judge_hole(talk, direction, talk.stream(direction), acked, ts_ns)
+        return 0
 
     def stop(self, connection: int) -> None:
         """Forget the streams of a connection."""
-        self._runs.pop(connection, None)
-        for stream in self._streams.pop(connection, ()):
-            self.waiting_in_all -= stream.waiting_bytes
+        talk: Talk = self.talks.pop(connection, None)
+        self.running.pop(connection, None)
+        if talk is not None:
+            self.waiting_in_all -= talk.to_server.waiting_bytes + talk.to_client.waiting_bytes
+            self.latest = Talk(-1)
 
     def finish(self, connection: int) -> None:
         """The connection is over: hand on what waits, with the holes before it."""
-        streams = self._streams.get(connection)
-        if streams is None:
+        talk: Talk = self.talks.pop(connection, None)
+        direction: cython.longlong
+        if talk is None:
             return
-        for direction, stream in enumerate(streams):
-            while stream.waiting:
-                self._give_up(connection, direction, stream)
-        run = self._runs.pop(connection, None)
-        if run is not None:
-            self._emit(connection, run)
-        del self._streams[connection]
+        for direction in range(2):
+            while talk.stream(direction).waiting:
+                self.give_up(talk, direction, talk.stream(direction))
+        if talk.run is not None:
+            self.emit(talk)
+        self.running.pop(connection, None)
+        self.latest = Talk(-1)
 
-    def _acknowledged(self, connection: int, direction: int, stream: Stream, acked: int, ts_ns: int) -> None:
+    @cython.cfunc
+    def judge_hole(
+        self, talk: Talk, direction: cython.longlong, stream: Stream, acked: cython.longlong, ts_ns: cython.longlong
+    ) -> cython.int:
+        """Give the first hole up if it was acknowledged a while ago."""
         if acked < stream.waiting[0][0]:
             stream.hole_acked_ns = -1
         elif stream.hole_acked_ns < 0:
             stream.hole_acked_ns = ts_ns
         elif ts_ns - stream.hole_acked_ns >= GRACE_NS:
-            self._give_up(connection, direction, stream)
+            self.give_up(talk, direction, stream)
+        return 0
 
-    def _give_up(self, connection: int, direction: int, stream: Stream) -> None:
+    @cython.cfunc
+    def give_up(self, talk: Talk, direction: cython.longlong, stream: Stream) -> cython.int:
         """Declare the first hole missing and deliver what follows it."""
-        stream.missing += stream.waiting[0][0] - stream.delivered
-        stream.delivered = stream.waiting[0][0]
-        self._deliver_waiting(connection, direction, stream)
+        begins: cython.longlong = stream.waiting[0][0]
+        stream.missing += begins - stream.delivered
+        stream.delivered = begins
+        self.deliver_waiting(talk, direction, stream)
+        return 0
 
-    def _deliver_waiting(self, connection: int, direction: int, stream: Stream) -> None:
+    @cython.cfunc
+    def deliver_waiting(self, talk: Talk, direction: cython.longlong, stream: Stream) -> cython.int:
+        """Hand on what waited and does so no longer."""
         while stream.waiting and stream.waiting[0][0] <= stream.delivered:
             offset, packet, ts_ns, payload, length = heapq.heappop(stream.waiting)
             stream.waiting_bytes -= len(payload) + WAITING_OVERHEAD
             self.waiting_in_all -= len(payload) + WAITING_OVERHEAD
-            self._deliver(connection, direction, stream, offset, length, payload, packet, ts_ns)
+            self.deliver(talk, direction, stream, offset, length, len(payload), 0, payload, packet, ts_ns)
         stream.hole_acked_ns = -1
+        return 0
 
-    def _deliver(
+    @cython.cfunc
+    def deliver(
         self,
-        connection: int,
-        direction: int,
+        talk: Talk,
+        direction: cython.longlong,
         stream: Stream,
-        offset: int,
-        length: int,
-        payload: memoryview | bytes,
-        packet: int,
-        ts_ns: int,
-    ) -> None:
-        """Hand on what is new of a segment that begins at or below `stream.delivered`."""
-        end = offset + length
+        offset: cython.longlong,
+        length: cython.longlong,
+        captured: cython.longlong,
+        start: cython.longlong,
+        waited: bytes | None,
+        packet: cython.longlong,
+        ts_ns: cython.longlong,
+    ) -> cython.int:
+        """Hand on what is new of a segment that begins at or below `stream.delivered`: `waited`, or bytes of the chunk's buffer."""
+        end: cython.longlong = offset + length
+        known: cython.longlong = stream.delivered - offset
+        run: Run = talk.run
         if end <= stream.delivered:
-            return
-        fresh = payload[stream.delivered - offset :]
-        if fresh:
-            run = self._runs.get(connection)
+            return 0
+        if captured > known:
             if run is None or run.direction != direction or stream.missing:
                 if run is not None:
-                    self._emit(connection, run)
-                run = Run(direction, stream.delivered, stream.missing, stream.cut, stream.from_start)
-                self._runs[connection] = run
+                    self.emit(talk)
+                run = self.unused.pop() if self.unused else Run()
+                run.direction = direction
+                run.offset = stream.delivered
+                run.missing = stream.missing
+                run.cut = stream.cut
+                run.from_start = stream.from_start
+                talk.run = run
+                self.running[talk.number] = talk
                 stream.missing = 0
                 stream.cut = False
-            run.parts.append(fresh)
-            run.begins.append(stream.delivered)
-            run.mark_offsets.append(offset)
-            run.mark_packets.append(packet)
-            run.mark_times_ns.append(ts_ns)
-            stream.delivered += len(fresh)
+            if waited is not None:
+                run.waited.append(waited[known:])
+                run.add(stream.delivered, offset, packet, ts_ns, -len(run.waited))
+            else:
+                run.add(stream.delivered, offset, packet, ts_ns, start + known)
+            run.size += captured - known
+            stream.delivered += captured - known
         if stream.delivered < end:  # the snap length cut the rest
             stream.missing += end - stream.delivered
             stream.cut = True
             stream.delivered = end
+        return 0
 
-    def _compare(self, connection: int, direction: int, offset: int, payload: memoryview) -> None:
-        """Note it if bytes of `payload`, which begins at `offset`, are others than those handed on already."""
-        run = self._runs.get(connection)
+    @cython.cfunc
+    def compare(
+        self, talk: Talk, direction: cython.longlong, offset: cython.longlong, captured: cython.longlong, start: cython.longlong
+    ) -> cython.int:
+        """Note it if bytes of a segment, which begins at `offset`, are others than those handed on already."""
+        run: Run = talk.run
+        low: cython.Py_ssize_t = 0
+        high: cython.Py_ssize_t
+        at: cython.Py_ssize_t
+        first: cython.longlong
+        last: cython.longlong
+        begin: cython.longlong
+        until: cython.longlong
         if run is None or run.direction != direction:
-            return
-        end = offset + len(payload)
-        at = max(0, bisect_right(run.begins, offset) - 1)
-        while at < len(run.begins) and run.begins[at] < end:
-            begin, part = run.begins[at], run.parts[at]
-            first, last = max(begin, offset), min(begin + len(part), end)
-            if first < last and part[first - begin : last - begin] != payload[first - offset : last - offset]:
-                self.differing[connection] = self.differing.get(connection, 0) + 1
-                return
-            at += 1
+            return 0
+        high = run.count
+        while high - low > 1:  # the last row that begins at or below the offset, or the first one
+            at = (low + high) // 2
+            if run.rows[at * FIELDS + BEGIN] <= offset:
+                low = at
+            else:
+                high = at
+        for at in range(low, run.count):
+            begin = run.rows[at * FIELDS + BEGIN]
+            if begin >= offset + captured:
+                break
+            until = run.rows[(at + 1) * FIELDS + BEGIN] if at + 1 < run.count else run.offset + run.size
+            first = begin if begin > offset else offset
+            last = until if until < offset + captured else offset + captured
+            if first < last:
+                again = bytes(self.data[start + first - offset : start + last - offset])
+                place: cython.longlong = run.rows[at * FIELDS + PLACE]
+                if place < 0:
+                    before = run.waited[-1 - place][first - begin : last - begin]
+                else:
+                    before = bytes(self.data[place + first - begin : place + last - begin])
+                if again != before:
+                    self.differing[talk.number] = self.differing.get(talk.number, 0) + 1
+                    return 0
+        return 0
 
-    def _emit(self, connection: int, run: Run) -> None:
-        self._pieces.append(
+    @cython.cfunc
+    def emit(self, talk: Talk) -> cython.int:
+        """Hand a run on, and put it aside for the next one."""
+        run: Run = talk.run
+        at: cython.Py_ssize_t
+        count: cython.Py_ssize_t = run.count
+        offsets = array.array("q", bytes(8 * count))
+        packets = array.array("q", bytes(8 * count))
+        times_ns = array.array("q", bytes(8 * count))
+        offset_column: cython.longlong[::1] = offsets
+        packet_column: cython.longlong[::1] = packets
+        time_column: cython.longlong[::1] = times_ns
+        for at in range(count):
+            offset_column[at] = run.rows[at * FIELDS + MARK]
+            packet_column[at] = run.rows[at * FIELDS + PACKET]
+            time_column[at] = run.rows[at * FIELDS + TIME]
+        self.pieces.append(
             StreamPiece(
-                connection=connection,
-                direction=run.direction,
-                offset=run.offset,
-                data=b"".join(run.parts),
-                missing_before=run.missing,
-                snapped=run.cut,
-                from_start=run.from_start,
-                mark_offsets=run.mark_offsets,
-                mark_packets=run.mark_packets,
-                mark_times_ns=run.mark_times_ns,
+                talk.number, run.direction, run.offset, self.gather(run), run.missing, run.cut, run.from_start, offsets, packets, times_ns
             )
         )
+        talk.run = None
+        if len(self.unused) < UNUSED_KEPT:
+            run.count = 0
+            run.size = 0
+            run.waited.clear()
+            self.unused.append(run)
+        return 0
+
+    @cython.cfunc
+    def gather(self, run: Run) -> bytes:
+        """The bytes of a run as one."""
+        at: cython.Py_ssize_t
+        place: cython.longlong
+        length: cython.longlong
+        filled: cython.longlong = 0
+        if cython.compiled:
+            data: bytes = PyBytes_FromStringAndSize(cython.NULL, run.size)
+            target: cython.p_char = PyBytes_AS_STRING(data)
+        else:
+            parts = []
+        for at in range(run.count):
+            place = run.rows[at * FIELDS + PLACE]
+            length = (run.rows[(at + 1) * FIELDS + BEGIN] if at + 1 < run.count else run.offset + run.size) - run.rows[at * FIELDS + BEGIN]
+            if not cython.compiled:
+                parts.append(run.waited[-1 - place] if place < 0 else self.data[place : place + length])
+            elif filled + length > run.size:
+                raise IndexError("more bytes than a run has")
+            elif place < 0:
+                memcpy(target + filled, PyBytes_AS_STRING(run.waited[-1 - place]), length)
+            else:
+                memcpy(target + filled, cython.address(self.data[place]), length)
+            filled += length
+        return data if cython.compiled else b"".join(parts)

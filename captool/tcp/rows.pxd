@@ -1,3 +1,4 @@
+from captool.tcp.reassembly cimport Reassembly
 from captool.tcp.layout cimport *
 
 cdef long long pair(long long high, long long low) noexcept
@@ -18,7 +19,7 @@ cdef class Rows:
     cdef object linger
     cdef long long max_lingering
     cdef bint limited
-    cdef object assembly
+    cdef Reassembly assembly
     cdef long long gap_ns
     cdef long long duplicate_packets
     cdef long long[::1] recent_packets

@@ -183,7 +183,7 @@ def test_the_numbers_of_packets_count_every_frame(path: Path) -> None:
     talk = Talk().opened().client(b"a")
     packets = [Packet(ethernet(ip(b"ping", protocol=1)), talk.packets[0].ts_ns), *talk.packets]
     _, (seen,), (piece,) = analyze(path, packets)
-    assert (5, [5]) == (seen.last_packet.packet, piece.mark_packets)
+    assert (5, [5]) == (seen.last_packet.packet, list(piece.mark_packets))
 
 
 @pytest.mark.parametrize(("packet", "at"), [(SEGMENT, 8), (SEGMENT6, 7)])

@@ -34,8 +34,8 @@ def test_bytes_come_in_order_whatever_the_chunks(path: Path, isn: int, chunk_siz
 def test_a_run_is_one_piece_with_a_mark_for_each_segment(path: Path) -> None:
     talk = Talk().opened().client(b"ab").client(b"cd").client(b"ef").server(b"ok")
     first, second = pieces(path, talk)
-    assert (b"abcdef", [0, 2, 4], [4, 5, 6]) == (first.data, first.mark_offsets, first.mark_packets)
-    assert [packet.ts_ns for packet in talk.packets[3:6]] == first.mark_times_ns
+    assert (b"abcdef", [0, 2, 4], [4, 5, 6]) == (first.data, list(first.mark_offsets), list(first.mark_packets))
+    assert [packet.ts_ns for packet in talk.packets[3:6]] == list(first.mark_times_ns)
     assert (b"ok", 1) == (second.data, second.direction)
 
 
