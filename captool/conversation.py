@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.dockerapi.exchange import DockerExchange
     from captool.http.exchange import HttpExchange
     from captool.tls.conversation import TlsConversation
-    from captool.tls.summary import Plaintext, TlsSummary
+    from captool.tls.record_reader import PlaintextRun
+    from captool.tls.summary import TlsSummary
 
 PlaintextSink = Callable[[Direction, bytes, Moment], None]
 
@@ -41,19 +42,8 @@ class Conversation:
         if not self._read:
             return
         if self._tls is not None:
-            released = self._tls.feed(piece)
-            if not released:
-                return
-            docker = self._docker_conversation()
-            if len(released) > 2 and self._plaintext is None and docker.joins(Direction(piece.direction)):
-                released = joined(released, acknowledged)
-            for plain in released:
-                direction, moment = Direction(plain.direction), Moment(plain.packet, plain.ts_ns)
-                if plain.after_loss:
-                    docker.lose(direction)
-                if self._plaintext:
-                    self._plaintext(direction, plain.data, moment)
-                docker.feed(direction, plain.data, moment, plain.stream_end, acknowledged)
+            for run in self._tls.read(piece):
+                self._take(run, acknowledged)
             return
         docker = self._docker_conversation()
         if piece.missing_before:
@@ -62,6 +52,26 @@ class Conversation:
             if self._plaintext:
                 self._plaintext(Direction(piece.direction), data, moment)
             docker.feed(Direction(piece.direction), data, moment, end, acknowledged)
+
+    def _take(self, run: "PlaintextRun", acknowledged: int | None) -> None:
+        """Read decrypted records, many at once as soon as they are a hijacked stream that nobody listens to, and have arrived."""
+        docker, direction = self._docker_conversation(), Direction(run.direction)
+        if run.after_loss:
+            docker.lose(direction)
+        record = 0
+        while record < run.count:
+            until = record
+            if self._plaintext is None and docker.joins(direction):
+                until = run.acknowledged(record, acknowledged if direction is Direction.TO_CLIENT else None)
+            if until > record:
+                feed_stream(docker, run, record, until, acknowledged)
+                record = until
+                continue
+            data, moment = run.content(record), run.moment(record)
+            if self._plaintext:
+                self._plaintext(direction, data, moment)
+            docker.feed(direction, data, moment, run.stream_end(record), acknowledged)
+            record += 1
 
     @property
     def wants_more(self) -> bool:
@@ -107,19 +117,15 @@ def tls_conversation(ring: KeyRing) -> "TlsConversation":
     return TlsConversation(ring, resume_after_loss=True)
 
 
-def joined(released: "list[Plaintext]", acknowledged: int | None) -> "list[Plaintext]":
-    """Neighbouring records of one direction as one, as far as their receiver has acknowledged them; the last one stays apart.
+def feed_stream(docker: "DockerConversation", run: "PlaintextRun", first: int, last: int, acknowledged: int | None) -> None:
+    """Feed the records from `first` to before `last` of a hijacked stream."""
+    begin = run.until(first)
 
-    Only the last moment of what arrived is ever told, and the records that did not arrive keep theirs. There are many small records
-    in a chatty log, and each step above TLS costs more than the record's decryption.
-    """
-    last = len(released) - 1
-    if acknowledged is not None:
-        while last > 0 and released[last - 1].stream_end > acknowledged:
-            last -= 1
-    if last < 2 or any(plain.direction != released[0].direction or plain.after_loss for plain in released):
-        return released
-    return [released[last - 1]._replace(data=b"".join([plain.data for plain in released[:last]])), *released[last:]]
+    def moment_of(place: int) -> Moment:
+        return run.moment(run.record_at(begin + place))
+
+    data = memoryview(run.data)[begin : run.until(last)]
+    docker.feed_stream(Direction(run.direction), data, run.stream_end(last - 1), acknowledged, moment_of)
 
 
 def by_segment(piece: StreamPiece) -> Iterator[tuple[bytes, int, Moment]]:

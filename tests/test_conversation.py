@@ -2,15 +2,17 @@
 
 import pytest
 
-from captool.conversation import Conversation, by_segment, joined
+from captool.conversation import Conversation, by_segment, feed_stream
 from captool.direction import Direction, Moment, PerDirection
 from captool.dockerapi.conversation import DockerConversation
 from captool.keys.material import KeyRing
 from captool.tcp.connection import StreamPiece
-from captool.tls.summary import Plaintext
+from captool.tls.record_reader import RecordReader
 from tables import START, S, tcp
 
 REQUEST = b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"
+ATTACH = b"POST /containers/a/attach?stream=1 HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 
 
@@ -54,30 +56,58 @@ def test_capture_that_begins_within_tls_says_so():
     summary, exchanges = conversation.finish(tcp(packets=PerDirection(1, 1)))
     assert ("encrypted", "handshake-not-captured", ()) == (summary.status, summary.reason, exchanges)
 
-def record_of(text, end, packet):
-    return Plaintext(Direction.TO_CLIENT, text, end, packet, START + packet * S)
+
+def run_of(texts):
+    """Records whose openings are no riddle: number n ends at offset 10 * n and came with packet n."""
+    data = b"".join(b"\x17\x03\x03" + (5).to_bytes(2) + bytes([number]) * 5 for number in range(len(texts)))
+    packets = range(1, len(texts) + 1)
+    marks = [10 * number for number in range(len(texts))], list(packets), [START + packet * S for packet in packets]
+    reader, released = RecordReader(Direction.TO_CLIENT, data, 0, 0, *marks), []
+    reader.read(lambda sequence, *place: texts[sequence], False, released)
+    (run,) = released
+    return run
 
 
-@pytest.mark.parametrize("acknowledged", [None, 0, 30, 50, 10_000])
-def test_records_that_are_handed_on_together_tell_the_same(acknowledged):
-    """A twin that gets every record by itself: the same exchanges, sizes, losses and moments."""
-    hello = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-    attach = b"POST /containers/a/attach?stream=1 HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-    texts = [b"\x01\0\0\0\0\0\0\x04one\n", b"\x02\0\0", b"\0\0\0\0\x06two", b"lf\n\x01\0\0\0\0\0\0\x03abc", b"\x01\0\0\0\0\0\0\x05last\n"]
-    records = [record_of(text, 10 * number, number) for number, text in enumerate(texts, 1)]
-    told = []
-    for plains in (records, joined(records, acknowledged)):
-        docker = DockerConversation()
-        docker.feed(Direction.TO_SERVER, attach, Moment(1, START), 1, None)
-        docker.feed(Direction.TO_CLIENT, hello, Moment(2, START), 1, None)
-        assert docker.joins(Direction.TO_CLIENT)
-        for plain in plains:
-            docker.feed(Direction.TO_CLIENT, plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
-        told.append(docker.finish(Moment(9, START + 9 * S), acknowledged, closed=False))
-    assert told[0] == told[1]
-    assert len(joined(records, 10_000)) == 2
-    assert len(joined(records, 30)) == 3
-    assert joined(records, 0) == records
+def attached():
+    docker = DockerConversation()
+    docker.feed(Direction.TO_SERVER, ATTACH, Moment(1, START), 1, None)
+    docker.feed(Direction.TO_CLIENT, UPGRADED, Moment(2, START), 1, None)
+    assert docker.joins(Direction.TO_CLIENT)
+    return docker
+
+
+def one_by_one(docker, run, first, acknowledged):
+    for plain in run.records()[first:]:
+        docker.feed(Direction.TO_CLIENT, plain.data, Moment(plain.packet, plain.ts_ns), plain.stream_end, acknowledged)
+
+
+TEXTS = [b"\x01\0\0", b"\0\0\0", b"\0\x04o", b"ne\n\x02", b"\0\0\0\0", b"\0\6tw", b"olf\n", b"\1\0\0\0\0\0", b"\0\2ab", b"\2\0"]
+
+
+@pytest.mark.parametrize("acknowledged", [None, 0, *range(5, 110, 5)])
+@pytest.mark.parametrize("texts", [TEXTS, [b"ab", b"c", b"", b"d"], [TEXTS[0], b"\0\0\0\0\1", b"x", b"nonsense", b"and more"]])
+def test_records_that_are_handed_on_together_tell_the_same(acknowledged, texts):
+    """A twin that gets every record by itself: the same exchanges, sizes, losses and moments, where frames end and where they are cut."""
+    run = run_of(texts)
+    twin, docker = attached(), attached()
+    one_by_one(twin, run, 0, acknowledged)
+    arrived = run.acknowledged(0, acknowledged)
+    if arrived:
+        feed_stream(docker, run, 0, arrived, acknowledged)
+    one_by_one(docker, run, arrived, acknowledged)
+    assert all(plain.stream_end <= acknowledged for plain in run.records()[:arrived] if acknowledged is not None)
+    end = Moment(90, START + 90 * S)
+    assert twin.finish(end, acknowledged, closed=False) == docker.finish(end, acknowledged, closed=False)
+
+
+def test_a_run_of_records_tells_of_each_what_it_was():
+    run = run_of([b"ab", b"", b"cde", b"f"])
+    assert [(b"ab", 10, 1), (b"cde", 30, 3), (b"f", 40, 4)] == [(plain.data, plain.stream_end, plain.packet) for plain in run.records()]
+    assert (b"abcdef", 3) == (bytes(run.data), run.count)
+    assert [0, 0, 1, 1, 1, 2] == [run.record_at(place) for place in range(6)]
+    assert [0, 2, 5, 6] == [run.until(record) for record in range(4)]
+    assert [3, 0, 1, 2, 3] == [run.acknowledged(0, offset) for offset in (None, 9, 10, 30, 40)]
+    assert 1 == run.acknowledged(1, 0)
 
 
 def test_with_a_sink_every_record_keeps_its_moment():

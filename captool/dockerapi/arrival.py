@@ -60,6 +60,10 @@ class OutputArrival:
                 stderr += len(data)
             if len(text) < TEXT:
                 text += data[: TEXT - len(text)]
+        self.counted(stdout, stderr, text, moment, stream_end)
+
+    def counted(self, stdout: int, stderr: int, text: bytes, moment: Moment, stream_end: int) -> None:
+        """So many bytes of output, which begin with `text`, were seen on their way to the client."""
         if not stdout + stderr:
             return
         self.stdout_bytes += stdout

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from captool.direction import Direction, Moment
-from captool.dockerapi.arrival import OutputArrival
+from captool.dockerapi.arrival import TEXT, OutputArrival
 from captool.dockerapi.endpoints import OUTPUT, hijacks, identify
 from captool.dockerapi.exchange import ContainerStream, DockerExchange, Output
 from captool.dockerapi.stdcopy import Payload, StdcopyReader
@@ -46,7 +46,7 @@ class DockerConversation:
         self._current = -1
 
     def joins(self, direction: Direction) -> bool:
-        """Whether neighbouring plaintext may be fed as one piece, with the moment of its end: nothing looks at the moments between."""
+        """Whether plaintext of this direction may go to `feed_stream`."""
         stream = self._streams.get(self._http.answering)
         return self._output is None and self._http.is_stream(direction) and not (stream and stream.reader.seeking)
 
@@ -84,7 +84,7 @@ class DockerConversation:
         `acknowledged` how far the client has acknowledged the server's stream by now (None: that cannot be seen).
         """
         for piece in self._http.feed(direction, data, moment, stream_end):
-            stream = self._stream(piece)
+            stream = self._stream(piece.exchange)
             if stream is None:
                 continue
             if piece.direction is Direction.TO_SERVER:
@@ -98,6 +98,28 @@ class DockerConversation:
                 stream.holes_told = stream.reader.holes
                 self._output(Output("hole", b"", piece.moment, stream.number, stream.request))
             self._print(stream, stream.reader.feed(piece.data), piece)
+
+    def feed_stream(
+        self, direction: Direction, data: memoryview, stream_end: int, acknowledged: int | None, moment_of: Callable[[int], Moment]
+    ) -> None:
+        """Read many bytes of a hijacked stream at once, where `joins` says so; they are only counted.
+
+        The client must have acknowledged all of them (or its acknowledgements cannot be seen), `stream_end` and `acknowledged` are as in
+        `feed`. `moment_of` tells when the byte at a place in `data` came.
+        """
+        number = self._http.pass_stream(direction, len(data))
+        stream = self._stream(number)
+        if stream is None:
+            return
+        if direction is Direction.TO_SERVER:
+            stream.stdin_bytes += len(data)
+            return
+        stream.arrival.acknowledge(acknowledged)
+        stream.newest = StreamData(number, direction, b"", moment_of(len(data) - 1), stream_end, "hijacked")
+        printed = stream.reader.count(data, TEXT)
+        if printed.end:
+            moment = moment_of(printed.end - 1)
+            stream.arrival.counted(printed.stdout_bytes, printed.stderr_bytes, printed.text, moment, stream_end)
 
     def lose(self, direction: Direction) -> None:
         """A hole: bytes of this direction are missing. A hijacked stream goes on behind it, HTTP messages cannot be followed further."""
@@ -121,8 +143,7 @@ class DockerConversation:
         stream = self._streams.get(number) or (_Stream(number, "") if _carries_output(http) else None)
         return DockerExchange(http, call.operation, call.container, _summary(stream) if stream else None)
 
-    def _stream(self, piece: StreamData) -> _Stream | None:
-        number = piece.exchange
+    def _stream(self, number: int) -> _Stream | None:
         if number != self._current:
             self._current = number
             self._opened(number)

@@ -5,13 +5,18 @@ ContainerAttach, "Stream format"). A container with a TTY sends its output raw, 
 the two apart: daemons before API 1.42 say `raw-stream` for both, and Podman always does. The first bytes tell.
 """
 
+# ruff: noqa: FURB136 - min would be a call
+
 import struct
 from typing import Final, Literal, NamedTuple
 
 import cython
 
 HEADER: Final = 8
-STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
+STDIN = 0
+STDOUT = 1
+STDERR = 2
+SYSTEM_ERROR = 3
 
 Kind = Literal["multiplexed", "raw", "empty"]
 Output = Literal["stdout", "stderr"]
@@ -29,6 +34,15 @@ class Payload(NamedTuple):
 
     output: Output
     data: bytes
+
+
+class Printed(NamedTuple):
+    """Output that was only counted: bytes of each stream, its beginning, and where in the data that brought it its last byte ends."""
+
+    stdout_bytes: int
+    stderr_bytes: int
+    text: bytes
+    end: int
 
 
 def may_be_header(head: bytes) -> bool:
@@ -112,6 +126,72 @@ class StdcopyReader:
                 head = b""
             self._head = head
         return found
+
+    def count(self, data: memoryview, text_bytes: int) -> Printed:
+        """Read more bytes of the stream as `feed` does, but only count the payload; at most its first `text_bytes` are kept.
+
+        `data` is a buffer of bytes that can be written to, as the compiler wants it; nothing is written.
+        """
+        view: cython.uchar[::1] = data
+        position: cython.Py_ssize_t = 0
+        size: cython.Py_ssize_t = len(data)
+        left: cython.Py_ssize_t = self._left
+        taken: cython.Py_ssize_t
+        wanted: cython.Py_ssize_t = text_bytes
+        ended: cython.Py_ssize_t = 0
+        stdout: cython.Py_ssize_t = 0
+        stderr: cython.Py_ssize_t = 0
+        to_stderr: cython.bint = self._output == "stderr"
+        framed: cython.bint = not (self.seeking or self.kind == "raw" or self.out_of_step)
+        text: bytes = b""
+        while position < size:
+            if left and framed:
+                taken = left if left < size - position else size - position
+                if wanted:
+                    text += bytes(view[position : position + (taken if taken < wanted else wanted)])
+                    wanted = text_bytes - len(text)
+                if to_stderr:
+                    stderr += taken
+                else:
+                    stdout += taken
+                left -= taken
+                position += taken
+                ended = position
+            elif (
+                framed
+                and not self._head
+                and size - position >= HEADER
+                and view[position] <= SYSTEM_ERROR
+                and not (view[position + 1] | view[position + 2] | view[position + 3])
+            ):
+                to_stderr = view[position] >= STDERR
+                left = (
+                    cython.cast(cython.Py_ssize_t, view[position + 4]) << 24
+                    | cython.cast(cython.Py_ssize_t, view[position + 5]) << 16
+                    | cython.cast(cython.Py_ssize_t, view[position + 6]) << 8
+                    | view[position + 7]
+                )
+                self.kind = "multiplexed"
+                self._output = "stderr" if to_stderr else "stdout"
+                position += HEADER
+            else:  # a header that is cut or makes no sense, or no frames at all
+                taken = HEADER - len(self._head) if framed else size
+                part = bytes(view[position : position + taken] if taken < size - position else view[position:])
+                self._left = left
+                for payload in self.feed(part):
+                    if payload.output == "stderr":
+                        stderr += len(payload.data)
+                    else:
+                        stdout += len(payload.data)
+                    text += payload.data[:wanted]
+                    wanted = text_bytes - len(text)
+                    ended = position + len(part) if payload.data else ended
+                left = self._left
+                to_stderr = self._output == "stderr"
+                framed = not (self.seeking or self.kind == "raw" or self.out_of_step)
+                position += len(part)
+        self._left = left
+        return Printed(stdout, stderr, text, ended)
 
     def lose(self) -> None:
         """Bytes are missing before the next ones. A raw stream has no frames to lose."""

@@ -128,6 +128,14 @@ class HttpConversation:
                 self._refuse(direction, refusal)
         return found
 
+    def pass_stream(self, direction: Direction, size: int) -> int:
+        """So many bytes of a hijacked stream (`is_stream`) came by; gives the number of their exchange, -1 where there is none."""
+        exchange = self._stream
+        if exchange is None:
+            return -1
+        exchange.body_bytes[direction] += size
+        return exchange.number
+
     def lose(self, direction: Direction) -> None:
         """A hole: bytes of this direction are missing. A stream goes on behind it, incomplete; messages cannot be followed any further."""
         self._lost[direction] = True
@@ -327,11 +335,7 @@ class HttpConversation:
                 self._refuse(Direction.TO_CLIENT, refusal)
 
     def _stream_data(self, direction: Direction, piece: Piece) -> StreamData:
-        exchange = self._stream
-        number = -1
-        if exchange is not None:
-            exchange.body_bytes[direction] += len(piece.data)
-            number = exchange.number
+        number = self.pass_stream(direction, len(piece.data))
         return StreamData(number, direction, piece.data, piece.moment, piece.stream_end, "hijacked")
 
     def _refuse(self, direction: Direction, refusal: h11.ProtocolError) -> None:

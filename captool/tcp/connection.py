@@ -180,8 +180,8 @@ class StreamPiece(NamedTuple):
     `offset` is the place of `data[0]` in the direction's stream (0 = first byte after the SYN, or the first byte seen where the
     capture starts mid-stream). `missing_before` is the number of bytes that the capture does not have just before it (0 normally);
     `snapped` says that they are missing because packets were cut by a snap length.
-    `mark_offsets[i]` is the stream offset at which the segment of packet `mark_packets[i]`, time `mark_times_ns[i]`, begins;
-    sorted, the first is <= offset. Pieces of a connection come in the order in which the capture saw them, both directions
+    `mark_offsets[i]` is the stream offset of the first byte that the segment of packet `mark_packets[i]`, time `mark_times_ns[i]`,
+    brought; sorted, the first is <= offset. Pieces of a connection come in the order in which the capture saw them, both directions
     interleaved; a run ends where the direction changes.
     """
 

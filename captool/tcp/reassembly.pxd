@@ -22,7 +22,7 @@ cdef class Run:
     cdef long long[::1] rows
     cdef list waited
 
-    cdef int add(self, long long begin, long long mark, long long packet, long long ts_ns, long long place)
+    cdef int add(self, long long begin, long long packet, long long ts_ns, long long place)
 
 cdef class Talk:
     cdef long long number

@@ -6,7 +6,7 @@ What arrives above a hole waits, within a bound. A hole is given up, and reporte
 acknowledged past it (so the capture missed it), when the bound is reached, or at the end. Holes are never filled with bytes.
 Bytes sent again are compared with those first seen while these are at hand, that is in the same chunk; that they differ is said.
 
-Compiled, and runs uncompiled as well. A segment leaves five numbers and no object; its bytes are copied once, when its run ends.
+Compiled, and runs uncompiled as well. A segment leaves four numbers and no object; its bytes are copied once, when its run ends.
 """
 
 # ruff: noqa: F821, FURB136 - memcpy and the making of bytes come from reassembly.pxd; min and max would be Python calls
@@ -24,14 +24,13 @@ GRACE_NS = cython.declare(cython.longlong, 10_000_000)
 CONNECTIONS_NAMED = 5
 WAITING_OVERHEAD = cython.declare(cython.longlong, 200)  # what one waiting segment costs beside its bytes
 
-# One row for each segment of a run: the stream offset of its first new byte and of its beginning, its packet and time, and where its
-# bytes are: in the chunk's buffer, or, below 0, in the list of those that had waited.
+# One row for each segment of a run: the stream offset of the first byte that it brought, its packet and time, and where its bytes are: in
+# the chunk's buffer, or, below 0, in the list of those that had waited.
 BEGIN = cython.declare(cython.Py_ssize_t, 0)
-MARK = cython.declare(cython.Py_ssize_t, 1)
-PACKET = cython.declare(cython.Py_ssize_t, 2)
-TIME = cython.declare(cython.Py_ssize_t, 3)
-PLACE = cython.declare(cython.Py_ssize_t, 4)
-FIELDS = cython.declare(cython.Py_ssize_t, 5)
+PACKET = cython.declare(cython.Py_ssize_t, 1)
+TIME = cython.declare(cython.Py_ssize_t, 2)
+PLACE = cython.declare(cython.Py_ssize_t, 3)
+FIELDS = cython.declare(cython.Py_ssize_t, 4)
 FEW = cython.declare(cython.Py_ssize_t, 8)
 UNUSED_KEPT = cython.declare(cython.Py_ssize_t, 4)  # of the runs that ended, with the room they have, for those that begin
 NOTHING = bytearray()
@@ -65,9 +64,7 @@ class Run:
         self.size = 0
 
     @cython.cfunc
-    def add(
-        self, begin: cython.longlong, mark: cython.longlong, packet: cython.longlong, ts_ns: cython.longlong, place: cython.longlong
-    ) -> cython.int:
+    def add(self, begin: cython.longlong, packet: cython.longlong, ts_ns: cython.longlong, place: cython.longlong) -> cython.int:
         """Note one more segment."""
         at: cython.Py_ssize_t = self.count * FIELDS
         if self.count == self.room:
@@ -76,7 +73,6 @@ class Run:
             self.rows = rows
             self.room = 2 * self.room
         self.rows[at + BEGIN] = begin
-        self.rows[at + MARK] = mark
         self.rows[at + PACKET] = packet
         self.rows[at + TIME] = ts_ns
         self.rows[at + PLACE] = place
@@ -303,9 +299,9 @@ class Reassembly:
                 stream.cut = False
             if waited is not None:
                 run.waited.append(waited[known:])
-                run.add(stream.delivered, offset, packet, ts_ns, -len(run.waited))
+                run.add(stream.delivered, packet, ts_ns, -len(run.waited))
             else:
-                run.add(stream.delivered, offset, packet, ts_ns, start + known)
+                run.add(stream.delivered, packet, ts_ns, start + known)
             run.size += captured - known
             stream.delivered += captured - known
         if stream.delivered < end:  # the snap length cut the rest
@@ -368,7 +364,7 @@ class Reassembly:
         packet_column: cython.longlong[::1] = packets
         time_column: cython.longlong[::1] = times_ns
         for at in range(count):
-            offset_column[at] = run.rows[at * FIELDS + MARK]
+            offset_column[at] = run.rows[at * FIELDS + BEGIN]
             packet_column[at] = run.rows[at * FIELDS + PACKET]
             time_column[at] = run.rows[at * FIELDS + TIME]
         self.pieces.append(

@@ -8,7 +8,7 @@ from captool.keys.material import KeyRing
 from captool.tls.hello import parse_sslv2_client_hello
 from captool.tls.outcome import summarize
 from captool.tls.reasons import Failure
-from captool.tls.record_reader import RecordReader
+from captool.tls.record_reader import PlaintextRun, RecordReader, mark_of
 from captool.tls.records import (
     HEADER_LENGTH,
     MAX_RECORD_LENGTH,
@@ -65,8 +65,12 @@ class TlsConversation:
         return side.failure is not None or side.recovery is not None or side.after_loss
 
     def feed(self, piece: StreamRun) -> list[Plaintext]:
-        """Read a run of bytes; gives the application data that became readable, in the order of the conversation."""
-        released: list[Plaintext] = []
+        """Read a run of bytes; gives each record of application data that became readable, in the order of the conversation."""
+        return [plain for run in self.read(piece) for plain in run.records()]
+
+    def read(self, piece: StreamRun) -> list[PlaintextRun]:
+        """Read a run of bytes; gives the application data that became readable, many records at once."""
+        released: list[PlaintextRun] = []
         side = self._session.sides[piece.direction]
         if side.stopped:
             return released
@@ -74,12 +78,17 @@ class TlsConversation:
             self._lose(side, piece, released)
             if side.stopped:
                 return released
-        data = side.buffer.join(piece.data) if side.recovery is None else self._recover(side, piece)
         try:
-            if data is not None and not side.begun:
-                data = self._begin(side, data, piece)
-            if data:
-                self._read(side, data, piece, released)
+            if side.recovery is None and side.begun:
+                position = self._complete(side, piece, released)
+                if position < len(piece.data) and not side.stopped:
+                    self._read(side, piece.data, position, piece.offset, piece, released)
+            else:
+                data = side.buffer.join(piece.data) if side.recovery is None else self._recover(side, piece)
+                if data is not None and not side.begun:
+                    data = self._begin(side, data, piece)
+                if data:
+                    self._read(side, data, 0, piece.offset + len(piece.data) - len(data), piece, released)
         except DecodeError as fault:
             side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", first_packet(piece)))
         return released
@@ -93,11 +102,22 @@ class TlsConversation:
         """The known secrets of the session, as (label, client random, secret) of a key log."""
         return list(self._session.key_log())
 
-    def _read(self, side: Side, data: bytes, piece: StreamRun, released: list[Plaintext]) -> None:
-        """Cut `data` into records; whole ones are read, the rest is kept."""
-        base = piece.offset + len(piece.data) - len(data)
+    def _complete(self, side: Side, piece: StreamRun, released: list[PlaintextRun]) -> int:
+        """Read the record that was cut by the end of the run before; gives the place in this run behind it."""
+        position = 0
+        while not side.stopped and (missing := side.buffer.missing) and position < len(piece.data):
+            part = piece.data[position : position + missing]
+            position += len(part)
+            data = side.buffer.join(part)
+            if data is not None:  # a record, or a header by which its length is known now
+                self._read(side, data, 0, piece.offset + position - len(data), piece, released)
+        return position
+
+    def _read(self, side: Side, data: bytes, position: int, base: int, piece: StreamRun, released: list[PlaintextRun]) -> None:
+        """Cut `data`, whose first byte has the stream offset `base`, into records from `position` on; the rest of the last one is kept."""
         size, length = len(data), HEADER_LENGTH
-        reader = RecordReader(side.direction, data, base, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns)
+        marks = piece.mark_offsets
+        reader = RecordReader(side.direction, data, position, base, marks, piece.mark_packets, piece.mark_times_ns)
         while True:
             if side.opener is not None and not side.after_loss:
                 reader.sequence = side.sequence
@@ -117,7 +137,7 @@ class TlsConversation:
             if end > size:
                 break
             # Anything but application data, or a record that does not open as such.
-            at = reader.advance(base + end)
+            at = mark_of(marks, base + end)
             place = Place(base + end, piece.mark_packets[at], piece.mark_times_ns[at])
             self._session.take(side, data[position:end], place, released)
             if side.stopped:
@@ -149,7 +169,7 @@ class TlsConversation:
             return None
         return data[hello_length:]
 
-    def _lose(self, side: Side, piece: StreamRun, released: list[Plaintext]) -> None:
+    def _lose(self, side: Side, piece: StreamRun, released: list[PlaintextRun]) -> None:
         """Bytes are missing: read on behind them where that is possible and wanted."""
         side.hole = side.hole or _hole(piece)
         if side.recovery is not None:

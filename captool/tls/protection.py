@@ -24,7 +24,6 @@ from captool.tls.key_schedule import WriteKeys
 from captool.tls.traffic_secrets import traffic_keys
 
 Opener = Callable[[int, bytes | memoryview, int, int], Any]  # bytes or None; the compiled openers are untyped to a type checker
-Decrypt = Callable[[bytes, bytes | memoryview, bytes | memoryview], bytes]
 
 TAG_LENGTHS: Final = {"gcm": 16, "ccm": 16, "ccm_8": 8, "chacha20": 16}
 
@@ -35,9 +34,9 @@ def opener(version: int, suite: CipherSuite, keys: WriteKeys, *, encrypt_then_ma
     if bulk is None:
         raise ValueError(f"{suite.name} has no cipher known here")
     if bulk.mode == "chacha20":
-        return MaskedNonceOpener(_decrypt(bulk, keys.key), keys.iv, ADDITIONAL_NUMBERED, TAG_LENGTHS[bulk.mode])
+        return MaskedNonceOpener(_aead(bulk, keys.key), keys.iv, ADDITIONAL_NUMBERED, TAG_LENGTHS[bulk.mode])
     if bulk.mode in AEAD_MODES:
-        return ExplicitNonceOpener(_decrypt(bulk, keys.key), keys.iv, TAG_LENGTHS[bulk.mode])
+        return ExplicitNonceOpener(_aead(bulk, keys.key), keys.iv, TAG_LENGTHS[bulk.mode])
     if bulk.mode == "cbc":
         return cbc_opener(version, suite, keys, encrypt_then_mac=encrypt_then_mac)
     return stream_opener(version, suite, keys)
@@ -48,17 +47,17 @@ def opener13(version: int, suite: CipherSuite, secret: bytes) -> Opener:
     if suite.bulk is None or not is_tls13(version):
         raise ValueError(f"{suite.name} has no cipher known here")
     key, iv = traffic_keys(suite, secret)
-    decrypt = _decrypt(suite.bulk, key)
     # Drafts before 25 had no additional data (draft-ietf-tls-tls13-24 section 5.2).
     draft = version >> 8 == 0x7F and version & 0xFF < 25
-    return MaskedNonceOpener(decrypt, iv, ADDITIONAL_NONE if draft else ADDITIONAL_HEADER, 0)
+    kind = ADDITIONAL_NONE if draft else ADDITIONAL_HEADER
+    return MaskedNonceOpener(_aead(suite.bulk, key), iv, kind, TAG_LENGTHS[suite.bulk.mode])
 
 
-def _decrypt(bulk: BulkCipher, key: bytes) -> Decrypt:
+def _aead(bulk: BulkCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly1305:
     if bulk.mode == "chacha20":
-        return ChaCha20Poly1305(key).decrypt
+        return ChaCha20Poly1305(key)
     if bulk.mode == "gcm":
-        return AESGCM(key).decrypt
+        return AESGCM(key)
     if bulk.mode in AEAD_MODES:
-        return AESCCM(key, TAG_LENGTHS[bulk.mode]).decrypt
+        return AESCCM(key, TAG_LENGTHS[bulk.mode])
     raise ValueError(f"{bulk.algorithm}-{bulk.mode} is no AEAD cipher")

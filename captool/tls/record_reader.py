@@ -1,88 +1,194 @@
 """Application data taken out of a run of records (RFC 5246 section 6.2, RFC 8446 section 5): the loop that runs for every record.
 
-Compiled, like the stages that touch every packet; run from the checkout it is the same plain Python.
+Compiled, like the stages that touch every packet; run from the checkout it is the same plain Python. A record leaves its plaintext, behind
+that of the one before it, and two numbers; which packet brought it is looked up for those of which it is asked.
 """
+
+import array
+from bisect import bisect_left
 
 import cython
 
+from captool.direction import Moment
 from captool.tls.summary import Plaintext
 
-HEADER = 5
-APPLICATION_DATA = 23
-VERSION_MAJOR = 3
-MAX_FRAGMENT = (1 << 14) + 2048
+if not cython.compiled:  # compiled, it comes from record_reader.pxd
+    from captool.tls.aead_protection import AeadOpener
+
+HEADER = cython.declare(cython.Py_ssize_t, 5)
+APPLICATION_DATA = cython.declare(cython.int, 23)
+VERSION_MAJOR = cython.declare(cython.int, 3)
+MAX_FRAGMENT = cython.declare(cython.Py_ssize_t, (1 << 14) + 2048)
+FEW = cython.declare(cython.Py_ssize_t, 4)
 
 
+@cython.final
 @cython.cclass
-class RecordReader:
-    """Where the reading of one piece stands. `position` is the place in `data` of the next record, `mark` counts the segments begun.
+class PlaintextRun:
+    """Authenticated application data of `count` records of one direction that follow each other; `data` is all of it, as one buffer.
 
-    `opener` and `sequence` are those of the direction, `base` the stream offset of `data[0]`; `opened` sums up the plaintext bytes.
+    `after_loss` says that data of this direction is missing just before it. Records are numbered from 0.
     """
 
-    position = cython.declare(cython.Py_ssize_t, visibility="public")
-    sequence = cython.declare(cython.longlong, visibility="public")
-    opened = cython.declare(cython.longlong, visibility="public")
-    mark = cython.declare(cython.Py_ssize_t, visibility="public")
-    _data = cython.declare(bytes)
-    _base = cython.declare(cython.longlong)
-    _direction = cython.declare(object)
-    _marks = cython.declare(object)
-    _packets = cython.declare(object)
-    _times = cython.declare(object)
+    def __init__(self, direction: cython.int, marks: object, packets: object, times_ns: object) -> None:
+        self.direction = direction
+        self.after_loss = False
+        self.count = 0
+        self.data = b""
+        self.room = FEW
+        self.rows = array.array("q", bytes(16 * FEW))  # of each record: the stream offset behind it, the end of its plaintext in `data`
+        self.marks = marks
+        self.packets = packets
+        self.times_ns = times_ns
+
+    @cython.cfunc
+    def add(self, stream_end: cython.longlong, end: cython.longlong) -> cython.int:
+        """One more record."""
+        if self.count == self.room:
+            rows: cython.longlong[::1] = array.array("q", bytes(32 * self.room))
+            rows[: 2 * self.room] = self.rows
+            self.rows = rows
+            self.room = 2 * self.room
+        self.rows[2 * self.count] = stream_end
+        self.rows[2 * self.count + 1] = end
+        self.count += 1
+        return 0
+
+    def until(self, record: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Where in `data` the plaintext of the records before this one ends."""
+        return self.rows[2 * record - 1] if record else 0
+
+    def content(self, record: cython.Py_ssize_t) -> bytes:
+        """The plaintext of one record."""
+        return bytes(memoryview(self.data)[self.until(record) : self.rows[2 * record + 1]])
+
+    def stream_end(self, record: cython.Py_ssize_t) -> int:
+        """The stream offset just behind the record."""
+        return self.rows[2 * record]
+
+    def moment(self, record: cython.Py_ssize_t) -> Moment:
+        """The packet that completed the record, and its time."""
+        at: cython.Py_ssize_t = mark_of(self.marks, self.rows[2 * record])
+        return Moment(self.packets[at], self.times_ns[at])
+
+    def record_at(self, position: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """The record that holds the byte `data[position]`."""
+        low: cython.Py_ssize_t = 0
+        high: cython.Py_ssize_t = self.count
+        middle: cython.Py_ssize_t
+        while low < high:
+            middle = (low + high) // 2
+            if self.rows[2 * middle + 1] <= position:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def acknowledged(self, record: cython.Py_ssize_t, offset: object) -> cython.Py_ssize_t:
+        """The first record from `record` on that ends behind this stream offset; `count` where none does, and for None."""
+        last: cython.Py_ssize_t = self.count
+        reach: cython.longlong
+        if offset is not None:
+            reach = offset
+            while last > record and self.rows[2 * last - 2] > reach:
+                last -= 1
+        return last
+
+    def records(self) -> list:
+        """Each record by itself, as `Plaintext`."""
+        record: cython.Py_ssize_t
+        found: list = []
+        for record in range(self.count):
+            lost: cython.bint = self.after_loss and record == 0
+            found.append(Plaintext(self.direction, self.content(record), self.rows[2 * record], *self.moment(record), lost))
+        return found
+
+
+def single_record(direction: int, content: bytes, stream_end: int, packet: int, ts_ns: int, after_loss: bool) -> PlaintextRun:  # noqa: FBT001
+    """A run of one record."""
+    run = PlaintextRun(direction, (0,), (packet,), (ts_ns,))
+    run.data = bytearray(content)  # a buffer like that of all others
+    run.after_loss = after_loss
+    run.add(stream_end, len(content))
+    return run
+
+
+def mark_of(marks: object, stream_end: cython.longlong) -> int:
+    """The index of the segment that brought the byte before `stream_end`."""
+    return bisect_left(marks, stream_end, 1) - 1
+
+
+@cython.final
+@cython.cclass
+class RecordReader:
+    """Where the reading of one piece stands: `position` is the place in `data` of the next record.
+
+    `sequence` is that of the direction, `base` the stream offset of `data[0]`; `opened` sums up the plaintext bytes.
+    """
 
     def __init__(
         self,
-        direction: object,
+        direction: cython.int,
         data: bytes,
+        position: cython.Py_ssize_t,
         base: cython.longlong,
         marks: object,
         packets: object,
         times_ns: object,
     ) -> None:
-        self.position = 0
+        self.position = position
         self.sequence = 0
         self.opened = 0
-        self.mark = 1
-        self._data = data
-        self._base = base
-        self._direction = direction
-        self._marks = marks
-        self._packets = packets
-        self._times = times_ns
-
-    def advance(self, stream_end: cython.longlong) -> cython.Py_ssize_t:
-        """The index of the segment that brought the byte before `stream_end`; never goes back."""
-        while self.mark < len(self._marks) and self._marks[self.mark] < stream_end:
-            self.mark += 1
-        return self.mark - 1
+        self.data = data
+        self.base = base
+        self.direction = direction
+        self.marks = marks
+        self.packets = packets
+        self.times_ns = times_ns
+        self.out = bytearray()
+        self.filled = 0
 
     def read(self, opener: object, tls13: cython.bint, released: list) -> None:
         """Open records of application data one after the other until one is incomplete, something else, or does not open."""
-        data: bytes = self._data
+        data: bytes = self.data
         size: cython.Py_ssize_t = len(data)
         position: cython.Py_ssize_t = self.position
+        begin: cython.Py_ssize_t = self.filled
         end: cython.Py_ssize_t
-        at: cython.Py_ssize_t
-        length: cython.longlong
-        stream_end: cython.longlong
+        got: cython.Py_ssize_t
+        length: cython.Py_ssize_t
+        run: PlaintextRun = None
+        aead: AeadOpener = opener if isinstance(opener, AeadOpener) else None
         while size - position >= HEADER and data[position] == APPLICATION_DATA and data[position + 1] == VERSION_MAJOR:
             length = data[position + 3] << 8 | data[position + 4]
             end = position + HEADER + length
             if end > size or length > MAX_FRAGMENT:
                 break
-            content = opener(self.sequence, data, position, end)
-            if content is None:
+            if run is None:
+                run = PlaintextRun(self.direction, self.marks, self.packets, self.times_ns)
+                if not self.out:
+                    self.out = bytearray(size - position)  # no content is longer than its record
+            if aead is not None:
+                got = aead.open_into(self.sequence, data, position, end, self.out, self.filled)
+            else:
+                content = opener(self.sequence, data, position, end)
+                got = -1
+                if content is not None:
+                    got = len(content)
+                    memoryview(self.out)[self.filled : self.filled + got] = content
+            if got < 0:
                 break
             if tls13:
-                if not content.endswith(b"\x17"):  # another type inside, or padding behind it
+                if got == 0 or self.out[self.filled + got - 1] != APPLICATION_DATA:  # another type inside, or padding behind it
                     break
-                content = content[: len(content) - 1]
+                got -= 1
             self.sequence += 1
-            if content:
-                stream_end = self._base + end
-                at = self.advance(stream_end)
-                self.opened += len(content)
-                released.append(Plaintext(self._direction, content, stream_end, self._packets[at], self._times[at]))
+            if got:
+                self.filled += got
+                run.add(self.base + end, self.filled - begin)
             position = end
         self.position = position
+        if run is not None and run.count:
+            self.opened += self.filled - begin
+            run.data = memoryview(self.out)[begin : self.filled]
+            released.append(run)

@@ -59,6 +59,11 @@ class RecordBuffer:
         self._parts: list[bytes] = []
         self._missing = 0
 
+    @property
+    def missing(self) -> int:
+        """How many bytes what is kept lacks to be a whole record, or a whole header while that is not there; 0 where nothing is kept."""
+        return max(self._missing, 1) if self._parts else 0
+
     def join(self, data: bytes) -> bytes | None:
         """What was kept with `data` behind it, None (and all kept) while that cannot hold a whole record."""
         if not self._parts:

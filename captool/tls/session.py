@@ -14,10 +14,11 @@ from captool.tls.negotiation import FINISHED_MESSAGES, Negotiation
 from captool.tls.proof import find_master_secret, finished_verifies, finished_verifies13, keys_behind_hole, opener12, trials
 from captool.tls.protection import opener13
 from captool.tls.reasons import Failure, altered_handshake, locked, not_supported
+from captool.tls.record_reader import PlaintextRun, single_record
 from captool.tls.records import HEADER_LENGTH, ContentType
 from captool.tls.recovery import Recovery, survives_loss
 from captool.tls.side import Event, Place, Side, State
-from captool.tls.summary import Alert, Plaintext
+from captool.tls.summary import Alert
 from captool.tls.traffic_secrets import Epoch, next_traffic_secret
 
 CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
@@ -69,7 +70,7 @@ class Session:
         self._client = side.direction
         self.negotiation.add_sslv2_hello(hello, message)
 
-    def take(self, side: Side, record: bytes, place: Place, released: list[Plaintext]) -> None:
+    def take(self, side: Side, record: bytes, place: Place, released: list[PlaintextRun]) -> None:
         """Read a record, or keep it until what it needs from the other direction was seen; plaintext goes to `released`."""
         if not side.hold(record, place):
             self._patient = False
@@ -110,7 +111,7 @@ class Session:
             if side.held and not side.stopped:
                 side.stop(locked(self.negotiation, self._ring, tried=0))
 
-    def settle(self, side: Side, released: list[Plaintext]) -> None:
+    def settle(self, side: Side, released: list[PlaintextRun]) -> None:
         """Read the records that were held, as far as what they need from the other direction is known."""
         while side.held and self._ready(side, side.held[0][0]):
             self._read_held(side, released)
@@ -119,7 +120,7 @@ class Session:
         if other.held and self._ready(other, other.held[0][0]):
             self.settle(other, released)
 
-    def _read_held(self, side: Side, released: list[Plaintext]) -> None:
+    def _read_held(self, side: Side, released: list[PlaintextRun]) -> None:
         record, place = side.release()
         try:
             self._record(side, record, place, released)
@@ -147,7 +148,7 @@ class Session:
             return negotiation.server_hello_done or negotiation.has_finished(by_client=False)
         return not negotiation.server_hello_done or negotiation.has_finished(by_client=True)
 
-    def _record(self, side: Side, record: bytes, place: Place, released: list[Plaintext]) -> None:
+    def _record(self, side: Side, record: bytes, place: Place, released: list[PlaintextRun]) -> None:
         content_type, content = record[0], record[HEADER_LENGTH:]
         if self.negotiation.is_tls13 and self._passes_by13(side, content_type, record, place):
             return
@@ -189,12 +190,12 @@ class Session:
             return True
         return False
 
-    def _application_data(self, side: Side, content: bytes, place: Place, released: list[Plaintext]) -> None:
+    def _application_data(self, side: Side, content: bytes, place: Place, released: list[PlaintextRun]) -> None:
         if side.opener is None:
             self.stop_all(MID_STREAM)
         elif content:
             side.plaintext_bytes += len(content)
-            released.append(Plaintext(side.direction, content, *place, side.after_loss))
+            released.append(single_record(side.direction, content, *place, side.after_loss))
             side.after_loss = False
 
     def _alert(self, side: Side, content: bytes, place: Place) -> None:

@@ -43,6 +43,39 @@ def test_frames_cut_anywhere_match_the_naive_reader(frames: list[tuple[int, byte
     assert ("multiplexed" if frames else "empty", False) == (reader.kind, reader.out_of_step)
 
 
+STREAMS = st.one_of(
+    FRAMES.map(lambda frames: b"".join(frame(kind, payload) for kind, payload in frames)),
+    st.tuples(FRAMES, st.binary(max_size=30)).map(lambda both: b"".join(frame(kind, payload) for kind, payload in both[0]) + both[1]),
+    st.lists(st.sampled_from([b"\0", b"\1", b"\2", b"\3", b"\4", b"\0\0\0\5", b"text"]), max_size=40).map(b"".join),
+)
+
+
+@settings(deadline=None)
+@given(STREAMS, st.data())
+def test_output_that_is_counted_is_what_would_have_been_read(stream: bytes, data: st.DataObject) -> None:
+    """Cut anywhere, with holes, read and counted by turns: the reader that counts against the one that gives the payload out."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    reading, counting = StdcopyReader(), StdcopyReader()
+    for start, end in pairwise([0, *cuts, len(stream)]):
+        part, wanted = stream[start:end], data.draw(st.sampled_from([0, 3, 1000]))
+        if not data.draw(st.integers(0, 5)):
+            reading.lose()
+            counting.lose()
+        payloads = reading.feed(part)
+        if data.draw(st.booleans()):
+            counted = counting.count(memoryview(bytearray(part)), wanted)
+            stdout, stderr = printed(payloads)
+            assert (len(stdout), len(stderr)) == (counted.stdout_bytes, counted.stderr_bytes)
+            assert b"".join(payload.data for payload in payloads)[:wanted] == counted.text
+            assert part[: counted.end].endswith(b"".join(payload.data for payload in payloads)[-1:])
+            assert bool(stdout + stderr) == bool(counted.end)
+        else:
+            assert payloads == counting.feed(part)
+        state = [(one.kind, one.out_of_step, one.seeking, one.passed_over) for one in (reading, counting)]
+        assert state[0] == state[1]
+    assert reading.finish() == counting.finish()
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 20))
 def test_no_byte_is_invented_and_raw_output_loses_none(stream: bytes, size: int) -> None:

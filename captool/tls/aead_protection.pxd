@@ -1,0 +1,23 @@
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.string cimport memcpy, memset
+
+cdef class AeadOpener:
+    cdef object decrypt
+    cdef object decrypt_into
+    cdef bytearray nonce
+    cdef object additional
+    cdef Py_ssize_t before
+    cdef Py_ssize_t tag_length
+
+    cdef int prepare(self, unsigned long long sequence, bytes record, Py_ssize_t start, Py_ssize_t length) except? -1
+    cdef Py_ssize_t open_into(
+        self, unsigned long long sequence, bytes record, Py_ssize_t start, Py_ssize_t end, bytearray out, Py_ssize_t at
+    ) except? -2
+
+cdef class ExplicitNonceOpener(AeadOpener):
+    pass
+
+cdef class MaskedNonceOpener(AeadOpener):
+    cdef int kind
+    cdef unsigned long long low

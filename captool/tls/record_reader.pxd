@@ -1,0 +1,27 @@
+from captool.tls.aead_protection cimport AeadOpener
+
+cdef class PlaintextRun:
+    cdef readonly int direction
+    cdef readonly bint after_loss
+    cdef readonly Py_ssize_t count
+    cdef readonly object data
+    cdef long long[::1] rows
+    cdef Py_ssize_t room
+    cdef object marks
+    cdef object packets
+    cdef object times_ns
+
+    cdef int add(self, long long stream_end, long long end)
+
+cdef class RecordReader:
+    cdef public Py_ssize_t position
+    cdef public long long sequence
+    cdef public long long opened
+    cdef bytes data
+    cdef long long base
+    cdef int direction
+    cdef object marks
+    cdef object packets
+    cdef object times_ns
+    cdef bytearray out
+    cdef Py_ssize_t filled
