@@ -142,6 +142,8 @@ class StdcopyReader:
         stdout: cython.Py_ssize_t = 0
         stderr: cython.Py_ssize_t = 0
         to_stderr: cython.bint = self._output == "stderr"
+        headed: cython.bint = False
+        cut: cython.bint = bool(self._head)
         framed: cython.bint = not (self.seeking or self.kind == "raw" or self.out_of_step)
         text: bytes = b""
         while position < size:
@@ -159,7 +161,7 @@ class StdcopyReader:
                 ended = position
             elif (
                 framed
-                and not self._head
+                and not cut
                 and size - position >= HEADER
                 and view[position] <= SYSTEM_ERROR
                 and not (view[position + 1] | view[position + 2] | view[position + 3])
@@ -171,13 +173,14 @@ class StdcopyReader:
                     | cython.cast(cython.Py_ssize_t, view[position + 6]) << 8
                     | view[position + 7]
                 )
-                self.kind = "multiplexed"
-                self._output = "stderr" if to_stderr else "stdout"
+                headed = True
                 position += HEADER
             else:  # a header that is cut or makes no sense, or no frames at all
                 taken = HEADER - len(self._head) if framed else size
                 part = bytes(view[position : position + taken] if taken < size - position else view[position:])
                 self._left = left
+                if headed:
+                    self.kind = "multiplexed"
                 for payload in self.feed(part):
                     if payload.output == "stderr":
                         stderr += len(payload.data)
@@ -188,9 +191,13 @@ class StdcopyReader:
                     ended = position + len(part) if payload.data else ended
                 left = self._left
                 to_stderr = self._output == "stderr"
+                cut = bool(self._head)
                 framed = not (self.seeking or self.kind == "raw" or self.out_of_step)
                 position += len(part)
         self._left = left
+        self._output = "stderr" if to_stderr else "stdout"
+        if headed:
+            self.kind = "multiplexed"
         return Printed(stdout, stderr, text, ended)
 
     def lose(self) -> None:

@@ -1,3 +1,5 @@
+from cpython.bytearray cimport PyByteArray_FromStringAndSize
+
 from captool.tls.aead_protection cimport AeadOpener
 
 cdef class PlaintextRun:

@@ -4,6 +4,8 @@ Compiled, like the stages that touch every packet; run from the checkout it is t
 that of the one before it, and two numbers; which packet brought it is looked up for those of which it is asked.
 """
 
+# ruff: noqa: F821 - the making of a bytearray comes from record_reader.pxd
+
 import array
 from bisect import bisect_left
 
@@ -167,7 +169,8 @@ class RecordReader:
             if run is None:
                 run = PlaintextRun(self.direction, self.marks, self.packets, self.times_ns)
                 if not self.out:
-                    self.out = bytearray(size - position)  # no content is longer than its record
+                    # No content is longer than its record. What is not filled is never shown, so that it need not be zero.
+                    self.out = PyByteArray_FromStringAndSize(cython.NULL, size - position) if cython.compiled else bytearray(size - position)
             if aead is not None:
                 got = aead.open_into(self.sequence, data, position, end, self.out, self.filled)
             else:
