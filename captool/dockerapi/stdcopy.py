@@ -135,70 +135,45 @@ class StdcopyReader:
         view: cython.uchar[::1] = data
         position: cython.Py_ssize_t = 0
         size: cython.Py_ssize_t = len(data)
-        left: cython.Py_ssize_t = self._left
+        left: cython.Py_ssize_t
         taken: cython.Py_ssize_t
-        wanted: cython.Py_ssize_t = text_bytes
         ended: cython.Py_ssize_t = 0
-        stdout: cython.Py_ssize_t = 0
-        stderr: cython.Py_ssize_t = 0
-        to_stderr: cython.bint = self._output == "stderr"
-        headed: cython.bint = False
-        cut: cython.bint = bool(self._head)
-        framed: cython.bint = not (self.seeking or self.kind == "raw" or self.out_of_step)
+        printed: cython.Py_ssize_t[2] = [0, 0]
+        which: cython.Py_ssize_t
         text: bytes = b""
         while position < size:
-            if left and framed:
-                taken = left if left < size - position else size - position
-                if wanted:
-                    text += bytes(view[position : position + (taken if taken < wanted else wanted)])
-                    wanted = text_bytes - len(text)
-                if to_stderr:
-                    stderr += taken
-                else:
-                    stdout += taken
-                left -= taken
-                position += taken
-                ended = position
-            elif (
-                framed
-                and not cut
-                and size - position >= HEADER
-                and view[position] <= SYSTEM_ERROR
-                and not (view[position + 1] | view[position + 2] | view[position + 3])
-            ):
-                to_stderr = view[position] >= STDERR
-                left = (
-                    cython.cast(cython.Py_ssize_t, view[position + 4]) << 24
-                    | cython.cast(cython.Py_ssize_t, view[position + 5]) << 16
-                    | cython.cast(cython.Py_ssize_t, view[position + 6]) << 8
-                    | view[position + 7]
-                )
-                headed = True
-                position += HEADER
-            else:  # a header that is cut or makes no sense, or no frames at all
-                taken = HEADER - len(self._head) if framed else size
-                part = bytes(view[position : position + taken] if taken < size - position else view[position:])
+            if self.kind == "multiplexed" and not (self._head or self.seeking or self.out_of_step):
+                left = self._left  # no attribute is touched for a frame
+                which = 1 if self._output == "stderr" else 0
+                while left or size - position >= HEADER:
+                    if not left:
+                        if view[position] > SYSTEM_ERROR or view[position + 1] | view[position + 2] | view[position + 3]:
+                            break
+                        which = 1 if view[position] >= STDERR else 0
+                        left = view[position + 4]
+                        left = left << 24 | view[position + 5] << 16 | view[position + 6] << 8 | view[position + 7]
+                        position += HEADER
+                    taken = left if left < size - position else size - position
+                    if taken:
+                        if len(text) < text_bytes:
+                            text += bytes(view[position : position + taken])[: text_bytes - len(text)]
+                        printed[which] += taken
+                        position += taken
+                        left -= taken
+                        ended = position
+                    if position == size:
+                        break
                 self._left = left
-                if headed:
-                    self.kind = "multiplexed"
-                for payload in self.feed(part):
-                    if payload.output == "stderr":
-                        stderr += len(payload.data)
-                    else:
-                        stdout += len(payload.data)
-                    text += payload.data[:wanted]
-                    wanted = text_bytes - len(text)
-                    ended = position + len(part) if payload.data else ended
-                left = self._left
-                to_stderr = self._output == "stderr"
-                cut = bool(self._head)
+                self._output = "stderr" if which else "stdout"
+            if position < size:  # a header that is cut or makes no sense, or no frames at all
                 framed = not (self.seeking or self.kind == "raw" or self.out_of_step)
+                part = bytes(view[position : position + HEADER - len(self._head)] if framed else view[position:])
                 position += len(part)
-        self._left = left
-        self._output = "stderr" if to_stderr else "stdout"
-        if headed:
-            self.kind = "multiplexed"
-        return Printed(stdout, stderr, text, ended)
+                for payload in self.feed(part):
+                    printed[1 if payload.output == "stderr" else 0] += len(payload.data)
+                    text += payload.data[: text_bytes - len(text)]
+                    ended = position if payload.data else ended
+        return Printed(printed[0], printed[1], text, ended)
 
     def lose(self) -> None:
         """Bytes are missing before the next ones. A raw stream has no frames to lose."""

@@ -12,7 +12,8 @@ cdef class AeadOpener:
 
     cdef int prepare(self, unsigned long long sequence, bytes record, Py_ssize_t start, Py_ssize_t length) except? -1
     cdef Py_ssize_t open_into(
-        self, unsigned long long sequence, bytes record, Py_ssize_t start, Py_ssize_t end, bytearray out, Py_ssize_t at
+        self, unsigned long long sequence, bytes record, Py_ssize_t start, Py_ssize_t end, object record_view, bytearray out, Py_ssize_t at,
+        object out_view
     ) except? -2
 
 cdef class ExplicitNonceOpener(AeadOpener):

@@ -53,12 +53,14 @@ class AeadOpener:
         record: bytes,
         start: cython.Py_ssize_t,
         end: cython.Py_ssize_t,
+        record_view: object,
         out: bytearray,
         at: cython.Py_ssize_t,
+        out_view: object,
     ) -> cython.Py_ssize_t:
         """Write the content of the record at `record[start:end]` to `out` from `at` on; its length, -1 where the tag does not verify.
 
-        What did not verify is wiped out of `out`.
+        The views are those of `record` and `out`. What did not verify is wiped out of `out`.
         """
         content: cython.Py_ssize_t = start + self.before
         length: cython.Py_ssize_t = end - content - self.tag_length
@@ -81,7 +83,7 @@ class AeadOpener:
                 out[at : at + length] = plain
             return length
         try:
-            self.decrypt_into(self.nonce, memoryview(record)[content:end], self.additional, memoryview(out)[at : at + length])
+            self.decrypt_into(self.nonce, record_view[content:end], self.additional, out_view[at : at + length])
         except AEAD_FAULTS:
             if cython.compiled:
                 memset(PyByteArray_AS_STRING(out) + at, 0, length)

@@ -26,4 +26,6 @@ cdef class RecordReader:
     cdef object packets
     cdef object times_ns
     cdef bytearray out
+    cdef object out_view
+    cdef object data_view
     cdef Py_ssize_t filled

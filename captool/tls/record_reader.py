@@ -170,15 +170,18 @@ class RecordReader:
                 run = PlaintextRun(self.direction, self.marks, self.packets, self.times_ns)
                 if not self.out:
                     # No content is longer than its record. What is not filled is never shown, so that it need not be zero.
-                    self.out = PyByteArray_FromStringAndSize(cython.NULL, size - position) if cython.compiled else bytearray(size - position)
+                    room: cython.Py_ssize_t = size - position
+                    self.out = PyByteArray_FromStringAndSize(cython.NULL, room) if cython.compiled else bytearray(room)
+                    self.out_view = memoryview(self.out)
+                    self.data_view = memoryview(data)
             if aead is not None:
-                got = aead.open_into(self.sequence, data, position, end, self.out, self.filled)
+                got = aead.open_into(self.sequence, data, position, end, self.data_view, self.out, self.filled, self.out_view)
             else:
                 content = opener(self.sequence, data, position, end)
                 got = -1
                 if content is not None:
                     got = len(content)
-                    memoryview(self.out)[self.filled : self.filled + got] = content
+                    self.out_view[self.filled : self.filled + got] = content
             if got < 0:
                 break
             if tls13:
@@ -193,5 +196,5 @@ class RecordReader:
         self.position = position
         if run is not None and run.count:
             self.opened += self.filled - begin
-            run.data = memoryview(self.out)[begin : self.filled]
+            run.data = self.out_view[begin : self.filled]
             released.append(run)
