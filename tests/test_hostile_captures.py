@@ -27,14 +27,14 @@ def rings():
 def released(monkeypatch):
     """Every plaintext that TLS lets through, as it does."""
     plaintexts = []
-    feed = TlsConversation.feed
+    read = TlsConversation.read
 
-    def recording_feed(self, piece):
-        found = feed(self, piece)
-        plaintexts.extend((plain.direction, bytes(plain.data)) for plain in found)
+    def recording_read(self, piece):
+        found = read(self, piece)
+        plaintexts.extend((plain.direction, bytes(plain.data)) for run in found for plain in run.records())
         return found
 
-    monkeypatch.setattr(TlsConversation, "feed", recording_feed)
+    monkeypatch.setattr(TlsConversation, "read", recording_read)
     return plaintexts
 
 

@@ -27,7 +27,7 @@ class AeadOpener:
 
     def __init__(self, aead: object, before: cython.Py_ssize_t, tag_length: cython.Py_ssize_t) -> None:
         self.decrypt = aead.decrypt
-        self.decrypt_into = getattr(aead, "decrypt_into", None)  # since cryptography 47
+        self.decrypt_into = getattr(aead, "decrypt_into", None)  # older releases lack it
         self.nonce = bytearray(12)
         self.additional = b""
         self.before = before

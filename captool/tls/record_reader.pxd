@@ -3,7 +3,7 @@ from cpython.bytearray cimport PyByteArray_FromStringAndSize
 from captool.tls.aead_protection cimport AeadOpener
 
 cdef class PlaintextRun:
-    cdef readonly int direction
+    cdef readonly object direction
     cdef readonly bint after_loss
     cdef readonly Py_ssize_t count
     cdef readonly object data
@@ -21,7 +21,7 @@ cdef class RecordReader:
     cdef public long long opened
     cdef bytes data
     cdef long long base
-    cdef int direction
+    cdef object direction
     cdef object marks
     cdef object packets
     cdef object times_ns

@@ -11,7 +11,7 @@ from bisect import bisect_left
 
 import cython
 
-from captool.direction import Moment
+from captool.direction import Direction, Moment
 from captool.tls.summary import Plaintext
 
 if not cython.compiled:  # compiled, it comes from record_reader.pxd
@@ -32,7 +32,7 @@ class PlaintextRun:
     `after_loss` says that data of this direction is missing just before it. Records are numbered from 0.
     """
 
-    def __init__(self, direction: cython.int, marks: object, packets: object, times_ns: object) -> None:
+    def __init__(self, direction: Direction, marks: object, packets: object, times_ns: object) -> None:
         self.direction = direction
         self.after_loss = False
         self.count = 0
@@ -106,7 +106,7 @@ class PlaintextRun:
         return found
 
 
-def single_record(direction: int, content: bytes, stream_end: int, packet: int, ts_ns: int, after_loss: bool) -> PlaintextRun:  # noqa: FBT001
+def single_record(direction: Direction, content: bytes, stream_end: int, packet: int, ts_ns: int, after_loss: bool) -> PlaintextRun:  # noqa: FBT001
     """A run of one record."""
     run = PlaintextRun(direction, (0,), (packet,), (ts_ns,))
     run.data = bytearray(content)  # a buffer like that of all others
@@ -130,7 +130,7 @@ class RecordReader:
 
     def __init__(
         self,
-        direction: cython.int,
+        direction: Direction,
         data: bytes,
         position: cython.Py_ssize_t,
         base: cython.longlong,

@@ -44,17 +44,17 @@ class Matrix:
     def read(self, keys: list[Path]) -> tuple[dict, dict]:
         """(port -> TLS summaries, port -> plaintext of both directions of each connection), with these keys."""
         said: dict[int, tuple[bytearray, bytearray]] = {}
-        feed = TlsConversation.feed
+        read = TlsConversation.read
 
-        def recording_feed(self, piece):
-            found = feed(self, piece)
+        def recording_read(self, piece):
+            found = read(self, piece)
             sides = said.setdefault(piece.connection, (bytearray(), bytearray()))
             for plain in found:
                 sides[plain.direction].extend(plain.data)
             return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(TlsConversation, "feed", recording_feed)
+            patch.setattr(TlsConversation, "read", recording_read)
             connections = analyze(self.trace, key_ring(keys)).connections
         summaries, texts = defaultdict(list), defaultdict(list)
         for one in connections:

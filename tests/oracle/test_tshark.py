@@ -182,16 +182,16 @@ def key_options(folder):
 def test_decrypted_bytes_are_identical(capture, monkeypatch):
     folder = capture.parent
     ours = {}
-    feed = TlsConversation.feed
+    read = TlsConversation.read
 
-    def recording_feed(self, piece):
-        found = feed(self, piece)
+    def recording_read(self, piece):
+        found = read(self, piece)
         sides = ours.setdefault(piece.connection, (bytearray(), bytearray()))
         for plain in found:
             sides[plain.direction].extend(plain.data)
         return found
 
-    monkeypatch.setattr(TlsConversation, "feed", recording_feed)
+    monkeypatch.setattr(TlsConversation, "read", recording_read)
     keys = [path for path in (folder / "machines", folder / "keys.log") if path.exists()]
     for connection in analyze(capture, load_keys(keys)).connections:
         to_server, to_client = ours.get(connection.id, (b"", b""))
