@@ -1,6 +1,5 @@
 """Tables for tests of findings and reports: a quiet, healthy connection, in which a test states only what matters."""
 
-from dataclasses import replace
 from typing import Any
 
 from captool.capture.summary import CaptureSummary
@@ -78,7 +77,7 @@ def attach(*, lost: LostOutput | None = None, **changes: Any) -> DockerExchange:
         status=101, response=response, response_headers=(), response_body_bytes=0, end=None, complete=False, hijack="upgrade",
     )  # fmt: skip
     stream = ContainerStream("multiplexed", 0, 29, 0, Moment(3, START + 2 * S), lost)
-    return DockerExchange(http=replace(http, **changes), endpoint="ContainerAttach", container="ab12", stream=stream)
+    return DockerExchange(http=http._replace(**changes), endpoint="ContainerAttach", container="ab12", stream=stream)
 
 
 def lost_output(text: bytes = b"result\n", stderr: int = 0) -> LostOutput:

@@ -1,6 +1,5 @@
 """A Docker Engine API exchange: the HTTP exchange, what it asked for, and the container output it carried."""
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from captool.direction import Moment
@@ -22,8 +21,7 @@ class Output(NamedTuple):
     request: str
 
 
-@dataclass(frozen=True, slots=True)
-class LostOutput:
+class LostOutput(NamedTuple):
     """Container output that was sent and that the client never acknowledged: bytes of payload, and its beginning.
 
     `text` is at most the first 200 bytes, still raw: whoever prints it neutralises it first.
@@ -35,8 +33,7 @@ class LostOutput:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStream:
+class ContainerStream(NamedTuple):
     """What a hijacked stream (or a followed log) carried towards the client; sizes are payload bytes without frame headers.
 
     `kind` is found from the content (stdcopy frames), not from the header, which older daemons get wrong (FACTS 6.1).
@@ -55,8 +52,7 @@ class ContainerStream:
     unattributed_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DockerExchange:
+class DockerExchange(NamedTuple):
     """One exchange. `endpoint` is the operation's name in Docker's API description (`ContainerAttach`), None for others."""
 
     http: HttpExchange

@@ -1,13 +1,11 @@
 """An HTTP request with its response."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from captool.direction import Moment
 
 
-@dataclass(frozen=True, slots=True)
-class HttpExchange:
+class HttpExchange(NamedTuple):
     """One request and the response to it, without bodies.
 
     `request` is the moment of the request's first byte, `response` that of the end of the response's head, `end` that of the last
@@ -23,11 +21,11 @@ class HttpExchange:
     method: str
     target: str
     request: Moment
-    request_headers: tuple[tuple[str, str], ...] = field(repr=False)
+    request_headers: tuple[tuple[str, str], ...]
     request_body_bytes: int
     status: int | None
     response: Moment | None
-    response_headers: tuple[tuple[str, str], ...] = field(repr=False)
+    response_headers: tuple[tuple[str, str], ...]
     response_body_bytes: int
     end: Moment | None
     complete: bool

@@ -1,7 +1,6 @@
 """Pieces of plaintext: as they come in, as they are held back, and as stream and body bytes go out."""
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from captool.direction import Direction, Moment
@@ -10,8 +9,7 @@ MAX_HELD_BYTES: Final = 1 << 20
 MAX_HELD_PIECES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+class StreamData(NamedTuple):
     """Bytes of a hijacked stream (`hijacked`) or of a response's body (`body`) of exchange number `exchange` (from 0).
 
     `stream_end` is the offset in the TCP stream of its direction that the receiver must acknowledge for these bytes to have

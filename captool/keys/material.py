@@ -1,7 +1,7 @@
 """Key material in memory. Secrets know where they came from and never show their bytes."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:  # cryptography takes a while to import, and a capture without keys does not need it
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -24,18 +24,19 @@ class PrivateKey:
     rsa: "RSAPrivateKey | None" = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionSecret:
+class SessionSecret(NamedTuple):
     """One line of a key log (RFC 9850): `origin` is file:line, `label` as written there."""
 
     label: str
     identifier: bytes
-    secret: bytes = field(repr=False)
+    secret: bytes
     origin: str
 
+    def __repr__(self) -> str:
+        return f"SessionSecret(label={self.label!r}, identifier={self.identifier!r}, origin={self.origin!r})"
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+
+class Machine(NamedTuple):
     """A machine of docker-machine as far as its directory tells: name, address, driver and its server key's fingerprint."""
 
     name: str

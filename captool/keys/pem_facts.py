@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -40,8 +41,7 @@ class CertificateFacts:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKeyFacts:
+class PrivateKeyFacts(NamedTuple):
     """A private key: what it is for, not what it is. Only RSA keys can decrypt a session afterwards."""
 
     spki_sha256: str

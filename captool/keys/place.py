@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from captool.keys.key_file import is_there, read_key_file, read_named_file
 from captool.keys.machine_config import addresses, configured_path, driver_name, reduced_config, server_name
@@ -24,8 +24,7 @@ CONFIG: Final = "config.json"
 StoreKind = Literal["docker-machine", "docker-machine-certs", "docker-context", "docker-client", "dockerd", "dind", "bundle"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where the files of one machine, context or daemon are: `files` by the names that docker-machine gives them.
 
     Links are followed within `root` only. `named_by` is the configuration that named files outside of it, `endpoints` are the

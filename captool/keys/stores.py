@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -81,4 +80,4 @@ def _is_daemon(place: Place) -> bool:
 
 def _as_daemon(place: Place) -> Place:
     files = {file: place.files[file] for file in SERVER_FILES}
-    return replace(place, store="dockerd", name="dockerd", root=place.directory.resolve(), files=files)
+    return place._replace(store="dockerd", name="dockerd", root=place.directory.resolve(), files=files)

@@ -30,11 +30,11 @@ class HandshakeType(IntEnum):
     KEY_UPDATE = 24
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class MessageBuffer:
     """Handshake bytes of one direction that do not make a whole message yet; at most one message and one record long."""
 
-    _pending: bytearray = field(default_factory=bytearray, repr=False)
+    _pending: bytearray = field(default_factory=bytearray)
 
     def messages(self, data: bytes) -> list[tuple[int, bytes]]:
         """The messages that `data` completes, each with its type and its header in front; raises DecodeError on one too long."""

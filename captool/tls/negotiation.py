@@ -26,7 +26,7 @@ FINISHED_MESSAGES: Final = 2
 NAMED_CURVE: Final = b"\x03"  # RFC 8422 section 5.4
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Negotiation:
     """One handshake: its hellos, its messages, what they negotiated. Renegotiation makes a new one.
 
@@ -45,15 +45,15 @@ class Negotiation:
     server_key_exchange: bool = False
     signed_group: int | None = None
     server_hello_done: bool = False
-    client_key_exchange: bytes | None = field(default=None, repr=False)
-    new_session_ticket: bytes | None = field(default=None, repr=False)
+    client_key_exchange: bytes | None = None
+    new_session_ticket: bytes | None = None
     whole: bool = True
     client_changed: bool = False
     server_changed: bool = False
     early_data_accepted: bool = False
     finished: int = 0
-    _client_messages: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
-    _server_messages: list[tuple[int, bytes]] = field(default_factory=list, repr=False)
+    _client_messages: list[tuple[int, bytes]] = field(default_factory=list)
+    _server_messages: list[tuple[int, bytes]] = field(default_factory=list)
     _length: int = 0
 
     def add(self, message_type: int, message: bytes, moment: Moment, *, by_client: bool) -> None:

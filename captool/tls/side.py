@@ -63,7 +63,7 @@ class Place(NamedTuple):
     ts_ns: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Side:
     """State of one direction.
 
@@ -79,13 +79,13 @@ class Side:
     begun: bool = False
     buffer: RecordBuffer = field(default_factory=RecordBuffer)
     messages: MessageBuffer = field(default_factory=MessageBuffer)
-    held: deque[tuple[bytes, Place]] = field(default_factory=deque, repr=False)
+    held: deque[tuple[bytes, Place]] = field(default_factory=deque)
     held_bytes: int = 0
-    opener: Opener | None = field(default=None, repr=False)
+    opener: Opener | None = None
     sequence: int = 0
     tls13: bool = False
     epoch: Epoch = Epoch.HANDSHAKE
-    secret: bytes = field(default=b"", repr=False)
+    secret: bytes = b""
     skipped: int = 0
     hole: Failure | None = None
     plaintext_bytes: int = 0
