@@ -10,6 +10,7 @@ from captool.errors import CaptoolError, MissingToolError
 from captool.record import tcpdump
 from captool.record.plan import Plan
 from captool.record.process import PIPE_BYTES, die_with_captool, end, output_of
+from captool.record.unprivileged import ended_with_captool
 
 
 class LocalTcpdump:
@@ -29,7 +30,7 @@ class LocalTcpdump:
             self._process.send_signal(signal.SIGINT)
 
     def still_wanted(self) -> None:
-        """The kernel ends it with captool; nothing need be said."""
+        """It is ended with captool; nothing need be said."""
 
     def failure(self, messages: str) -> CaptoolError:
         """Why it has ended, from what it said."""
@@ -63,6 +64,7 @@ def local_tcpdump(command: list[str], plan: Plan) -> Iterator[LocalTcpdump]:
         where = namespace.shown if namespace else "this process"
         raise MissingToolError(f"not allowed to enter the network namespace of {where}; run captool as root") from None
     try:
-        yield LocalTcpdump(process, plan)
+        with ended_with_captool(process):
+            yield LocalTcpdump(process, plan)
     finally:
         end(process)

@@ -5,7 +5,6 @@ packets, and a captool that is killed takes tcpdump along.
 """
 
 import os
-import pwd
 import selectors
 import signal
 import time
@@ -23,6 +22,7 @@ from captool.record.remote import RemoteTcpdump
 from captool.record.remote_failure import ConnectionLostError
 from captool.record.trace_file import DiskFullError
 from captool.record.trace_set import TraceSet
+from captool.record.unprivileged import user_of_tcpdump
 from captool.units import size
 
 ENDINGS: Final[dict[int, Ending]] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
@@ -69,7 +69,7 @@ def _command(plan: Plan) -> list[str]:
     program = tcpdump.find_tcpdump()
     existing = plan.namespace.interfaces if plan.namespace else tcpdump.interfaces_here
     interface, expression = tcpdump.one_interface(plan.interfaces, plan.expression, existing)
-    return tcpdump.arguments(program, interface, expression, plan.count, pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None)
+    return tcpdump.arguments(program, interface, expression, plan.count, user_of_tcpdump())
 
 
 def _running(command: list[str], plan: Plan) -> AbstractContextManager[LocalTcpdump | RemoteTcpdump]:

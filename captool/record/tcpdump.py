@@ -101,8 +101,8 @@ def interfaces_here() -> dict[str, int]:
     return {name: number for number, name in socket.if_nameindex()}
 
 
-def arguments(program: str, interface: str, expression: str, count: int | None, root: str | None) -> list[str]:
-    """The command line; `root` is the name of user 0 where tcpdump runs as that, None where it runs as another.
+def arguments(program: str, interface: str, expression: str, count: int | None, user: str | None) -> list[str]:
+    """The command line; `user` is whom tcpdump becomes once it listens, where it starts as root, else None.
 
     The trace goes to standard output, so that captool creates the file and no privilege is in the way.
 
@@ -113,9 +113,8 @@ def arguments(program: str, interface: str, expression: str, count: int | None, 
     words = [program, "-i", interface, "-n", "-U", "-s", str(SNAP_LENGTH), "-B", str(KERNEL_BUFFER_KIB), "-w", "-"]
     if count is not None:
         words += ["-c", str(count)]
-    if root is not None:
-        # Debian's tcpdump would become another user, which fails in containers that have no such user or may not change it.
-        words += ["-Z", root]
+    if user is not None:
+        words += ["-Z", user]  # else Debian's becomes its own, which fails in containers that have no such user or may not change it
     return [*words, "--", expression] if expression else words
 
 
