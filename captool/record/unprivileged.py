@@ -16,7 +16,7 @@ GUARD: Final = 'read -r _; kill "$1" 2>/dev/null'
 
 
 def user_of_tcpdump(proc: Path = PROC) -> str | None:
-    """For `tcpdump -Z`: the first of `USERS` that there is and that it may become, else the name of user 0. None where captool is not root."""
+    """For `tcpdump -Z`: the first of `USERS` that there is and that it may become, else user 0. None where captool is not root."""
     if os.geteuid() != 0:
         return None
     root = pwd.getpwuid(0).pw_name
