@@ -84,7 +84,6 @@ def main(arguments: list[str] | None = None) -> None:
     open_standard_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
-    gc.set_threshold(100_000, 50, 100)  # results grow and stay; going through them again and again finds nothing
     try:
         sys.exit(cli(arguments, prog_name="captool", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
