@@ -97,6 +97,15 @@ class FileSize(Size):
     "all that use the recorded ports. Needs root; repeatable.",
 )
 @click.option(
+    "--keylog",
+    "key_logs",
+    multiple=True,
+    type=PATH,
+    metavar="FILE",
+    help="Keep what another program writes into this key log while recording (SSLKEYLOGFILE: OpenSSL, GnuTLS, NSS, Java); it may appear "
+    "later; repeatable.",
+)
+@click.option(
     "--analyze",
     "analyzing",
     is_flag=True,
@@ -123,6 +132,7 @@ def record(
     remote: str | None,
     machines: tuple[Path, ...],
     targets: tuple[str, ...],
+    key_logs: tuple[Path, ...],
     analyzing: bool,  # noqa: FBT001 - a flag of the command line
     network: str | None,
     idle_timeout_ns: int | None,
@@ -182,7 +192,7 @@ def record(
         min_free=min_free,
         namespace=namespace,
     )
-    keeping = Keeping(*stores_of(machines), parse_targets(targets), chosen or (DOCKER_TLS_PORT,))
+    keeping = Keeping(*stores_of(machines), parse_targets(targets), chosen or (DOCKER_TLS_PORT,), key_logs)
 
     def talk(sentence: str) -> None:
         say(printable(sentence))

@@ -15,6 +15,7 @@ from captool.keys.stores import find_places
 from captool.keys.watch import Watcher
 from captool.record import tcpdump
 from captool.record.circumstances import circumstances
+from captool.record.given_key_log import taken_along
 from captool.record.manifest import Manifest
 from captool.record.manifest_file import manifest_path
 from captool.record.plan import Files, Listener, Plan, Progress, Recording, Start
@@ -31,13 +32,15 @@ CLOCKS_AGREE_NS: Final = SECOND_NS // 10
 class Keeping:
     """Which keys to keep beside the trace: those that appear in `stores`, and session keys of the programs `targets`.
 
-    `places` gives what lies elsewhere than in a store, asked anew while the recording runs. `ports` are the recorded ones.
+    `places` gives what lies elsewhere than in a store, asked anew while the recording runs. `ports` are the recorded ones. `key_logs` are
+    written by other programs meanwhile.
     """
 
     stores: tuple[Path, ...] = ()
     places: Callable[[], Sequence[Place]] = tuple
     targets: tuple[Target, ...] = ()
     ports: tuple[int, ...] = ()
+    key_logs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,11 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
         versions = tcpdump.versions(captool_version, tcpdump.find_tcpdump())
         found = circumstances(keeping.ports, plan.interfaces, plan.namespace)
     manifest = Manifest(plan, versions, found)
-    with _taking(plan, keeping, clock_ns, say) as taker, _watching(plan, keeping, clock_ns, say) as watch:
+    with (
+        _taking(plan, keeping, clock_ns, say) as taker,
+        _watching(plan, keeping, clock_ns, say) as watch,
+        taken_along(keeping.key_logs, keys_path(plan.output), say) as take_along,
+    ):
 
         class Told(Listener):
             shows_progress = talk.progress is not None
@@ -102,6 +109,7 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
                     where = manifest_path(plan.output)
                     raise UsageError(f"{where}: cannot be written: {(error.strerror or str(error)).lower()}") from None
                 watch()
+                take_along()
                 if taker is not None:
                     taker.start_reading()
                 for sentence in (*found.sentences(open_told=taker is not None), *_clock(plan)):

@@ -5,7 +5,7 @@ from typing import Final
 
 from captool.goprogram.elf import ElfFile
 
-KEY_LOG: Final = "give the key log with --keys"
+KEY_LOG: Final = "give the key log to `captool record --keylog` or `captool analyze --keys`"
 _LIBRARIES: Final = (
     (
         b"libssl.so",
