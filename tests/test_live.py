@@ -216,6 +216,7 @@ def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path):
     assert 1 == len(player.said)
 
 
+@pytest.mark.slow
 def test_connections_that_ended_are_let_go(tmp_path):
     player = Player(tmp_path)
     for number in range(300):

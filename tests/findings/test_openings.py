@@ -1,5 +1,7 @@
 """Connections that never came to be, from packets to sentence."""
 
+import pytest
+
 import captool
 from builders import ACK, CLIENT, RST, SECOND, SERVER, START, SYN, Packet, ethernet, ip, pcap, tcp
 from captool import analysis
@@ -59,6 +61,7 @@ def test_refused(tmp_path):
     assert "was refused with a RST: the only try to connect to 10.0.0.2:2376 came to nothing." in text
 
 
+@pytest.mark.slow
 def test_flood_alone_is_told_and_not_called_another_protocol(tmp_path, monkeypatch):
     monkeypatch.setattr(analysis, "MAX_UNEVENTFUL", 10)
     count = 33_000  # more than are kept at a time
@@ -68,6 +71,7 @@ def test_flood_alone_is_told_and_not_called_another_protocol(tmp_path, monkeypat
     assert "got no answer to the SYN" in result.verdict[0]
 
 
+@pytest.mark.slow
 def test_flood_of_a_moment_is_counted_and_not_called_sound(tmp_path, monkeypatch):
     monkeypatch.setattr(analysis, "MAX_UNEVENTFUL", 10)
     result = analyzed(tmp_path, [sent(number / 1e6, (f"10.1.{number >> 8}.{number & 255}", 4000), SERVER, SYN) for number in range(33_000)])

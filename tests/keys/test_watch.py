@@ -183,6 +183,7 @@ def contents(directory):
     return {path.name: path.read_bytes() for path in directory.glob("*.pem")}
 
 
+@pytest.mark.slow
 def test_files_of_machine_tls_options_are_followed_as_they_are_made_and_made_anew(tmp_path):
     """MACHINE_TLS_CA_CERT and the like: certificates outside of every store, which the first `docker-machine create` makes."""
     elsewhere, said, told = tmp_path / "elsewhere", [], []

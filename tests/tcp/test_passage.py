@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def summary(sent, seen, back=(), back_seen=(), receiving=ALWAYS):
     return passage(sent, seen, judged(sent, seen, receiving=receiving), back, judged(back, back_seen))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=3 * settings.default.max_examples)
 @given(st.randoms(use_true_random=False), st.integers(1, 30), st.booleans(), st.booleans(), st.sampled_from([0, 2**31 - 700, 2**32 - 700]))
 def test_fates_are_those_of_the_path(rng: random.Random, count, marked, offloaded, isn):
