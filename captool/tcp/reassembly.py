@@ -387,6 +387,7 @@ class Reassembly:
         place: cython.longlong
         length: cython.longlong
         filled: cython.longlong = 0
+        waited: bytes
         if cython.compiled:
             data: bytes = PyBytes_FromStringAndSize(cython.NULL, run.size)
             target: cython.p_char = PyBytes_AS_STRING(data)
@@ -397,11 +398,18 @@ class Reassembly:
             length = (run.rows[(at + 1) * FIELDS + BEGIN] if at + 1 < run.count else run.offset + run.size) - run.rows[at * FIELDS + BEGIN]
             if not cython.compiled:
                 parts.append(run.waited[-1 - place] if place < 0 else self.data[place : place + length])
-            elif filled + length > run.size:
+            elif length < 0 or filled + length > run.size:
                 raise IndexError("more bytes than a run has")
             elif place < 0:
-                memcpy(target + filled, PyBytes_AS_STRING(run.waited[-1 - place]), length)
+                waited = run.waited[-1 - place]
+                if length > len(waited):
+                    raise IndexError("more bytes than had waited")
+                memcpy(target + filled, PyBytes_AS_STRING(waited), length)
             else:
+                if length > len(self.data) - place:
+                    raise IndexError("bytes outside of the chunk")
                 memcpy(target + filled, cython.address(self.data[place]), length)
             filled += length
+        if filled != run.size:  # the rest would be whatever was in memory
+            raise IndexError("fewer bytes than a run has")
         return data if cython.compiled else b"".join(parts)

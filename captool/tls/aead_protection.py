@@ -95,7 +95,10 @@ class AeadOpener:
     @cython.cfunc
     @cython.exceptval(-1)
     def prepare(self, sequence: cython.ulonglong, record: bytes, start: cython.Py_ssize_t, length: cython.Py_ssize_t) -> cython.int:
-        """Make nonce and additional data for the record at `start` whose content has this length."""
+        """Make nonce and additional data for the record at `start` whose content has this length.
+
+        Abstract: compiled classes know no `abc`, and only those below are ever made.
+        """
         raise NotImplementedError
 
 
