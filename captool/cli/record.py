@@ -113,7 +113,7 @@ class FileSize(Size):
 )
 @click.option("--network", metavar="ID", help="With --analyze: judge idle times by this middlebox (see captool analyze).")
 @click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="With --analyze: judge idle times by this timeout.")
-@click.option("--timeouts", type=click.Path(path_type=Path), metavar="FILE", help="With --analyze: middleboxes of your own, in TOML.")
+@click.option("--timeouts", type=PATH, metavar="FILE", help="With --analyze: middleboxes of your own, in TOML.")
 @click.option("--force", is_flag=True, help="Replace the trace if it exists.")
 @click.argument("pcap_filter", metavar="[PCAP-FILTER]", nargs=-1)
 def record(
