@@ -103,11 +103,11 @@ def analyze(
     def read(shard: int, shards: int, progress: Progress | None) -> Reading:
         tracker = Tracker(
             service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns,
-            shard=shard, shards=shards,
+            shards=shards,
         )  # fmt: skip
         next_file = wait.next_file if isinstance(wait, Following) else None
         with CaptureReader(as_paths(paths), wait=wait, next_file=next_file) as capture:
-            decoder = Decoder()
+            decoder = Decoder(shard, shards)
 
             def listened() -> int | None:
                 return later(recorded_until_ns(capture.paths, capture.packets), decoder.end_ns)

@@ -130,7 +130,7 @@ def read_connections(
     for _ in range(MAX_READINGS):
         before = len(waiting)
         if any(name in ring.resumable for one in waiting.values() for name in _resumes(one)):
-            for again in _read_again(capture.paths, tracker.again(), ring, open_conversation, waiting):
+            for again in _read_again(capture.paths, decoder.again(), tracker.again(), ring, open_conversation, waiting):
                 yield [_with_snap_length(one, cut) for one in again]
         if len(waiting) == before:
             break
@@ -174,7 +174,12 @@ def _resumes(connection: Connection) -> tuple[bytes, ...]:
 
 
 def _read_again(
-    paths: list[Path], tracker: Tracker, ring: KeyRing, open_conversation: OpenConversation, waiting: dict[int, Connection]
+    paths: list[Path],
+    decoder: Decoder,
+    tracker: Tracker,
+    ring: KeyRing,
+    open_conversation: OpenConversation,
+    waiting: dict[int, Connection],
 ) -> Iterator[list[Connection]]:
     """Read the waiting connections, and no others, once more from the beginning; gives, after every chunk, those that could be read now.
 
@@ -198,7 +203,6 @@ def _read_again(
                 if same and not _resumes(again):
                     yield again._replace(tcp=waiting.pop(again.id).tcp)
 
-    decoder = Decoder()
     with contextlib.suppress(CaptureError), CaptureReader(paths) as capture:
         for frames in capture.chunks():
             tracker.add(frames, decoder.decode(frames))

@@ -49,7 +49,7 @@ def ip(payload: bytes, source: Endpoint = CLIENT, destination: Endpoint = SERVER
     sender, receiver = ipaddress.ip_address(source[0]), ipaddress.ip_address(destination[0])
     if sender.version == 6:
         return struct.pack(">IHBB", 0x60000000, len(payload), protocol, 64) + sender.packed + receiver.packed + payload
-    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), identification, 0x4000, 64, protocol, 0)
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), identification & 0xFFFF, 0x4000, 64, protocol, 0)
     return header + sender.packed + receiver.packed + payload
 
 

@@ -46,7 +46,7 @@ class Frames:
     def use(self, buffer: bytearray) -> object:
         """Take another buffer (a bytearray); the columns refer to it from now on."""
         self.buffer = buffer
-        self.data = buffer
+        self.data = memoryview(buffer)
         return None
 
 

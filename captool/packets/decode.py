@@ -8,13 +8,18 @@ else, or as undecodable (an IP or TCP header that is cut or contradicts itself).
 # ruff: noqa: D103, FURB136, PLR0912, PLR0915, PLR1714, PLR1730, SIM109
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
+from typing import Self
+
 import cython
 
 from captool.packets.fragments import Fragments
 
 if not cython.compiled:  # compiled, they come from decode.pxd
+    from captool.capture.columns import octets
     from captool.capture.frames import Frames
+    from captool.packets.extension_headers import after_extension_headers
     from captool.packets.link import after_link_header
+    from captool.packets.options import timestamp_mark
     from captool.packets.segments import Segments
     from captool.packets.tunnel import inside
 
@@ -24,24 +29,26 @@ MAPPED_IPV4 = cython.declare(cython.longlong, 0xFFFF00000000)
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
 TWO32 = cython.declare(cython.longlong, 0x100000000)
+MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
+MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
+MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 MAX_SEGMENT = cython.declare(cython.longlong, 1 << 24)  # offload makes segments of up to 512 KiB
 NONE = cython.declare(cython.longlong, -1)
+NO_TCP = cython.declare(cython.longlong, -2)
 SECOND = cython.declare(cython.longlong, 1_000_000_000)
 
 
 @cython.cfunc
 @cython.inline
-@cython.boundscheck(False)  # `decode` checks once a packet
 @cython.exceptval(check=False)
-def u16(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
+def u16(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
     return cython.cast(cython.longlong, data[at]) << 8 | data[at + 1]
 
 
 @cython.cfunc
 @cython.inline
-@cython.boundscheck(False)
 @cython.exceptval(check=False)
-def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
+def u32(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
     return (
         cython.cast(cython.uint, data[at]) << 24
         | cython.cast(cython.uint, data[at + 1]) << 16
@@ -52,28 +59,50 @@ def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
 
 @cython.cfunc
 @cython.inline
-def word(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
+@cython.exceptval(check=False)
+def word(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
     """Eight bytes as a signed number."""
     return ((u32(data, at) ^ HALF32) - HALF32) * TWO32 + u32(data, at + 4)
 
 
 @cython.cfunc
-def timestamp_mark(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
-    """2**32 + TSval of the TCP options in `data[at:end]` (RFC 7323), -1 without."""
-    length: cython.Py_ssize_t
-    while at < end:
-        if data[at] == 1:
-            at += 1
-            continue
-        if data[at] == 0 or end - at < 2:
-            return NONE
-        length = data[at + 1]
-        if data[at] == 8 and length == 10 and end - at >= 10:
-            return (cython.cast(cython.longlong, 1) << 32) + u32(data, at + 2)
-        if length < 2:
-            return NONE
-        at += length
-    return NONE
+@cython.inline
+@cython.exceptval(check=False)
+def end_hash(high: cython.longlong, low: cython.longlong, port: cython.longlong, seed: cython.ulonglong) -> cython.ulonglong:
+    mixed: cython.ulonglong = cython.cast(cython.ulonglong, high) & MASK64
+    mixed = (mixed * MIX_B & MASK64) ^ (cython.cast(cython.ulonglong, low) & MASK64) ^ seed
+    mixed = ((mixed ^ cython.cast(cython.ulonglong, port << 40)) * MIX_A) & MASK64
+    return ((mixed ^ mixed >> 32) * MIX_B) & MASK64
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def ends_hash(
+    source_high: cython.longlong, source_low: cython.longlong, destination_high: cython.longlong, destination_low: cython.longlong,
+    ports: cython.longlong, seed: cython.ulonglong,
+) -> cython.longlong:
+    """31 bits of a hash that is the same for both directions, and below them whether the destination is the first end.
+
+    The order of the two ends is that of their hashes, so that nothing needs to be compared.
+    """
+    source: cython.ulonglong = end_hash(source_high, source_low, ports >> 16, seed)
+    destination: cython.ulonglong = end_hash(destination_high, destination_low, ports & 0xFFFF, seed)
+    mixed: cython.ulonglong = (source + destination) & MASK64
+    mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
+    return cython.cast(cython.longlong, mixed >> 33) << 1 | (1 if source > destination else 0)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def packet_identity(
+    seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
+) -> cython.longlong:
+    """31 bits that tell a sender's packets apart; never 0."""
+    mixed: cython.ulonglong = (cython.cast(cython.ulonglong, seq << 31 ^ ack) * MIX_A) & MASK64
+    mixed = ((mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark)) * MIX_B) & MASK64
+    return cython.cast(cython.longlong, mixed >> 33) | 1
 
 
 @cython.cclass
@@ -82,6 +111,8 @@ class Decoder:
 
     `bytes` are lengths on the wire, `snapped_packets` packets of which a snap length cut something. `clock_steps` counts the packets that
     are more than a second older than the one before them, `clock_step_ns` is the largest step back, at packet `clock_step_packet`.
+    Several processes may share the work on a capture: each decoder counts all packets, and hands on the connections of one `shard` out of
+    `shards`, told apart by a hash of their ends.
     """
 
     tcp_packets = cython.declare(cython.longlong, visibility="readonly")
@@ -97,8 +128,16 @@ class Decoder:
     previous_ns: cython.longlong
     fragments = cython.declare(object, visibility="readonly")
     segments: Segments
+    seed: cython.ulonglong
+    shard: cython.longlong
+    shards: cython.longlong
 
-    def __init__(self) -> None:
+    def __init__(self, shard: int = 0, shards: int = 1) -> None:
+        # Secret to this process and those that it forks, so that no capture can be built to fill one chain of a table. No result depends
+        # on it.
+        self.seed = hash(b"captool") & 0xFFFFFFFFFFFFFFFF
+        self.shard = shard
+        self.shards = shards
         self.tcp_packets = 0
         self.other_packets = 0
         self.undecodable_packets = 0
@@ -112,6 +151,10 @@ class Decoder:
         self.previous_ns = -1
         self.segments = Segments(0)
         self.fragments = Fragments()
+
+    def again(self) -> Self:
+        """A decoder for the same connections of the capture, from its beginning."""
+        return Decoder(self.shard, self.shards)
 
     def notes(self) -> list[str]:
         """Sentences about packets that could not be used."""
@@ -143,10 +186,19 @@ class Decoder:
         other: cython.longlong = 0
         undecodable: cython.longlong = 0
         size: cython.longlong = 0
-        steps: cython.int
+        shards: cython.longlong = self.shards
         previous: cython.longlong = self.previous_ns
         first: cython.longlong = self.start_ns
         last: cython.longlong = self.end_ns
+        head: cython.p_uchar
+        source_high: cython.longlong
+        source_low: cython.longlong
+        destination_high: cython.longlong
+        destination_low: cython.longlong
+        ports: cython.longlong
+        hops: cython.uchar
+        key: cython.longlong
+        elsewhere: cython.longlong = 0
         if count and last < first:
             first = last = previous = ts_ns[0]
         for row in range(count):
@@ -171,7 +223,7 @@ class Decoder:
 
             kind = 0
             if frames.link_type[row] == 1 and end - at >= 34:
-                kind = u16(data, at + 12)
+                kind = u16(octets(data, at), 12)
             if kind == ETHERTYPE_IPV4 or kind == ETHERTYPE_IPV6:
                 at += 14
             else:
@@ -195,15 +247,16 @@ class Decoder:
                 if end - at < 20:
                     undecodable += 1
                     continue
-                header = (data[at] & 15) << 2
-                length = u16(data, at + 2)
+                head = octets(data, at)
+                header = (head[0] & 15) << 2
+                length = u16(head, 2)
                 if length == 0:  # segmentation offload: the packet is longer than the field can say, or was not finished yet
                     length = wire_end - at
-                if data[at] >> 4 != 4 or header < 20 or length < header or length > MAX_SEGMENT:
+                if head[0] >> 4 != 4 or header < 20 or length < header or length > MAX_SEGMENT:
                     undecodable += 1
                     continue
-                protocol = data[at + 9]
-                if u16(data, at + 6) & 0x3FFF:
+                protocol = head[9]
+                if u16(head, 6) & 0x3FFF:
                     if protocol != 6:
                         other += 1
                         continue
@@ -211,20 +264,21 @@ class Decoder:
                     if at < 0:
                         other += 1
                         continue
-                    header = (data[at] & 15) << 2
+                    head = octets(data, at)
+                    header = (head[0] & 15) << 2
                     length = self.fragments.length
                     end = at + length
                 elif protocol != 6:
                     other += 1
                     continue
-                segments.hops[out] = data[at + 8]
-                identity = u16(data, at + 4)
+                hops = head[8]
+                identity = u16(head, 4)
                 if identity == 0:
                     identity = NONE
-                segments.source_high[out] = 0
-                segments.source_low[out] = MAPPED_IPV4 | u32(data, at + 12)
-                segments.destination_high[out] = 0
-                segments.destination_low[out] = MAPPED_IPV4 | u32(data, at + 16)
+                source_high = 0
+                source_low = MAPPED_IPV4 | u32(head, 12)
+                destination_high = 0
+                destination_low = MAPPED_IPV4 | u32(head, 16)
                 wire_end = at + length
                 at += header
             elif kind == ETHERTYPE_IPV6:
@@ -234,58 +288,32 @@ class Decoder:
                 if data[at] >> 4 != 6:
                     undecodable += 1
                     continue
-                length = u16(data, at + 4) + 40
+                length = u16(octets(data, at), 4) + 40
                 if length == 40:  # jumbogram or segmentation offload
                     length = wire_end - at
                 if length > MAX_SEGMENT:
                     undecodable += 1
                     continue
-                protocol = data[at + 6]
-                found = at
-                header = 40
-                steps = 0
-                # RFC 8200 4.1: hop-by-hop, routing, destination options; RFC 4302: authentication; RFC 6275: mobility
-                while (
-                    protocol == 0 or protocol == 43 or protocol == 60 or protocol == 51 or protocol == 44 or protocol == 135
-                ) and steps < 16:
-                    steps += 1
-                    if end - at < header + 8:
-                        break
-                    if protocol == 44:
-                        if u16(data, at + header + 2) & 0xFFF9:
-                            if data[at + header] != 6:
-                                protocol = 59
-                                break
-                            found = self.fragments.add_ipv6(at, header, end)
-                            if found < 0:
-                                protocol = 59
-                                break
-                            at = found
-                            length = self.fragments.length
-                            end = at + length
-                            header = 40
-                            protocol = 6
-                            break
-                        protocol = data[at + header]
-                        header += 8
-                    elif protocol == 51:
-                        protocol = data[at + header]
-                        header += (data[at + header + 1] + 2) * 4
-                    else:
-                        protocol = data[at + header]
-                        header += (data[at + header + 1] + 1) * 8
-                if protocol != 6:
-                    if protocol == 0 or protocol == 43 or protocol == 60 or protocol == 51 or protocol == 44:
-                        undecodable += 1
-                    else:
-                        other += 1
+                found = after_extension_headers(data, self.fragments, at, end)
+                if found == NO_TCP:
+                    other += 1
                     continue
-                segments.hops[out] = data[at + 7]
+                if found < 0:
+                    undecodable += 1
+                    continue
+                header = found >> 32
+                found &= MASK32
+                if found != at:  # a datagram put together
+                    at = found
+                    length = self.fragments.length
+                    end = at + length
+                head = octets(data, at)
+                hops = head[7]
                 identity = NONE
-                segments.source_high[out] = word(data, at + 8)
-                segments.source_low[out] = word(data, at + 16)
-                segments.destination_high[out] = word(data, at + 24)
-                segments.destination_low[out] = word(data, at + 32)
+                source_high = word(head, 8)
+                source_low = word(head, 16)
+                destination_high = word(head, 24)
+                destination_low = word(head, 32)
                 wire_end = at + length
                 at += header
             else:
@@ -297,18 +325,33 @@ class Decoder:
             if end - at < 20:
                 undecodable += 1
                 continue
-            header = (data[at + 12] >> 4) << 2
+            head = octets(data, at)
+            header = (head[12] >> 4) << 2
             if header < 20 or header > wire_end - at:
                 undecodable += 1
                 continue
-            segments.ports[out] = cython.cast(cython.uint, u32(data, at))
-            segments.seq[out] = cython.cast(cython.uint, u32(data, at + 4))
-            segments.ack[out] = cython.cast(cython.uint, u32(data, at + 8))
-            segments.flags[out] = data[at + 13]
-            segments.window[out] = cython.cast(cython.ushort, u16(data, at + 14))
+            ports = u32(head, 0)
+            key = ends_hash(source_high, source_low, destination_high, destination_low, ports, self.seed)
+            if shards > 1 and (key >> 1) * shards >> 31 != self.shard:
+                elsewhere += 1
+                continue
+            segments.key[out] = key
+            segments.source_high[out] = source_high
+            segments.source_low[out] = source_low
+            segments.destination_high[out] = destination_high
+            segments.destination_low[out] = destination_low
+            segments.ports[out] = cython.cast(cython.uint, ports)
+            segments.seq[out] = cython.cast(cython.uint, u32(head, 4))
+            segments.ack[out] = cython.cast(cython.uint, u32(head, 8))
+            segments.flags[out] = head[13]
+            segments.window[out] = cython.cast(cython.ushort, u16(head, 14))
+            segments.hops[out] = hops
             if identity < 0 and header > 20:
                 identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
             segments.mark[out] = identity
+            segments.identity[out] = cython.cast(
+                cython.int, packet_identity(u32(head, 4), u32(head, 8), head[13], wire_end - at - header, identity)
+            )
             at += header
             segments.payload_offset[out] = cython.cast(cython.int, at)
             segments.payload_length[out] = cython.cast(cython.int, wire_end - at)
@@ -318,7 +361,7 @@ class Decoder:
         self.previous_ns = previous
         self.start_ns = first
         self.end_ns = last
-        self.tcp_packets += out
+        self.tcp_packets += out + elsewhere
         self.other_packets += other
         self.undecodable_packets += undecodable
         self.snapped_packets += snapped

@@ -14,7 +14,9 @@ cdef class Segments:
     cdef readonly unsigned short[::1] window
     cdef readonly unsigned char[::1] hops
     cdef readonly long long[::1] mark
+    cdef readonly int[::1] identity
     cdef readonly int[::1] payload_offset
     cdef readonly int[::1] payload_length
     cdef readonly int[::1] payload_captured
-    cdef long long[::1] key
+    cdef readonly long long[::1] key
+    cdef readonly int[::1] slot

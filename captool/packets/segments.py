@@ -14,7 +14,9 @@ class Segments:
     of it is in `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
     2**32 + TSval where that is 0 or absent, -1 where there is neither; `hops` is the TTL or hop limit.
     Padding of the link layer is never payload.
-    `key` is room for the tracker: a hash of the two ends. `latest_ns` is the latest time of all packets so far, TCP or not.
+    `identity` is a hash of what tells a sender's packets apart. `key` is 31 bits of a hash of the two ends, the same for both directions,
+    and below them 1 where the destination is the first of them; `slot` is room for the tracker. `latest_ns` is the latest time of all
+    packets so far, TCP or not.
     """
 
     def __init__(self, rows: int) -> None:
@@ -33,7 +35,9 @@ class Segments:
         self.window = array.array("H", bytes(2 * rows))
         self.hops = bytearray(rows)
         self.mark = array.array("q", bytes(8 * rows))
+        self.identity = array.array("i", bytes(4 * rows))
         self.payload_offset = array.array("i", bytes(4 * rows))
         self.payload_length = array.array("i", bytes(4 * rows))
         self.payload_captured = array.array("i", bytes(4 * rows))
         self.key = array.array("q", bytes(8 * rows))
+        self.slot = array.array("i", bytes(4 * rows))

@@ -2,7 +2,6 @@ from captool.tcp.layout cimport *
 from captool.tcp.quiet cimport Probing, keep_distance
 from captool.tcp.rows cimport Rows
 
-cdef long long idle_limit(long long code) noexcept
 cdef bint is_probe(Rows rows, long long sender, long long receiver, long long offset, long long length, long long flags)
 cdef int probe(Rows rows, long long place, long long conn, long long sender, long long receiver, long long ts, long long previous, long long packet)
 cdef int stir(Rows rows, long long conn, long long ts, long long previous)

@@ -23,22 +23,11 @@ TALKED = cython.declare(cython.longlong, (LETTER_SYN | LETTER_SYN_ACK | LETTER_D
 @cython.cfunc
 @cython.exceptval(check=False)
 def limit_code(limit: cython.longlong) -> cython.longlong:
-    """A time in ten bits, rounded down: 4 bits of mantissa, 6 of exponent; 0 is none."""
+    """A time in ten bits, rounded down: (16 + m << e) - 16 is e << 4 | m, so that prediction.py has it back without a branch."""
     exponent: cython.longlong = 0
-    if limit < 16:
-        return 0
-    while limit >> exponent >= 32:
+    while limit + 16 >> exponent >= 32:
         exponent += 1
-    return (exponent << 4 | (limit >> exponent) - 16) + 1
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def idle_limit(code: cython.longlong) -> cython.longlong:
-    if code == 0:
-        return -1
-    return (((code - 1) & 15) + 16) << (code - 1 >> 4)
+    return exponent << 4 | (limit + 16 >> exponent) - 16
 
 
 @cython.cfunc

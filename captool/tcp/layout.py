@@ -1,7 +1,7 @@
 """Where the tracker keeps what: for each open connection a hot row and a full row of 64-bit numbers.
 
-With thousands of connections, fetching their rows from memory is what tracking costs. So the hot row is two cache lines of 64
-bytes that suffice for a segment that does as predicted; the full row serves all others and holds all that is known.
+With thousands of connections, fetching their rows from memory is what tracking costs. So the hot row is one cache line of 64
+bytes that suffices for a segment that does as predicted; the full row serves all others and holds all that is known.
 While `STEADY` is set in the hot row, the fields that it repeats are newer there; the tracker brings them over (`unpack`)
 before it uses the full row and back (`pack`) afterwards.
 
@@ -9,20 +9,31 @@ A field of the connection is `state[row + FIELD]`, a field of a side `state[side
 (the direction in which it sends). Offsets are stream offsets of what the side sends.
 """
 
-# The hot row. ADDRESSES: both IPv4 addresses, or bits of a hash of IPv6 addresses, which are then compared in the full row.
-# PORTS_FLAGS: first port, second port (16 bits each), flags (32). NEXTS and ACKEDS at +0 for the client, +2 for the server.
-# BASES, PACKET_COUNTS: 32 bits each for client and server. TIMES: last time, last packet, identities of two packets; then
-# the same for the server.
-HOT_ROW = 16
-ADDRESSES, PORTS_FLAGS, NEXTS, ACKEDS, _, _, BASES, PACKET_COUNTS, TIMES = range(9)
+# The hot row, numbers of 64 bits. ADDRESSES: both IPv4 addresses, or bits of IPv6 addresses, which are then compared in the full row.
+# HOT_NS: time of the last packet, of the client, then of the server.
+HOT_ROW = 8
+ADDRESSES, HOT_NS = 0, 1
+# Numbers of 32 bits in the same row, from HOT_NEXT on of the client, then of the server. HOT_PORTS: first port, second port. HOT_NEXT: the
+# sequence number of its next byte, HOT_ACKED: of the next that the peer asks for. HOT_PACKET: its last packet. HOT_COUNT: packets since the
+# row was unpacked (16 bits), above them the distance of its last packet from the one before it, 0 where that does not fit.
+HALVES = 2 * HOT_ROW
+HOT_PORTS, HOT_FLAGS, HOT_NEXT, _, HOT_ACKED, _, HOT_PACKET, _, HOT_COUNT = range(6, 15)
+# An unpacked row differs from its full row by less than half of all sequence numbers: so many packets, none longer.
+MOST_COUNTED = 1 << 15
+LONGEST = 0xFFFF
+FURTHEST = 0xFFFF
 
 # Flags of the hot row; those of a side are shifted by its direction.
 STEADY = 1  # a segment can do as predicted
 HOT_IPV6 = 2
-SWAPPED = 4  # the second address is the client's
-IDLE = 8  # since the last packet
-DATA_EXPECTED = 16  # further data of this side tells nothing new but its bytes
-ACK_EXPECTED = 64
+SWAPPED_SHIFT = 2
+SWAPPED = 1 << SWAPPED_SHIFT  # the second address is the client's
+IDLE_SHIFT = 3
+IDLE = 1 << IDLE_SHIFT  # since the last packet
+DATA_SHIFT = 4
+DATA_EXPECTED = 1 << DATA_SHIFT  # further data of this side tells nothing new but its bytes
+ACK_SHIFT = 6
+ACK_EXPECTED = 1 << ACK_SHIFT
 NEWEST_IS_LAST = 256  # the side's last packet was new data
 FIRST_KNOWN = 1024  # FIRST_* holds the first transmission of what is unacknowledged
 LIMIT_SHIFT = 12  # LIMIT_CODE: the idle time that changes no maximum, as 4 bits of mantissa and 6 bits of exponent, rounded down
@@ -50,6 +61,8 @@ NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
 SYN_SEQ, FIN_OFFSET, FIRST_NS, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
 PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN, USUAL = range(56, 63)
 
+# What identifies the last so many packets, by their numbers: more than come within 5 ms.
+SEEN = 1 << 15
 # The memory of packets of connections that are COPIED: sets of so many.
 SETS = 1 << 12
 WAYS = 4

@@ -1,9 +1,8 @@
+from captool.capture.columns cimport ints, longs, shorts, words
 from captool.capture.frames cimport Frames
 from captool.packets.segments cimport Segments
-from captool.tcp.idle cimport idle_limit
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows
-from captool.tcp.segment cimport packet_identity
 from captool.tcp.sequence cimport begin_from_newest
 from captool.tcp.table cimport ConnectionTable, row_addresses
 

@@ -10,18 +10,15 @@ any more: copies are told by longer memories of packets than that of the hot row
 import cython
 
 if not cython.compiled:  # compiled, they come from prediction.pxd
+    from captool.capture.columns import ints, longs, shorts, words
     from captool.capture.frames import Frames
     from captool.packets.segments import Segments
-    from captool.tcp.idle import idle_limit
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows
-    from captool.tcp.segment import packet_identity
     from captool.tcp.sequence import begin_from_newest
     from captool.tcp.table import ConnectionTable, row_addresses
 
-TWO32 = cython.declare(cython.longlong, 0x100000000)
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-HALF32 = cython.declare(cython.longlong, 0x80000000)
 
 
 @cython.cfunc
@@ -39,12 +36,32 @@ def predicted(
 
     Predicted are the next bytes in order, where the content is not wanted, and bare acknowledgements that say something
     new, of connections in the table. Neither can be a duplicate. What is done here is what `segment` would do, with the hot row
-    alone if possible. The segments' `key` is of `look_ahead`.
+    alone if possible.
+
+    Connections are interleaved at random, so the processor guesses every other branch wrongly that depends on what kind of segment
+    this is. What can be calculated is not branched upon: `has_data` and `says_more` are 0 or 1.
     """
-    hot: cython.longlong[::1] = rows.hot
-    at: cython.longlong
+    hot: cython.p_longlong = longs(rows.hot, rows.hot_origin)
+    half: cython.p_uint = words(rows.halves, 2 * rows.hot_origin)
+    full: cython.p_longlong = longs(rows.state, rows.origin)
+    frame_column: cython.p_int = ints(segments.frame)
+    slots: cython.p_int = ints(segments.slot)
+    keys: cython.p_longlong = longs(segments.key)
+    flag_column: cython.p_ushort = shorts(segments.flags)
+    windows: cython.p_ushort = shorts(segments.window)
+    source_lows: cython.p_longlong = longs(segments.source_low)
+    source_highs: cython.p_longlong = longs(segments.source_high)
+    destination_lows: cython.p_longlong = longs(segments.destination_low)
+    destination_highs: cython.p_longlong = longs(segments.destination_high)
+    port_column: cython.p_uint = words(segments.ports)
+    seqs: cython.p_uint = words(segments.seq)
+    acks: cython.p_uint = words(segments.ack)
+    lengths: cython.p_int = ints(segments.payload_length)
+    captured: cython.p_int = ints(segments.payload_captured)
+    times: cython.p_longlong = longs(frames.ts_ns)
+    at: cython.Py_ssize_t
+    side: cython.Py_ssize_t
     entry: cython.longlong
-    wanted: cython.longlong
     swapped: cython.longlong
     source: cython.longlong
     destination: cython.longlong
@@ -52,133 +69,104 @@ def predicted(
     ports: cython.longlong
     direction: cython.longlong
     other: cython.longlong
-    row: cython.longlong
-    times: cython.longlong
     known: cython.longlong
     now: cython.longlong
     following: cython.longlong
-    acked: cython.longlong
+    unacked: cython.longlong
     peer_acked: cython.longlong
-    peer_following: cython.longlong
-    bases: cython.longlong
-    counts: cython.longlong
+    peer_unacked: cython.longlong
     progress: cython.longlong
-    seq: cython.longlong
-    ack: cython.longlong
-    flags: cython.longlong
     length: cython.longlong
+    has_data: cython.longlong
+    says_more: cython.longlong
+    quiet_since: cython.longlong
+    limit: cython.longlong
+    count: cython.longlong
+    distance: cython.longlong
+    packet: cython.longlong
     ts: cython.longlong
     it: cython.Py_ssize_t
-    sharded: cython.bint = table.shards > 1
-    if rows.duplicate_packets:
+    if rows.duplicate_packets or frames.first_packet + frames.count > MASK32:
         return begin
     for it in range(begin, end):
-        wanted = segments.key[it]
-        swapped = wanted & 1
-        wanted >>= 1
-        if sharded and not table.is_mine(wanted):
-            continue
-        at = wanted & table.mask
-        entry = table.entries[at]
-        while entry and entry >> 32 != wanted:
-            at = (at + 1) & table.mask
-            entry = table.entries[at]
-        if entry == 0:
+        entry = slots[it]
+        if entry < 0:
             return it
-        entry = (entry & MASK32) - 1
-        row = rows.hot_origin + entry * HOT_ROW
-        source = segments.source_low[it]
-        destination = segments.destination_low[it]
+        at = entry * HALVES
+        known = half[at + HOT_FLAGS]
+        if not known & STEADY or flag_column[it] & (SYN | FIN | RST | ACK) != ACK or windows[it] == 0:
+            return it
+        swapped = keys[it] & 1
+        source = source_lows[it]
+        destination = destination_lows[it]
         differ = (source ^ destination) & -swapped
-        known = hot[row + PORTS_FLAGS]
-        flags = segments.flags[it]
-        if not known & STEADY or flags & (SYN | FIN | RST | ACK) != ACK or segments.window[it] == 0:
+        if hot[entry * HOT_ROW + ADDRESSES] != row_addresses(source ^ differ, destination ^ differ):
             return it
-        if hot[row + ADDRESSES] != row_addresses(source ^ differ, destination ^ differ):
-            return it
-        if known & HOT_IPV6 | segments.source_high[it] | segments.destination_high[it] | (source >> 32 ^ 0xFFFF):
+        if known & HOT_IPV6 | source_highs[it] | destination_highs[it] | (source >> 32 ^ 0xFFFF):
             if not table.same_ends(
-                rows, entry, swapped, segments.source_high[it], source, segments.destination_high[it], destination
+                rows, entry, swapped, source_highs[it], source, destination_highs[it], destination
             ):
                 return it
-        ports = segments.ports[it]
+        ports = port_column[it]
         differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
-        if known >> 32 & MASK32 != ports ^ (differ << 16 | differ):
+        if half[at + HOT_PORTS] != ports ^ (differ << 16 | differ):
             return it
 
-        direction = swapped ^ (1 if known & SWAPPED else 0)
-        other = 1 - direction
-        known &= MASK32
-        now = known
-        times = row + TIMES + 4 * direction
-        following = hot[row + NEXTS + 2 * direction]
-        acked = hot[row + ACKEDS + 2 * direction]
-        peer_acked = hot[row + ACKEDS + 2 * other]
-        peer_following = hot[row + NEXTS + 2 * other]
-        bases = hot[row + BASES]
-        seq = segments.seq[it]
-        ack = segments.ack[it]
-        length = segments.payload_length[it]
-        ts = frames.ts_ns[segments.frame[it]]
-        if seq != ((bases >> (32 - 32 * direction)) + following) & MASK32:
+        direction = swapped ^ (known >> SWAPPED_SHIFT & 1)
+        other = at + 1 - direction
+        at += direction
+        following = half[at + HOT_NEXT]
+        if seqs[it] != following:
             return it
-        # seq_delta, without the call
-        progress = ((ack - (bases >> (32 * direction) & MASK32) - peer_acked + HALF32) & MASK32) - HALF32
-        if progress < 0 or peer_acked + progress > peer_following:
+        unacked = following - half[at + HOT_ACKED] & MASK32
+        peer_acked = half[other + HOT_ACKED]
+        peer_unacked = half[other + HOT_NEXT] - peer_acked & MASK32
+        progress = acks[it] - peer_acked & MASK32
+        if progress > peer_unacked:  # older, or of what was not captured
             return it
-        if length == 0:
-            if progress == 0 or not known & ACK_EXPECTED << direction:
-                return it
-        elif segments.payload_captured[it] != length or not known & DATA_EXPECTED << direction:
+        length = lengths[it]
+        ts = times[frame_column[it]]
+        has_data = 1 if length else 0
+        says_more = 1 if progress else 0
+        if not (has_data | says_more) & known >> (ACK_SHIFT - (ACK_SHIFT - DATA_SHIFT) * has_data + direction):
+            return it  # nothing new, or a kind of segment that this side never sent before
+        if captured[it] != length or length > LONGEST:
             return it
-        elif known & IDLE:
-            if ts - rows.last_hot_ns(row) > idle_limit(known >> LIMIT_SHIFT):
-                return it
-            now &= ~IDLE
+        count = half[at + HOT_COUNT]
+        if count & MOST_COUNTED:
+            return it
+        quiet_since = hot[entry * HOT_ROW + HOT_NS + (direction if half[at + HOT_PACKET] > half[other + HOT_PACKET] else 1 - direction)]
+        limit = ((known >> LIMIT_SHIFT & 15) + 16 << (known >> (LIMIT_SHIFT + 4) & 63)) - 16
+        if has_data & known >> IDLE_SHIFT & (1 if ts - quiet_since > limit else 0):
+            return it  # the end of an idle time that is to be noted
 
-        if acked < following:
+        now = known & ~(has_data << IDLE_SHIFT)
+        if unacked:
             if known & NEWEST_IS_LAST << direction:
-                if length == 0:
-                    keep_moment(rows, entry, direction, times, NEWEST_NS, NEWEST_PACKET)
+                side = entry * ROW + SIDES + SIDE * direction
+                if has_data == 0:
+                    full[side + NEWEST_NS] = hot[entry * HOT_ROW + HOT_NS + direction]
+                    full[side + NEWEST_PACKET] = half[at + HOT_PACKET]
                     now &= ~(NEWEST_IS_LAST << direction)
                 elif not known & FIRST_KNOWN << direction:
-                    keep_moment(rows, entry, direction, times, FIRST_NS, FIRST_PACKET)
+                    full[side + FIRST_NS] = hot[entry * HOT_ROW + HOT_NS + direction]
+                    full[side + FIRST_PACKET] = half[at + HOT_PACKET]
                     now |= FIRST_KNOWN << direction
-            elif length and not known & FIRST_KNOWN << direction:
+            elif has_data and not known & FIRST_KNOWN << direction:
                 begin_from_newest(rows, rows.origin + entry * ROW + SIDES + SIDE * direction)
                 now |= FIRST_KNOWN << direction
         else:
             now &= ~((FIRST_KNOWN | NEWEST_IS_LAST) << direction)
-        if length:
-            now |= NEWEST_IS_LAST << direction
-            hot[row + NEXTS + 2 * direction] = following + length
-        if progress:
-            peer_acked += progress
-            hot[row + ACKEDS + 2 * other] = peer_acked
-            now &= ~(FIRST_KNOWN << other)
-            if length == 0 and peer_acked >= peer_following and acked >= following:
-                now |= IDLE
-        hot[row + PORTS_FLAGS] += now - known
-        counts = hot[row + PACKET_COUNTS]
-        hot[row + PACKET_COUNTS] = counts + (1 if direction else TWO32)
-        counts = counts >> (32 - 32 * direction)
-        hot[times] = ts
-        hot[times + 1] = frames.first_packet + segments.frame[it]
-        hot[times + 2 + (counts & 1)] = packet_identity(seq, ack, flags, length, segments.mark[it]) << 32 | (ts >> 10 & MASK32)
+            # An acknowledgement after which nothing is unacknowledged begins an idle time.
+            now |= ((1 if progress == peer_unacked else 0) & says_more & ~has_data) << IDLE_SHIFT
+        now |= has_data * NEWEST_IS_LAST << direction
+        now &= ~(says_more * FIRST_KNOWN << (1 - direction))
+        packet = frames.first_packet + frame_column[it]
+        distance = packet - half[at + HOT_PACKET]
+        half[entry * HALVES + HOT_FLAGS] = cython.cast(cython.uint, now)
+        half[at + HOT_NEXT] = cython.cast(cython.uint, following + length & MASK32)
+        half[other + HOT_ACKED] = acks[it]
+        half[at + HOT_PACKET] = cython.cast(cython.uint, packet)
+        half[at + HOT_COUNT] = cython.cast(cython.uint, (count & 0xFFFF) + 1 | (distance if distance <= FURTHEST else 0) << 16)
+        hot[entry * HOT_ROW + HOT_NS + direction] = ts
     return end
-
-
-@cython.cfunc
-def keep_moment(
-    rows: Rows,
-    slot: cython.longlong,
-    direction: cython.longlong,
-    times: cython.longlong,
-    ns_field: cython.longlong,
-    packet_field: cython.longlong,
-) -> cython.int:
-    """Bring the side's last moment over to a pair of fields of its full row."""
-    side: cython.longlong = rows.origin + slot * ROW + SIDES + SIDE * direction
-    rows.state[side + ns_field] = rows.hot[times]
-    rows.state[side + packet_field] = rows.hot[times + 1]
-    return 0

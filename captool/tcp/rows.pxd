@@ -7,6 +7,8 @@ cdef long long pair(long long high, long long low) noexcept
 cdef class Rows:
     cdef long long[::1] state  # the full rows
     cdef long long[::1] hot
+    cdef unsigned int[::1] halves  # of the hot rows
+    cdef long long[::1] seen
     cdef long long origin  # of the first row: rows begin at cache lines
     cdef long long hot_origin
     cdef long long slots
@@ -30,5 +32,4 @@ cdef class Rows:
     cdef int unpack(self, long long slot)
     cdef int pack(self, long long slot)
     cdef long long last_ns(self, long long conn)
-    cdef long long last_hot_ns(self, long long row)
     cdef int note_letters(self, long long conn, long long direction, long long letters)

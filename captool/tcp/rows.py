@@ -51,8 +51,8 @@ class Rows:
 
     `holes`, `probing` and `shut_windows` are kept by place, `gaps` and `resets` by slot. `linger` holds (until when, slot,
     connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is set. `assembly`
-    takes the payload of connections that are `WANTED`. `recent_packets` are identities and times of packets of all connections of
-    which a packet was captured twice.
+    takes the payload of connections that are `WANTED`. `seen` are identities and times of the last packets of all, by their numbers,
+    `recent_packets` those of the packets of all connections of which a packet was captured twice.
     """
 
     def __init__(self, gap_ns: int, assembly: object, shards: int = 1) -> None:
@@ -61,8 +61,9 @@ class Rows:
         self.slots = 0
         self.origin = 0
         self.hot_origin = 0
-        self.state = array.array("q", [0])
-        self.hot = array.array("q", [0])
+        self.state = memoryview(array.array("q", [0]))
+        self.hot = memoryview(array.array("q", [0]))
+        self.seen = array.array("q", bytes(8 * SEEN))
         self.grow(256)
         self.free = []
         self.holes = {}
@@ -110,6 +111,7 @@ class Rows:
     @cython.cfunc
     def free_slot(self, slot: cython.longlong) -> cython.int:
         self.state[self.origin + slot * ROW + ID] = -2
+        self.halves[2 * self.hot_origin + slot * HALVES + HOT_FLAGS] = 0
         self.free.append(slot)
         return 0
 
@@ -121,7 +123,7 @@ class Rows:
         state = array.array("q", [0]) * (slots * ROW + 8)
         # Rows begin at cache lines, as the layout assumes.
         self.origin = (-state.buffer_info()[0] % 64) // 8
-        self.state = state
+        self.state = memoryview(state)
         for at in range(len(old) - old_origin):
             if at < slots * ROW:
                 self.state[self.origin + at] = old[old_origin + at]
@@ -129,7 +131,8 @@ class Rows:
         old_origin = self.hot_origin
         hot = array.array("q", [0]) * (slots * HOT_ROW + 8)
         self.hot_origin = (-hot.buffer_info()[0] % 64) // 8
-        self.hot = hot
+        self.hot = memoryview(hot)
+        self.halves = memoryview(hot).cast("B").cast("I")
         for at in range(len(old) - old_origin):
             if at < slots * HOT_ROW:
                 self.hot[self.hot_origin + at] = old[old_origin + at]
@@ -138,30 +141,32 @@ class Rows:
     @cython.cfunc
     def unpack(self, slot: cython.longlong) -> cython.int:
         """Bring what the hot row knows better over to the full row."""
-        row: cython.longlong = self.hot_origin + slot * HOT_ROW
+        hot: cython.longlong = self.hot_origin + slot * HOT_ROW
+        half: cython.longlong = 2 * hot
         conn: cython.longlong = self.origin + slot * ROW
-        flags: cython.longlong = self.hot[row + PORTS_FLAGS] & MASK32
+        flags: cython.longlong = self.halves[half + HOT_FLAGS]
+        base: cython.longlong
         direction: cython.longlong
         side: cython.longlong
-        times: cython.longlong
         if not flags & STEADY:
             return 0
         for direction in range(2):
             side = conn + SIDES + SIDE * direction
-            times = row + TIMES + 4 * direction
-            self.state[side + NEXT] = self.hot[row + NEXTS + 2 * direction]
-            self.state[side + ACKED] = self.hot[row + ACKEDS + 2 * direction]
-            self.state[side + PACKETS] = self.hot[row + PACKET_COUNTS] >> (32 - 32 * direction) & MASK32
-            self.state[side + LAST_NS] = self.hot[times]
-            self.state[side + LAST_PACKET] = self.hot[times + 1]
+            base = self.state[side + BASE]
+            self.state[side + NEXT] += (self.halves[half + HOT_NEXT + direction] - base - self.state[side + NEXT]) & MASK32
+            self.state[side + ACKED] += (self.halves[half + HOT_ACKED + direction] - base - self.state[side + ACKED]) & MASK32
+            self.state[side + PACKETS] += self.halves[half + HOT_COUNT + direction] & 0xFFFF
+            self.halves[half + HOT_COUNT + direction] &= ~0xFFFF & MASK32
+            self.state[side + LAST_NS] = self.hot[hot + HOT_NS + direction]
+            self.state[side + LAST_PACKET] = self.halves[half + HOT_PACKET + direction]
             if flags & NEWEST_IS_LAST << direction:
-                self.state[side + NEWEST_NS] = self.hot[times]
-                self.state[side + NEWEST_PACKET] = self.hot[times + 1]
+                self.state[side + NEWEST_NS] = self.state[side + LAST_NS]
+                self.state[side + NEWEST_PACKET] = self.state[side + LAST_PACKET]
             if not flags & FIRST_KNOWN << direction:
                 self.state[side + FIRST_PACKET] = 0
         if flags & IDLE:
-            self.state[conn + IDLE_SINCE] = self.last_hot_ns(row)
-            self.state[conn + IDLE_PACKET] = max_of(self.hot[row + TIMES + 1], self.hot[row + TIMES + 5])
+            self.state[conn + IDLE_SINCE] = self.last_ns(conn)
+            self.state[conn + IDLE_PACKET] = max_of(self.state[conn + SIDES + LAST_PACKET], self.state[conn + SIDES + SIDE + LAST_PACKET])
         else:
             self.state[conn + IDLE_SINCE] = -1
         return 0
@@ -169,25 +174,28 @@ class Rows:
     @cython.cfunc
     def pack(self, slot: cython.longlong) -> cython.int:
         """Bring the full row over to the hot row, and find out whether the next segment may do as predicted."""
-        row: cython.longlong = self.hot_origin + slot * HOT_ROW
+        hot: cython.longlong = self.hot_origin + slot * HOT_ROW
+        half: cython.longlong = 2 * hot
         conn: cython.longlong = self.origin + slot * ROW
         client: cython.longlong = conn + SIDES
         server: cython.longlong = conn + SIDES + SIDE
         state: cython.longlong = self.state[conn + STATE]
-        flags: cython.longlong = self.hot[row + PORTS_FLAGS] & (HOT_IPV6 | SWAPPED)
+        flags: cython.longlong = self.halves[half + HOT_FLAGS] & (HOT_IPV6 | SWAPPED)
         direction: cython.longlong
         side: cython.longlong
         steady: cython.bint = state & OPENED != 0
         for direction in range(2):
             side = conn + SIDES + SIDE * direction
-            self.hot[row + NEXTS + 2 * direction] = self.state[side + NEXT]
-            self.hot[row + ACKEDS + 2 * direction] = self.state[side + ACKED]
-            self.hot[row + TIMES + 4 * direction] = self.state[side + LAST_NS]
-            self.hot[row + TIMES + 4 * direction + 1] = self.state[side + LAST_PACKET]
+            self.halves[half + HOT_NEXT + direction] = (self.state[side + BASE] + self.state[side + NEXT]) & MASK32
+            self.halves[half + HOT_ACKED + direction] = (self.state[side + BASE] + self.state[side + ACKED]) & MASK32
+            self.hot[hot + HOT_NS + direction] = self.state[side + LAST_NS]
+            self.halves[half + HOT_PACKET + direction] = self.state[side + LAST_PACKET] & MASK32
             if (
                 self.state[side + BITS] & STEADY_MASK != STEADY_BITS
                 or self.state[side + WINDOW] == 0
                 or self.state[side + ACKED] > self.state[side + NEXT]
+                or self.state[side + NEXT] - self.state[side + ACKED] >= HALF32
+                or self.state[side + LAST_PACKET] > MASK32
             ):
                 steady = False
             if self.state[side + FIRST_PACKET]:
@@ -204,9 +212,7 @@ class Rows:
                 steady = False
         if steady:
             flags |= STEADY
-        self.hot[row + BASES] = pair(self.state[client + BASE], self.state[server + BASE])
-        self.hot[row + PACKET_COUNTS] = self.state[client + PACKETS] * TWO32 + self.state[server + PACKETS]
-        self.hot[row + PORTS_FLAGS] = pair(self.state[conn + PORTS], flags | self.state[conn + LIMIT_CODE] << LIMIT_SHIFT)
+        self.halves[half + HOT_FLAGS] = flags | self.state[conn + LIMIT_CODE] << LIMIT_SHIFT
         return 0
 
     @cython.cfunc
@@ -218,13 +224,6 @@ class Rows:
         if self.state[client + LAST_PACKET] > self.state[server + LAST_PACKET]:
             return self.state[client + LAST_NS]
         return self.state[server + LAST_NS]
-
-    @cython.cfunc
-    @cython.inline
-    def last_hot_ns(self, row: cython.longlong) -> cython.longlong:
-        if self.hot[row + TIMES + 1] > self.hot[row + TIMES + 5]:
-            return self.hot[row + TIMES]
-        return self.hot[row + TIMES + 4]
 
     @cython.cfunc
     def note_letters(self, conn: cython.longlong, direction: cython.longlong, letters: cython.longlong) -> cython.int:

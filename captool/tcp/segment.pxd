@@ -4,8 +4,7 @@ from captool.tcp.rows cimport Rows
 from captool.tcp.sequence cimport acknowledge, irregular_data, new_data, seq_delta, synchronise
 from captool.tcp.teardown cimport finish_side, note_closing, start_linger
 
-cdef long long packet_identity(long long seq, long long ack, long long flags, long long length, long long mark) noexcept
 cdef int segment(
     Rows rows, long long place, long long ts, long long packet, long long seq, long long ack, long long flags, long long window,
-    long long mark, long long hops, long long length, long long captured, long long start
+    long long mark, long long identity, long long hops, long long length, long long captured, long long start
 )

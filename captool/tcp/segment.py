@@ -19,25 +19,10 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.teardown import finish_side, note_closing, start_linger
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
-MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
-MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
 # The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def packet_identity(
-    seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
-) -> cython.longlong:
-    """31 bits that tell a sender's packets apart; never 0."""
-    mixed: cython.ulonglong = (cython.cast(cython.ulonglong, seq << 31 ^ ack) * MIX_A) & MASK64
-    mixed = ((mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark)) * MIX_B) & MASK64
-    return cython.cast(cython.longlong, mixed >> 33) | 1
 
 
 @cython.cfunc
@@ -112,6 +97,7 @@ def segment(
     flags: cython.longlong,
     window: cython.longlong,
     mark: cython.longlong,
+    identity: cython.longlong,
     hops: cython.longlong,
     length: cython.longlong,
     captured: cython.longlong,
@@ -124,25 +110,31 @@ def segment(
     receiver: cython.longlong = conn + SIDES + SIDE * (1 - direction)
     offset: cython.longlong
     letters: cython.longlong = 0
-    identity: cython.longlong = packet_identity(seq, ack, flags, length, mark)
     ticks: cython.longlong = ts >> 10 & MASK32
     previous: cython.longlong = ts
-    hot: cython.longlong = rows.hot_origin + (place >> 1) * HOT_ROW + TIMES + 4 * direction
+    half: cython.longlong = 2 * rows.hot_origin + (place >> 1) * HALVES + direction
+    distance: cython.longlong
     doubled: cython.bint = False
     at: cython.longlong
 
     if mark >= 0 or flags & (SYN | RST):
         for at in range(sender + RECENT, sender + RECENT + 4):
             doubled = doubled or same_packet(rows.state[at], identity, ticks)
-        for at in range(hot + 2, hot + 4):
-            doubled = doubled or same_packet(rows.hot[at], identity, ticks)
+        # The last two packets of the sender, predicted or not, if they are still among those that are remembered.
+        at = packet - rows.halves[half + HOT_PACKET] & MASK32
+        distance = at + (rows.halves[half + HOT_COUNT] >> 16)
+        if at < SEEN // 2:
+            doubled = doubled or same_packet(rows.seen[packet - at & SEEN - 1], identity, ticks)
+        if at < distance < SEEN // 2:
+            doubled = doubled or same_packet(rows.seen[packet - distance & SEEN - 1], identity, ticks)
         if rows.state[conn + STATE] & COPIED and not doubled:
             doubled = remembered(rows, place, identity, ticks)
         if doubled:
             rows.state[conn + STATE] |= COPIED
             rows.duplicate_packets += 1
             return 0
-    rows.hot[hot + 2 + (rows.state[sender + PACKETS] & 1)] = identity << 32 | ticks
+    distance = packet - rows.state[sender + LAST_PACKET]
+    rows.halves[half + HOT_COUNT] = distance << 16 if distance <= FURTHEST else 0
     rows.state[sender + RECENT + (rows.state[sender + PACKETS] & 3)] = identity << 32 | ticks
     rows.state[sender + PACKETS] += 1
     if rows.state[conn + IDLE_SINCE] >= 0:

@@ -1,6 +1,8 @@
+from captool.capture.columns cimport ints, longs
+from captool.capture.frames cimport Frames
 from captool.packets.segments cimport Segments
 from captool.tcp.layout cimport *
-from captool.tcp.rows cimport Rows, pair
+from captool.tcp.rows cimport Rows
 
 cdef long long row_addresses(long long first_low, long long second_low) noexcept
 
@@ -10,15 +12,8 @@ cdef class ConnectionTable:
     cdef long long mask
     cdef long long used
     cdef long long touched
-    cdef unsigned long long seed
-    cdef long long shard
-    cdef long long shards
 
-    cdef bint is_mine(self, long long hashed) noexcept
-    cdef int look_ahead(self, Rows rows, Segments segments, Py_ssize_t begin, Py_ssize_t end)
-    cdef long long hash_ends(
-        self, long long source_high, long long source_low, long long destination_high, long long destination_low, long long ports
-    ) noexcept
+    cdef int look_ahead(self, Rows rows, Frames frames, Segments segments, Py_ssize_t begin, Py_ssize_t end)
     cdef long long find(
         self, Rows rows, long long key, long long source_high, long long source_low, long long destination_high,
         long long destination_low, long long ports

@@ -5,7 +5,7 @@ entry and the place that its hash names. Both directions of a connection have th
 the rows is that of their hashes.
 """
 
-# ruff: noqa: D102, D103, F403, F405
+# ruff: noqa: D102, F403, F405
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -13,28 +13,15 @@ import array
 import cython
 
 if not cython.compiled:  # compiled, they come from table.pxd
+    from captool.capture.columns import ints, longs
+    from captool.capture.frames import Frames
     from captool.packets.segments import Segments
     from captool.tcp.layout import *
-    from captool.tcp.rows import Rows, pair
+    from captool.tcp.rows import Rows
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
 TWO32 = cython.declare(cython.longlong, 0x100000000)
-MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
-MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
-MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def endpoint_hash(
-    high: cython.longlong, low: cython.longlong, port: cython.longlong, seed: cython.ulonglong
-) -> cython.ulonglong:
-    mixed: cython.ulonglong = cython.cast(cython.ulonglong, high) & MASK64
-    mixed = (mixed * MIX_B & MASK64) ^ (cython.cast(cython.ulonglong, low) & MASK64) ^ seed
-    mixed = ((mixed ^ cython.cast(cython.ulonglong, port << 40)) * MIX_A) & MASK64
-    return ((mixed ^ mixed >> 32) * MIX_B) & MASK64
 
 
 @cython.cfunc
@@ -47,74 +34,55 @@ def row_addresses(first_low: cython.longlong, second_low: cython.longlong) -> cy
 
 @cython.cclass
 class ConnectionTable:
-    """The open connections by their two ends. `seed` keeps captures from being built to fill one chain.
+    """The open connections by their two ends."""
 
-    Several processes may share the work: each takes the connections of one of `shards` parts.
-    """
-
-    def __init__(self, seed: int, shard: int = 0, shards: int = 1) -> None:
-        self.seed = seed
-        self.shard = shard
-        self.shards = shards
+    def __init__(self) -> None:
         self.entries = array.array("q", bytes(8 * 1024))
         self.mask = 1023
         self.used = 0
         self.touched = 0
 
     @cython.cfunc
-    @cython.inline
-    @cython.exceptval(check=False)
-    def is_mine(self, hashed: cython.longlong) -> cython.bint:
-        """Whether a connection with these 31 bits of hash is one of this table's shard."""
-        return self.shards == 1 or hashed * self.shards >> 31 == self.shard
-
-    @cython.cfunc
     @cython.boundscheck(False)
-    def look_ahead(self, rows: Rows, segments: Segments, begin: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
-        """Hash the segments from `begin` to `end` into their `key`, then touch their hot rows.
+    def look_ahead(
+        self, rows: Rows, frames: Frames, segments: Segments, begin: cython.Py_ssize_t, end: cython.Py_ssize_t
+    ) -> cython.int:
+        """Find where the segments from `begin` to `end` probably belong (`Segments.slot`, -1 for nowhere), and note them as seen.
 
-        Each step for the whole batch: so the processor can fetch many rows at a time; waiting for one after the other took more than
-        half of the time.
+        Their hot rows are touched: so the processor can fetch many at a time; waiting for one after the other took more than half of
+        the time.
         """
         row: cython.Py_ssize_t
+        at: cython.longlong
+        hashed: cython.longlong
         entry: cython.longlong
         touched: cython.longlong = 0
+        mask: cython.longlong = self.mask
+        entries: cython.p_longlong = longs(self.entries)
+        hot: cython.p_longlong = longs(rows.hot, rows.hot_origin)
+        seen: cython.p_longlong = longs(rows.seen)
+        keys: cython.p_longlong = longs(segments.key)
+        slots: cython.p_int = ints(segments.slot)
+        frame_column: cython.p_int = ints(segments.frame)
+        identities: cython.p_int = ints(segments.identity)
+        times: cython.p_longlong = longs(frames.ts_ns)
         for row in range(begin, end):
-            segments.key[row] = self.hash_ends(
-                segments.source_high[row],
-                segments.source_low[row],
-                segments.destination_high[row],
-                segments.destination_low[row],
-                segments.ports[row],
+            hashed = keys[row] >> 1
+            at = hashed & mask
+            entry = entries[at]
+            while entry and entry >> 32 != hashed:
+                at = (at + 1) & mask
+                entry = entries[at]
+            entry = (entry & MASK32) - 1
+            slots[row] = cython.cast(cython.int, entry)
+            if entry >= 0:
+                touched ^= hot[entry * HOT_ROW]
+            at = frame_column[row]
+            seen[frames.first_packet + at & SEEN - 1] = (
+                cython.cast(cython.longlong, identities[row]) << 32 | (times[at] >> 10 & MASK32)
             )
-        for row in range(begin, end):
-            entry = self.entries[segments.key[row] >> 1 & self.mask] & MASK32
-            if entry:
-                entry = rows.hot_origin + (entry - 1) * HOT_ROW
-                touched ^= rows.hot[entry] ^ rows.hot[entry + TIMES]
         self.touched = touched  # kept, so that the compiler cannot leave the fetching out
         return 0
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(check=False)
-    def hash_ends(
-        self,
-        source_high: cython.longlong,
-        source_low: cython.longlong,
-        destination_high: cython.longlong,
-        destination_low: cython.longlong,
-        ports: cython.longlong,
-    ) -> cython.longlong:
-        """31 bits of a hash that is the same for both directions, and below them whether the destination is the first end.
-
-        The order of the two ends in a row is that of their hashes, so finding branches on nothing that must be fetched.
-        """
-        source: cython.ulonglong = endpoint_hash(source_high, source_low, ports >> 16, self.seed)
-        destination: cython.ulonglong = endpoint_hash(destination_high, destination_low, ports & 0xFFFF, self.seed)
-        mixed: cython.ulonglong = (source + destination) & MASK64
-        mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
-        return cython.cast(cython.longlong, mixed >> 33) << 1 | (1 if source > destination else 0)
 
     @cython.cfunc
     def find(
@@ -127,7 +95,7 @@ class ConnectionTable:
         destination_low: cython.longlong,
         ports: cython.longlong,
     ) -> cython.longlong:
-        """2 * slot + direction of the open connection that the segment belongs to; -1 for none. `key` is of `hash_ends`."""
+        """2 * slot + direction of the open connection that the segment belongs to; -1 for none."""
         swapped: cython.longlong = key & 1
         differ: cython.longlong = (source_low ^ destination_low) & -swapped
         addresses: cython.longlong = row_addresses(source_low ^ differ, destination_low ^ differ)
@@ -145,13 +113,13 @@ class ConnectionTable:
             if entry >> 32 == key:
                 entry = (entry & MASK32) - 1
                 row = rows.hot_origin + entry * HOT_ROW
-                if rows.hot[row + ADDRESSES] == addresses and rows.hot[row + PORTS_FLAGS] >> 32 & MASK32 == ports:
-                    if not (rows.hot[row + PORTS_FLAGS] & HOT_IPV6 | source_high | destination_high | (source_low >> 32 ^ 0xFFFF)):
+                if rows.hot[row + ADDRESSES] == addresses and rows.halves[2 * row + HOT_PORTS] == ports:
+                    if not (rows.halves[2 * row + HOT_FLAGS] & HOT_IPV6 | source_high | destination_high | (source_low >> 32 ^ 0xFFFF)):
                         break
                     if self.same_ends(rows, entry, swapped, source_high, source_low, destination_high, destination_low):
                         break
             at = (at + 1) & self.mask
-        return entry << 1 | (swapped ^ (1 if rows.hot[row + PORTS_FLAGS] & SWAPPED else 0))
+        return entry << 1 | (swapped ^ (1 if rows.halves[2 * row + HOT_FLAGS] & SWAPPED else 0))
 
     @cython.cfunc
     def same_ends(
@@ -214,7 +182,8 @@ class ConnectionTable:
         if source_high or destination_high or source_low >> 32 != 0xFFFF or destination_low >> 32 != 0xFFFF:
             hot_flags |= HOT_IPV6  # whatever is not ::ffff:a.b.c.d on both sides
         rows.hot[hot + ADDRESSES] = row_addresses(rows.state[conn + FIRST_LOW], rows.state[conn + SECOND_LOW])
-        rows.hot[hot + PORTS_FLAGS] = pair(rows.state[conn + PORTS], hot_flags)
+        rows.halves[2 * hot + HOT_PORTS] = rows.state[conn + PORTS]
+        rows.halves[2 * hot + HOT_FLAGS] = hot_flags
         self.used += 1
         if 2 * self.used > self.mask:
             self.grow()

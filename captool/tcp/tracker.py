@@ -32,7 +32,7 @@ if not cython.compiled:  # compiled, they come from tracker.pxd
     from captool.tcp.table import ConnectionTable
     from captool.tcp.teardown import ended_lingering, starts_anew
 
-BATCH = cython.declare(cython.Py_ssize_t, 128)
+BATCH = cython.declare(cython.Py_ssize_t, 64)
 # Connections that a SYN opened and nothing answered, newest first: so many are remembered. Linux's own backlog is 4096 for each socket.
 MAX_ATTEMPTS = cython.declare(cython.Py_ssize_t, 32768)
 
@@ -45,8 +45,8 @@ class Tracker:
     `service_ports` tell the server where no SYN was captured. With `only_ports`, connections to other server ports are
     passed over. `gap_ns` is the shortest gap to keep, `keepalive_window_ns` the idle time from which a missing probe is a fact.
     `max_buffer` bounds the bytes that wait for a hole to fill, for one direction; all together may hold 16 times as much.
-    Without `streams` no stream pieces are made. Of all connections, told apart by a hash of their ends, only those of `shard` out of
-    `shards` are followed. `forgotten_attempts` counts connections that were never opened beyond the SYN, and
+    Without `streams` no stream pieces are made. One of `shards` that share a capture takes that part of the bounds on all connections
+    together. `forgotten_attempts` counts connections that were never opened beyond the SYN, and
     given up because more than 32,768 later ones were tried: a flood takes no memory.
     """
 
@@ -66,6 +66,7 @@ class Tracker:
     finished: cython.longlong
     attempts: object
     max_attempts: cython.Py_ssize_t
+    shards: cython.Py_ssize_t
 
     def __init__(
         self,
@@ -76,14 +77,13 @@ class Tracker:
         max_buffer: int = 4 << 20,
         *,
         streams: bool = True,
-        shard: int = 0,
         shards: int = 1,
     ) -> None:
         port: cython.Py_ssize_t
         self.rows = Rows(gap_ns, Reassembly(max_buffer, shards), shards)
+        self.shards = shards
         self.max_attempts = MAX_ATTEMPTS // shards
-        # Secret to each process, so that no capture can be built to fill one chain; no result depends on it.
-        self.table = ConnectionTable(hash(b"captool") & 0xFFFFFFFFFFFFFFFF, shard, shards)
+        self.table = ConnectionTable()
         self.streams = streams
         self.keepalive_window_ns = keepalive_window_ns
         self.service = bytearray(65536)
@@ -106,7 +106,7 @@ class Tracker:
         """A tracker that knows nothing yet and numbers the connections of the same capture as this one did."""
         service = tuple([port for port in range(65536) if self.service[port]])
         only = tuple([port for port in range(65536) if self.only[port]])
-        return Tracker(service, only, streams=self.streams, shard=self.table.shard, shards=self.table.shards)
+        return Tracker(service, only, streams=self.streams, shards=self.shards)
 
     def notes(self) -> list[str]:
         """Sentences about limits that were reached."""
@@ -135,7 +135,7 @@ class Tracker:
         while row < count:
             if row == ahead:
                 ahead = row + BATCH if row + BATCH < count else count
-                table.look_ahead(rows, segments, row, ahead)
+                table.look_ahead(rows, frames, segments, row, ahead)
             row = predicted(rows, table, frames, segments, row, ahead)
             if row < ahead:
                 self.take_in(frames, segments, row)
@@ -153,14 +153,11 @@ class Tracker:
     def take_in(self, frames: Frames, segments: Segments, row: cython.Py_ssize_t) -> cython.int:
         """Take in a segment that was not predicted."""
         rows: Rows = self.rows
-        table: ConnectionTable = self.table
         ts: cython.longlong = frames.ts_ns[segments.frame[row]]
         ports: cython.longlong = segments.ports[row]
         place: cython.longlong
         last: cython.longlong
         if self.filtered and not self.only[ports >> 16] and not self.only[ports & 0xFFFF]:
-            return 0
-        if not table.is_mine(segments.key[row] >> 1):
             return 0
         place = self.table.find(
             rows,
@@ -201,6 +198,7 @@ class Tracker:
             segments.flags[row],
             segments.window[row],
             segments.mark[row],
+            segments.identity[row],
             segments.hops[row],
             segments.payload_length[row],
             segments.payload_captured[row],
@@ -343,14 +341,13 @@ class Tracker:
         rows: Rows = self.rows
         slot: cython.longlong
         conn: cython.longlong
-        hot: cython.longlong
         after: cython.longlong = packet
         found: list = []
         for slot in range(rows.slots):
             conn = rows.origin + slot * ROW
             if rows.state[conn + ID] >= 0 and rows.state[conn + STATE] & (OPENED | LINGERING):
-                hot = rows.hot_origin + slot * HOT_ROW
-                if rows.hot[hot + TIMES + 1] > after or rows.hot[hot + TIMES + 5] > after:
+                rows.unpack(slot)
+                if rows.state[conn + SIDES + LAST_PACKET] > after or rows.state[conn + SIDES + SIDE + LAST_PACKET] > after:
                     found.append(rows.state[conn + ID])
         return found
 

@@ -23,6 +23,10 @@ class ContentType(IntEnum):
     HEARTBEAT = 24
 
 
+FIRST_TYPE: Final = int(ContentType.CHANGE_CIPHER_SPEC)  # a look into the enumeration costs more than the comparison
+LAST_TYPE: Final = int(ContentType.HEARTBEAT)
+
+
 class StreamRun(Protocol):
     """A run of in-order bytes of one direction, as TCP reassembly gives it.
 
@@ -90,7 +94,7 @@ def record_length(data: bytes, start: int = 0) -> int:
 def is_record_header(data: bytes, start: int = 0) -> bool:
     """Whether a record can begin with the bytes at `start` (as many of the header as there are)."""
     header = data[start : start + HEADER_LENGTH]
-    if not header or not ContentType.CHANGE_CIPHER_SPEC <= header[0] <= ContentType.HEARTBEAT:
+    if not header or not FIRST_TYPE <= header[0] <= LAST_TYPE:
         return False
     if len(header) > 1 and header[1] != VERSION_MAJOR:
         return False

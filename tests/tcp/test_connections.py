@@ -6,7 +6,7 @@ import pytest
 
 from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
-from tests.builders import ACK, FIN, RST, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
+from tests.builders import ACK, FIN, RST, SECOND, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
 
 
 @pytest.fixture
@@ -223,3 +223,33 @@ def test_stopping_a_stream_gives_no_more_pieces_and_tracks_on(path: Path) -> Non
     tracker.finish()
     assert [b"a"] == pieces + [piece.data for piece in tracker.take_pieces()]
     assert 1 == tracker.take_closed()[0].stream_holes.to_server
+
+
+def test_many_packets_in_order_are_counted_across_every_wrap_of_what_is_kept_in_few_bits(path: Path) -> None:
+    # 16 bits of packets, 32 of sequence numbers, the memory of the last 32,768 packets: one connection speaks, another is heard once in each round.
+    count = 70_000
+    seldom = Talk(client_end=("10.0.0.9", 7), now=START).opened()
+    talk = Talk(client_isn=(1 << 32) - 5000, now=START + SECOND).opened()
+    packets = [*seldom.packets, *talk.packets]
+    sent = 0
+    while len(packets) < count:
+        if (len(packets) + 1) % 32_768 == 3:  # the number of the packet with which `seldom` fell silent
+            seldom.packets, seldom.now = [], talk.now
+            packets += seldom.client(b"x").packets
+        talk.packets = []
+        packets += talk.client(b"y" * 100).server().packets
+        sent += 100
+    path.write_bytes(pcap(packets))
+    from captool.capture.reader import CaptureReader
+
+    decoder, tracker = Decoder(), Tracker(streams=False)
+    with CaptureReader([path]) as reader:
+        for frames in reader.chunks():
+            tracker.add(frames, decoder.decode(frames))
+    tracker.finish()
+    quiet, seen = tracker.take_closed()
+    assert 0 == tracker.duplicate_packets
+    assert (sent, 0) == tuple(seen.payload_bytes)
+    assert (sent, 0) == tuple(seen.acknowledged_offset)
+    assert sum(seen.packets) + sum(quiet.packets) == len(packets)
+    assert (0, 0) == tuple(seen.retransmissions)

@@ -1,0 +1,28 @@
+"""TCP options (RFC 9293 3.1)."""
+
+import cython
+
+if not cython.compiled:  # compiled, it comes from options.pxd
+    from captool.packets.link import u32
+
+TWO32 = cython.declare(cython.longlong, 0x100000000)
+NONE = cython.declare(cython.longlong, -1)
+
+
+@cython.cfunc
+def timestamp_mark(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """2**32 + TSval of the options in `data[at:end]` (RFC 7323), -1 without."""
+    length: cython.Py_ssize_t
+    while at < end:
+        if data[at] == 1:
+            at += 1
+            continue
+        if data[at] == 0 or end - at < 2:
+            return NONE
+        length = data[at + 1]
+        if data[at] == 8 and length == 10 and end - at >= 10:
+            return TWO32 + u32(data, at + 2)
+        if length < 2:
+            return NONE
+        at += length
+    return NONE
