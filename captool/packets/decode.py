@@ -68,11 +68,22 @@ def word(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
+def product(one: cython.ulonglong, other: cython.ulonglong) -> cython.ulonglong:
+    """The lower 64 bits of it; a machine's word has no others."""
+    if cython.compiled:
+        return one * other
+    else:  # noqa: RET505 - the compiler leaves this branch out
+        return one * other & MASK64
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
 def end_hash(high: cython.longlong, low: cython.longlong, port: cython.longlong, seed: cython.ulonglong) -> cython.ulonglong:
-    mixed: cython.ulonglong = cython.cast(cython.ulonglong, high) & MASK64
-    mixed = (mixed * MIX_B & MASK64) ^ (cython.cast(cython.ulonglong, low) & MASK64) ^ seed
-    mixed = ((mixed ^ cython.cast(cython.ulonglong, port << 40)) * MIX_A) & MASK64
-    return ((mixed ^ mixed >> 32) * MIX_B) & MASK64
+    mixed: cython.ulonglong = product(cython.cast(cython.ulonglong, high), MIX_B)
+    mixed ^= cython.cast(cython.ulonglong, low ^ port << 48) ^ seed
+    mixed = product(mixed, MIX_A)
+    return product(mixed ^ mixed >> 32, MIX_B)
 
 
 @cython.cfunc
@@ -88,8 +99,8 @@ def ends_hash(
     """
     source: cython.ulonglong = end_hash(source_high, source_low, ports >> 16, seed)
     destination: cython.ulonglong = end_hash(destination_high, destination_low, ports & 0xFFFF, seed)
-    mixed: cython.ulonglong = (source + destination) & MASK64
-    mixed = ((mixed ^ mixed >> 29) * MIX_A) & MASK64
+    mixed: cython.ulonglong = source ^ destination
+    mixed = product(mixed ^ mixed >> 29, MIX_A)
     return cython.cast(cython.longlong, mixed >> 33) << 1 | (1 if source > destination else 0)
 
 
@@ -100,8 +111,8 @@ def packet_identity(
     seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
 ) -> cython.longlong:
     """31 bits that tell a sender's packets apart; never 0."""
-    mixed: cython.ulonglong = (cython.cast(cython.ulonglong, seq << 31 ^ ack) * MIX_A) & MASK64
-    mixed = ((mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark)) * MIX_B) & MASK64
+    mixed: cython.ulonglong = product(cython.cast(cython.ulonglong, seq << 31 ^ ack), MIX_A)
+    mixed = product(mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark), MIX_B)
     return cython.cast(cython.longlong, mixed >> 33) | 1
 
 
