@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
+from typing import Final
 
 from captool import marshalled
 from captool.connections import Progress, Reading
@@ -18,6 +19,8 @@ from captool.errors import CaptoolError
 from captool.findings.tables import Connection
 from captool.keys.material import KeyRing
 from captool.tcp.connection import TcpConnection
+
+SENT_AT_ONCE: Final = 256  # while the next ones are made ready
 
 ReadShard = Callable[[int, int, Progress | None], Reading]
 
@@ -40,10 +43,9 @@ def read_in_shards(read: ReadShard, jobs: int, progress: Progress | None) -> Rea
         results = [read(0, jobs, progress)]
         while pipes and not results[-1].alone:
             try:
-                reading, secrets = marshalled.loads(pipes.pop(0).recv_bytes())
+                results.append(_received(pipes.pop(0)))
             except EOFError:
                 return None
-            results.append(reading._replace(ring=KeyRing(session_secrets=secrets[0], premaster_secrets=secrets[1])))
     finally:
         for process in processes:
             process.terminate()
@@ -56,9 +58,21 @@ def _work(read: ReadShard, shard: int, jobs: int, sender: Pipe) -> None:
     with suppress(CaptoolError, OSError, MemoryError, KeyboardInterrupt):
         reading = read(shard, jobs, None)
         secrets = reading.ring.session_secrets, reading.ring.premaster_secrets
-        sender.send_bytes(marshalled.dumps((reading._replace(ring=KeyRing()), secrets)))
+        sender.send_bytes(marshalled.dumps((reading._replace(connections=[], ring=KeyRing()), secrets, len(reading.connections))))
+        for begin in range(0, len(reading.connections), SENT_AT_ONCE):
+            sender.send_bytes(marshalled.dumps(reading.connections[begin : begin + SENT_AT_ONCE]))
     sender.close()
     os._exit(0)
+
+
+def _received(pipe: Pipe) -> Reading:
+    """What another process read. Raises EOFError where it failed."""
+    reading, (session_secrets, premaster_secrets), count = marshalled.loads(pipe.recv_bytes())
+    connections: list[Connection] = []
+    while len(connections) < count:
+        connections += marshalled.loads(pipe.recv_bytes())
+    ring = KeyRing(session_secrets=session_secrets, premaster_secrets=premaster_secrets)
+    return reading._replace(connections=connections, ring=ring)  # type: ignore[no-any-return]
 
 
 def _together(results: list[Reading]) -> Reading:
