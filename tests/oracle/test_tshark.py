@@ -17,7 +17,13 @@ from captool.keys.load import load_keys
 from captool.tls.conversation import TlsConversation
 from fixture_cases import FIXTURES, captures, folders
 
-CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda path: f"{path.parent.name}-{path.name}")
+# tshark takes a third of a second to start: the fast suite asks it about one capture of each case.
+FIRST = {max(folder.glob("*.pcap*")) for folder in folders()}
+CAPTURES = pytest.mark.parametrize(
+    "capture",
+    [pytest.param(path, marks=[] if path in FIRST else pytest.mark.slow) for path in captures()],
+    ids=lambda path: f"{path.parent.name}-{path.name}",
+)
 pytestmark = pytest.mark.needs("tshark")
 LABELS = ("analysis.keep_alive", "analysis.keep_alive_ack", "analysis.retransmission")
 

@@ -64,6 +64,7 @@ def test_the_connection_inside_is_reported(tmp_path: Path, name: str) -> None:
     assert inner.client.ip in {"10.0.0.1", "2001:db8::1"}
 
 
+@pytest.mark.slow
 @pytest.mark.needs("tshark")
 @pytest.mark.parametrize("name", TUNNELS)
 def test_tshark_sees_the_same_inside(tmp_path: Path, name: str) -> None:

@@ -225,6 +225,7 @@ def test_stopping_a_stream_gives_no_more_pieces_and_tracks_on(path: Path) -> Non
     assert 1 == tracker.take_closed()[0].stream_holes.to_server
 
 
+@pytest.mark.slow
 def test_many_packets_in_order_are_counted_across_every_wrap_of_what_is_kept_in_few_bits(path: Path) -> None:
     # 16 bits of packets, 32 of sequence numbers, the memory of the last 32,768 packets: one connection speaks, another is heard once in each round.
     count = 70_000
