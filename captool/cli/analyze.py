@@ -11,7 +11,7 @@ import click
 
 from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
-from captool.cli.output import forget_output, width_of_output
+from captool.cli.output import forget_output, say, width_of_output
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.export.private_file import NAME_KEPT
@@ -116,7 +116,7 @@ def analyze(
     from captool.capture.source import STANDARD_INPUT
 
     if not hot_path_compiled() and sum(path.stat().st_size for path in trace if path.is_file()) > SLOW_BYTES:
-        click.echo("captool: the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand", err=True)
+        say("the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand")
     if duration_ns is not None and not following:
         raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
     if twice := [other for other in other_side if any(other.exists() and path.exists() and other.samefile(path) for path in trace)]:
@@ -143,10 +143,9 @@ def analyze(
             progress=progress,
         )
     from captool.record.manifest_file import cut_short
-    from captool.report.printable import printable
 
     for sentence in cut_short(map(Path, analysis.capture.files)):
-        click.echo(f"captool: {printable(sentence)}", err=True)
+        say(sentence)
     if connection is not None and connection not in {one.id for one in analysis.connections}:
         raise NothingMatchedError(
             f"there is no connection {connection}; the capture holds 0 to {max(one.id for one in analysis.connections)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, key_password, key_password_option
+from captool.cli.output import say
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
@@ -42,7 +43,6 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
     """  # noqa: D301
     from captool.export.key_log import key_log_of, key_log_text, write_key_log
     from captool.export.pcapng import export_pcapng, write_pcapng
-    from captool.report.printable import printable
 
     for path in trace:
         if str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
@@ -69,8 +69,8 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
         else:
             notes = export_pcapng(list(trace), lines, output, progress).notes
     for note in notes:
-        click.echo(f"captool: {printable(note)}", err=True)
+        say(note)
     if to_stdout:
         sys.stdout.buffer.flush()
     else:
-        click.echo(f"captool: {printable(str(output))}: {counted(len(lines), 'secret')} inside: whoever has it can read it", err=True)
+        say(f"{output}: {counted(len(lines), 'secret')} inside: whoever has it can read it")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
+from captool.cli.output import say
 from captool.cli.progress import progress_bar
 from captool.errors import UsageError
 from captool.export.private_file import private_file
@@ -47,7 +48,6 @@ def follow(
     captool follow trace.pcap --keys keys --connection 1 --raw to_client | less
     """  # noqa: D301
     from captool.direction import Direction
-    from captool.report.printable import printable
     from captool.report.transcript_text import TranscriptText
     from captool.transcript import Said, only_connection, plaintext, transcript
 
@@ -65,7 +65,7 @@ def follow(
             if isinstance(said, Said):
                 file.write(said.data)
             elif missing := what_is_missing(said):
-                click.echo(f"captool: connection {number} is not complete: {printable(missing)}", err=True)
+                say(f"connection {number} is not complete: {missing}")
 
 
 def what_is_missing(connection: "Connection") -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from captool.cli.options import DOCKER_TLS_PORT, PATH
+from captool.cli.output import say
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: t
         return
     from captool.keys.harvest import harvest as run
     from captool.keys.stores import override_places
-    from captool.report.printable import printable
 
     def overrides() -> "tuple[Place, ...]":
         return () if directories else override_places(os.environ)
@@ -63,7 +63,7 @@ def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: t
         return
     report = run(sources, output, time.time_ns(), overrides())
     for problem in report.problems:
-        click.echo(f"captool: {printable(problem)}", err=True)
+        say(problem)
     for one in report.generations:
         click.echo(line_of(one))
     if not report.generations:
@@ -88,15 +88,11 @@ def line_of(one: "Generation") -> str:
 def watch_until_stopped(sources: tuple[Path, ...], output: Path, overrides: "Callable[[], tuple[Place, ...]]") -> None:
     """Keep what appears until SIGINT, SIGTERM or SIGHUP; then a summary. `overrides` are asked for again and again."""
     from captool.keys.watch import Watcher
-    from captool.report.printable import printable
     from captool.units import counted
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-
-    def say(sentence: str) -> None:
-        click.echo(f"captool: {printable(sentence)}", err=True)
 
     watcher = Watcher(
         sources,
@@ -129,7 +125,6 @@ def default_sources(*, needed: bool) -> tuple[Path, ...]:
 
 def take_until_stopped(words: tuple[str, ...], output: Path) -> None:
     """Write session keys to `output` (in a directory: to session-keys.log) until SIGINT, SIGTERM or SIGHUP."""
-    from captool.report.printable import printable
     from captool.session_keys.key_log import FILE_NAME
     from captool.session_keys.taker import take_session_keys
     from captool.session_keys.targets import parse_targets
@@ -139,9 +134,6 @@ def take_until_stopped(words: tuple[str, ...], output: Path) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-
-    def say(sentence: str) -> None:
-        click.echo(f"captool: {printable(sentence)}", err=True)
 
     with take_session_keys(parse_targets(words), key_log, ports=(DOCKER_TLS_PORT,), clock_ns=time.time_ns, say=say) as taker:
         if taker.failure is None:

@@ -9,7 +9,7 @@ from io import TextIOWrapper
 import click
 
 from captool import __version__
-from captool.cli.output import NO_ROOM, OutputClosedError, forget_output, open_standard_streams
+from captool.cli.output import NO_ROOM, OutputClosedError, forget_output, open_standard_streams, say
 from captool.errors import CaptoolError, CaptureError, UsageError
 
 COMMANDS = {
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(cli(arguments, prog_name="captool", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("captool: interrupted", err=True)
+        say("interrupted")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -111,9 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def told(error: CaptoolError) -> int:
     """Say what went wrong in one line; gives the exit code."""
-    from captool.report.printable import printable
-
-    click.echo(f"captool: {printable(str(error))}", err=True)
+    say(str(error))
     return error.exit_code
 
 

@@ -72,3 +72,11 @@ class Size(IntType):
             return parse_size(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class FileSize(Size):
+    """A size whose bare number counts millions of bytes, as with tcpdump's -C."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Bytes."""
+        return super().convert(f"{value}MB" if str(value).isdecimal() else value, param, ctx)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import click
+
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -21,6 +23,13 @@ class OutputClosedError(Exception):
 def width_of_output(elsewhere: int) -> int:
     """The columns of the terminal that standard output is, within reason; `elsewhere` where it is none."""
     return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST) if sys.stdout.isatty() else elsewhere
+
+
+def say(sentence: str) -> None:
+    """Talk goes to standard error, a line each, with no character in it that a terminal acts on."""
+    from captool.report.printable import printable
+
+    click.echo(f"captool: {printable(sentence)}", err=True)
 
 
 def open_standard_streams() -> None:
