@@ -195,7 +195,7 @@ def record(
         outcome = record_with_keys(plan, keeping, __version__, time.time_ns, Talk(say, started, progress, file_begun))
     done = outcome.recording
     if trace.suffix == PCAPNG and (done.packets or done.failure is None):
-        put_secrets_in(trace, outcome.keys)
+        put_secrets_in(trace, outcome.keys, done.packets)
     if done.failure is not None:
         kept = f"; {counted(done.packets, 'packet')} kept in {trace}" if done.packets else ""
         raise type(done.failure)(f"{done.failure}{kept}")
@@ -205,6 +205,8 @@ def record(
     say(f"{counted(done.packets, 'packet')}, {size(done.size)} in {where}")
     if done.removed:
         say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
+    if not done.packets:
+        return  # nothing to analyze; what to check has been said
     keys = [outcome.keys] if outcome.keys and trace.suffix != PCAPNG else []
     files = [file.path for file in done.files]
     command = shlex.join(["captool", "analyze", *map(str, files), *(word for one in keys for word in ("--keys", str(one)))])
@@ -251,7 +253,7 @@ def stores_of(machines: tuple[Path, ...]) -> "tuple[tuple[Path, ...], Callable[[
     return default_stores(os.environ), lambda: override_places(os.environ)
 
 
-def put_secrets_in(trace: Path, keys: Path | None) -> None:
+def put_secrets_in(trace: Path, keys: Path | None, packets: int) -> None:
     """Make the finished trace the one file that Wireshark opens decrypted; if that fails it stays as it was recorded."""
     from captool.errors import CaptoolError
     from captool.export.key_log import key_log_of
@@ -265,5 +267,7 @@ def put_secrets_in(trace: Path, keys: Path | None) -> None:
     except (CaptoolError, OSError) as error:
         say(f"{trace}: stays in the form of pcap: {error}")
     else:
-        what = f"{counted(len(lines), 'secret')} inside: whoever has it can read it" if lines else "no secret of its connections is known"
-        say(f"{trace}: {what}")
+        if lines:
+            say(f"{trace}: {counted(len(lines), 'secret')} inside: whoever has it can read it")
+        elif packets:
+            say(f"{trace}: no secret of its connections is known")

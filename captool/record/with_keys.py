@@ -211,10 +211,19 @@ def _losses(recording: Recording) -> tuple[str, ...]:
     if recording.ending == "min-free" and plan.min_free is not None:
         remarks.append(f"ended, because fewer than {size(plan.min_free)} were free on the disk of {plan.output} (--min-free)")
     if recording.packets == 0 and recording.failure is None:
-        remarks.append(f"no packet matched {plan.expression!r} on {plan.place}")
+        remarks.append(_nothing_captured(plan))
     if plan.remote is not None and packets.captured is None and recording.failure is None:
         remarks.append(f"the connection to {plan.remote.shown} was lost at the end: the last packets may be missing, drops are not known")
     return tuple(remarks)
+
+
+def _nothing_captured(plan: Plan) -> str:
+    interface = "" if "any" in plan.interfaces else "the interface (-i any records on all), "
+    here = "there" if plan.remote or plan.namespace else "here"
+    return (
+        f"nothing was captured: no packet matched {plan.expression!r} on {plan.place}; check {interface}the port (--port) and the filter, "
+        f"and whether such traffic passes {here} (that of Docker's unix socket is on no interface)"
+    )
 
 
 def _clock(plan: Plan) -> tuple[str, ...]:

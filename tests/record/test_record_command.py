@@ -62,10 +62,22 @@ def test_keys_that_machine_tls_options_put_elsewhere_are_kept(namespace, tmp_pat
 def test_a_duration_ends_the_recording_without_any_traffic(namespace, tmp_path):
     begin = time.monotonic()
     with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--duration", "1s") as process:
-        ended(process, 0)
+        assert "" == ended(process, 0)
     assert 1 <= time.monotonic() - begin < 8
     assert (0, {"how": "duration"}) == (packets(tmp_path / "t.pcap"), manifest(tmp_path)["ended"])
-    assert "no packet matched 'tcp port 2376' on lo" in (tmp_path / "said").read_text()
+    said = (tmp_path / "said").read_text()
+    assert "nothing was captured: no packet matched 'tcp port 2376' on lo; check the interface (-i any records on all), the port" in said
+
+
+def test_where_nothing_was_captured_no_analysis_is_recommended_or_made(namespace, tmp_path):
+    """Not of a set of files, not of what was to be one file with its secrets, and not by --analyze."""
+    for options in (("-w", "t.pcap", "-C", "1MB"), ("-w", "t.pcapng"), ("-w", "live.pcap", "--analyze")):
+        with recording(namespace, tmp_path, *options, "--duration", "1ms") as process:
+            assert "" == ended(process, 0)
+        said = (tmp_path / "said").read_text()
+        assert "nothing was captured: no packet matched 'tcp port 2376' on any; check the port (--port) and the filter" in said
+        assert "captool analyze" not in said
+        assert "secret" not in said
 
 
 def test_the_default_name_is_sortable_and_in_the_current_directory(namespace, tmp_path):
