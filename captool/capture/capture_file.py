@@ -96,6 +96,8 @@ class OpenFile(Source):
         self._wait = wait
         self._stream = open_stream(source)
         self._fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
+        while self._fill < HEADER_LENGTH and wait is not None and not isinstance(source, io.BytesIO) and wait(source):
+            self._fill = read_up_to(self._stream, frames.buffer, self._fill, frames.spare)
         self._file, self._position = recognise(path, frames.buffer, self._fill)
         self._chunks = self._walk()
 
