@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 EPILOG = """\b
 Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage; 3 input unreadable or a named key file unusable;
-4 nothing matched; 5 a tool or a privilege is missing; 130 interrupted."""
+4 nothing matched; 5 a tool or a privilege is missing, or a host does not answer; 130 interrupted."""
 
 
 class LazyGroup(click.Group):
