@@ -134,7 +134,7 @@ def _describe(machine: StoredMachine, number: int, now_ns: int) -> dict[str, obj
             )
         else:
             key, partner = machine.private_keys[name], machine.certificates.get(KEYS[name])
-            belongs = None if partner is None else partner.spki_sha256 == key.spki_sha256
+            belongs = None if partner is None else key.belongs_to(partner)
             files.append(
                 {"file": name, "kind": key.kind, "bits": key.bits, "spki_sha256": key.spki_sha256, "belongs_to_certificate": belongs}
             )

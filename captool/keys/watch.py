@@ -274,8 +274,8 @@ def _signature(files: Mapping[str, Path]) -> Signature:
 
 
 def _is_whole(machine: StoredMachine) -> bool:
-    """Whether the server's key and certificate are there and belong together, and every file that is there can be used."""
+    """Whether the server's key and certificate are there and may belong together, and every file that is there can be used."""
     key, certificate = machine.private_keys.get("server-key.pem"), machine.certificates.get("server.pem")
-    if key is None or certificate is None or key.spki_sha256 != certificate.spki_sha256 or machine.config is None:
+    if key is None or certificate is None or key.belongs_to(certificate) is False or machine.config is None:
         return False
     return all(file in machine.pem_files for file in MACHINE_FILES if is_there(machine.directory / file))
