@@ -121,6 +121,7 @@ def analyze(
         raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
     if twice := [other for other in other_side if any(other.exists() and path.exists() and other.samefile(path) for path in trace)]:
         raise UsageError(f"{twice[0]}: is the trace itself; --other-side takes what was recorded at the other end of the path")
+    password = key_password(key_password_file)
     end_s = None if duration_ns is None else time.monotonic() + duration_ns / SECOND_NS
     piped = STANDARD_INPUT in trace
     said = "reading what was recorded; Ctrl-C again interrupts"
@@ -135,7 +136,7 @@ def analyze(
             network=network,
             idle_timeout_ns=idle_timeout_ns,
             ports=ports,
-            key_password=key_password(key_password_file),
+            key_password=password,
             other_side=other_side,
             timeouts=timeouts,
             wait=Following(stopped, time.sleep, trace) if following else None,
