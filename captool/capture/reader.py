@@ -92,7 +92,8 @@ class CaptureReader:
         next_file: NextFile | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> None:
-        self.paths = [Path(path) for path in paths]
+        self._asked = [Path(path) for path in paths]
+        self.paths = self._asked
         self.chunk_size = chunk_size
         self.wait = wait
         self._next_file = next_file
@@ -118,11 +119,8 @@ class CaptureReader:
     def __enter__(self) -> Self:
         if not self.paths:
             raise CaptureError("no capture file was named; give at least one")
-        named = self.paths
-        self.paths, in_directory, self._notes = capture_files(named)
+        self.paths, in_directory, self._notes = capture_files(self._asked)
         self._begins = begins = self._beginnings(frozenset(in_directory))
-        if not begins:
-            raise CaptureError(f"{', '.join(map(str, named))}: holds no pcap or pcapng capture; name the files or another directory")
         self._named = {path: place for place, path in enumerate(begins)}
         # Files without a packet come last: they matter only for their secrets.
         self.paths = sorted(begins, key=lambda path: begins[path])
@@ -195,7 +193,7 @@ class CaptureReader:
             try:
                 begins[path] = self._check(path, frames)
             except EmptyFileError:
-                if len(self.paths) == 1:
+                if len(self.paths) == 1 and path not in in_directory:
                     raise
                 empty.append(path)
             except ForeignFileError:
@@ -205,8 +203,15 @@ class CaptureReader:
             except CaptureError:
                 if path not in in_directory or not self._was_removed(path):
                     raise
-        if empty and not begins:
-            raise EmptyFileError(empty[0])
+        if not begins and (named := [path for path in empty if path not in in_directory]):
+            raise EmptyFileError(named[0])
+        if not begins:
+            counts = {"empty file": len(empty), "other file": sum(passed_over.values())}
+            inside = " and ".join(counted(count, what) for what, count in counts.items() if count)
+            raise CaptureError(
+                f"{', '.join(map(str, self._asked))}: holds no pcap or pcapng capture{f' (only {inside})' if inside else ''}; "
+                "name the files or another directory"
+            )
         self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:FILES_NAMED]]
         if len(empty) > FILES_NAMED:
             self._notes.append(f"{len(empty) - FILES_NAMED} more files are empty")

@@ -11,7 +11,7 @@ import click
 
 from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
-from captool.cli.output import forget_output, say, width_of_output
+from captool.cli.output import forget_output, is_same_file, say, width_of_output
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.export.private_file import NAME_KEPT
@@ -119,7 +119,7 @@ def analyze(
         say("the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand")
     if duration_ns is not None and not following:
         raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
-    if twice := [other for other in other_side if any(other.exists() and path.exists() and other.samefile(path) for path in trace)]:
+    if twice := [other for other in other_side if any(is_same_file(other, path) for path in trace)]:
         raise UsageError(f"{twice[0]}: is the trace itself; --other-side takes what was recorded at the other end of the path")
     password = key_password(key_password_file)
     end_s = None if duration_ns is None else time.monotonic() + duration_ns / SECOND_NS

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, key_password, key_password_option
-from captool.cli.output import say
+from captool.cli.output import is_same_file, say
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
@@ -48,7 +48,7 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
         if str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
             raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
     to_stdout = str(output) == "-"
-    if not to_stdout and output.is_file() and any(path.exists() and path.samefile(output) for path in trace):
+    if not to_stdout and any(is_same_file(path, output) for path in trace):
         raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
     password = key_password(key_password_file)
     with progress_bar(wanted=not to_stdout) as progress:

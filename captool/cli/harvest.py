@@ -125,12 +125,13 @@ def default_sources(*, needed: bool) -> tuple[Path, ...]:
 
 def take_until_stopped(words: tuple[str, ...], output: Path) -> None:
     """Write session keys to `output` (in a directory: to session-keys.log) until SIGINT, SIGTERM or SIGHUP."""
+    from captool.keys.key_file import is_directory
     from captool.session_keys.key_log import FILE_NAME
     from captool.session_keys.taker import take_session_keys
     from captool.session_keys.targets import parse_targets
     from captool.units import counted
 
-    key_log = output / FILE_NAME if output.is_dir() else output
+    key_log = output / FILE_NAME if is_directory(output) else output
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

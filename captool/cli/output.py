@@ -25,6 +25,14 @@ def width_of_output(elsewhere: int) -> int:
     return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST) if sys.stdout.isatty() else elsewhere
 
 
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, as far as can be found out."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def say(sentence: str) -> None:
     """Talk goes to standard error, a line each, with no character in it that a terminal acts on."""
     from captool.report.printable import printable

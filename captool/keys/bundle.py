@@ -71,7 +71,10 @@ def locked(destination: Path) -> Iterator[None]:
 
 def remove_empty(destination: Path) -> None:
     """Directories that were made for generations that then could not be written."""
-    for folder in [*destination.glob("machines/*"), destination / "machines", destination]:
+    folders: list[Path] = []
+    with suppress(OSError):  # glob raises where a directory on the way may not be entered
+        folders += destination.glob("machines/*")
+    for folder in [*folders, destination / "machines", destination]:
         with suppress(OSError):
             folder.rmdir()
 

@@ -80,7 +80,8 @@ class Watcher:
         try:
             self._destination.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{self._destination}: cannot keep the keys there: {(error.strerror or str(error)).lower()}") from None
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"{self._destination}: cannot keep the keys there: {reason}; choose another directory") from None
         try:
             while not stop.wait(TICK_S):
                 self._tick()

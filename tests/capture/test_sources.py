@@ -78,10 +78,19 @@ def test_an_empty_file_of_a_set_is_noted_and_not_fatal(rotated: Path, talk: Talk
     summary, _ = read(rotated)
     assert len(talk.packets) == summary.packets
     assert any("trace.pcap11: is empty" in note for note in summary.notes)
-    for path in rotated.iterdir():
-        path.write_bytes(b"")
-    with pytest.raises(CaptureError, match="is empty"):
-        read(rotated)
+
+
+def test_a_directory_without_a_capture_says_what_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=f"^{tmp_path}: holds no pcap or pcapng capture; name the files"):
+        read(tmp_path)
+    (lock := tmp_path / ".lock").write_bytes(b"")
+    with pytest.raises(CaptureError, match=r"holds no pcap or pcapng capture \(only 1 empty file\); name the files"):
+        read(tmp_path)
+    (tmp_path / "notes.txt").write_text("recorded on a Monday")
+    with pytest.raises(CaptureError, match=r"capture \(only 1 empty file and 1 other file\)"):
+        read(tmp_path)
+    with pytest.raises(CaptureError, match=f"^{lock}: is empty; nothing was recorded"):
+        read(lock, tmp_path)
 
 
 def test_a_foreign_file_that_was_named_is_an_error(rotated: Path) -> None:

@@ -74,6 +74,28 @@ def test_an_unreadable_capture_is_not_a_usage_error(captool, dropped, monkeypatc
     assert 0 == captool("analyze", *dropped).code
 
 
+@pytest.mark.slow
+@pytest.mark.needs("setpriv", "tcpdump", root=True)
+@pytest.mark.parametrize("place", ["private/new", "private/none/new"])
+@pytest.mark.parametrize(
+    "words",
+    ["analyze TRACE -o", "follow TRACE KEYS -o", "export TRACE KEYS --to pcapng -o", "export TRACE KEYS --to keylog -o", "record -w",
+     "record --force -w", "record --session-keys auto -w", "harvest STORE -o", "harvest STORE --watch -o",
+     "harvest --session-keys auto -o"],
+)  # fmt: skip
+def test_a_directory_that_may_not_be_entered_is_no_place_to_write_to(fixtures, tmp_path, words, place):
+    (tmp_path / "private").mkdir(mode=0o700)
+    os.chown(tmp_path / "private", 65534, 65534)
+    folder = fixtures / "silent-drop"
+    given = {"TRACE": [folder / "server.pcap"], "KEYS": ["--keys", folder / "machines"], "STORE": [folder / "machines"]}
+    arguments = [one for word in words.split() for one in given.get(word, [word])]
+    without_rights = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *CAPTOOL, *arguments, place]
+    run = subprocess.run(without_rights, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(tmp_path)})
+    line = run.stderr.splitlines()[-1]
+    assert (2, "", True) == (run.returncode, run.stdout, "permission denied; choose another " in line)
+    assert line.startswith(f"captool: {place}")
+
+
 @pytest.mark.parametrize("command", ["analyze", "follow"])
 def test_standard_streams_that_are_closed_are_no_error(dropped, command):
     shell = ["sh", "-c", '"$@" >&- 2>&-', "sh", *CAPTOOL, command, *dropped]
