@@ -24,7 +24,7 @@ FINDINGS_FOUND = 1
 SLOW_BYTES = 20_000_000
 
 
-@click.command()
+@click.command(short_help="Say what happened to each connection of a capture, and what to change.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
 @click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option

@@ -33,7 +33,7 @@ class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
         return host.strip("[]"), int(port)
 
 
-@click.command()
+@click.command(short_help="Say which live connections will be cut, without a capture.")
 @click.option(
     "--port",
     "ports",

@@ -12,7 +12,7 @@ from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
 
 
-@click.command()
+@click.command(short_help="Write a capture with its secrets, for Wireshark.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
 @click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option

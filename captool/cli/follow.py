@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from captool.findings.tables import Connection
 
 
-@click.command()
+@click.command(short_help="Show what the containers of a capture printed.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
 @click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from captool.keys.place import Place
 
 
-@click.command()
+@click.command(short_help="Keep the TLS keys of docker-machine before a machine is gone.")
 @click.argument("directories", metavar="[DIR]...", nargs=-1, type=PATH)
 @click.option("-o", "--output", required=True, type=PATH, metavar="KEYS", help="Directory of the bundle; made if need be.")
 @click.option("--watch", is_flag=True, help="Stay, and keep the keys of every machine that appears, until Ctrl-C.")

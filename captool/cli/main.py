@@ -23,7 +23,20 @@ COMMANDS = {
 }
 INTERRUPTED = 130
 
-EPILOG = """\b
+EXAMPLES = (
+    ("captool record -i eth0 -w trace.pcap", "record TCP port 2376 and the keys of docker-machine beside it"),
+    ("captool record --session-keys auto", "... and the session keys of docker, dockerd and other Go programs"),
+    ("captool record --ssh root@10.77.2.2", "... on another machine, where tcpdump is and nothing else"),
+    ("captool harvest -o keys", "keep the TLS keys of docker-machine before a machine is removed"),
+    ("captool harvest --watch -o keys", "... and of machines that come and go meanwhile"),
+    ("captool analyze trace.pcap --keys keys", "what happened to each connection, and what to change"),
+    ("captool follow trace.pcap --keys keys", "what the containers printed"),
+    ("captool export trace.pcap --keys keys --to pcapng -o one.pcapng", "capture and secrets in one file, for Wireshark"),
+    ("captool keys keys --trace trace.pcap", "which key opens which connection"),
+    ("captool doctor", "which live connections will be cut, without a capture"),
+)
+EXAMPLE_ROOM = 40  # columns for the commands; a longer one has its explanation below
+EPILOG = """\
 Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage; 3 input unreadable or a named key file unusable;
 4 nothing matched; 5 a tool or a privilege is missing, or a host does not answer; 130 interrupted."""
 
@@ -41,6 +54,12 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The question, then examples beside what they are for, as wide as the terminal."""
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Examples"):
+            formatter.write_dl(EXAMPLES, col_max=min(EXAMPLE_ROOM, formatter.width // 2))
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. Raises OutputClosedError when nobody reads what it prints any more."""
@@ -63,20 +82,7 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version and exit.")
 def cli() -> None:
-    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
-
-    \b
-    captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
-    captool record --session-keys auto          ... and the session keys of docker, dockerd and other Go programs
-    captool record --ssh root@10.77.2.2         ... on another machine, where tcpdump is and nothing else
-    captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
-    captool harvest --watch -o keys             ... and of machines that come and go meanwhile
-    captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
-    captool follow trace.pcap --keys keys       what the containers printed
-    captool export trace.pcap --keys keys --to pcapng -o one.pcapng    capture and secrets in one file, for Wireshark
-    captool keys keys --trace trace.pcap        which key opens which connection
-    captool doctor                              which live connections will be cut, without a capture
-    """  # noqa: D301
+    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 PCAPNG: Final = ".pcapng"
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(
+    short_help="Record Docker's traffic with tcpdump, and keep the keys to read it.", context_settings={"allow_interspersed_args": False}
+)
 @click.option(
     "-i",
     "--interface",

@@ -15,6 +15,16 @@ def test_help_teaches_every_command(captool):
         assert f"captool {command}" in run.out
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_help_is_as_wide_as_the_terminal_and_nothing_in_it_is_cut(captool, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    run = captool("--help")
+    wide = [line.strip() for line in run.out.splitlines() if len(line) > width]
+    assert [line for line in wide if line != "captool export trace.pcap --keys keys --to pcapng -o one.pcapng"] == []
+    assert "..." not in run.out.replace("... and", "").replace("... on", "").replace("[ARGS]...", "")
+    assert "captool analyze trace.pcap --keys keys" in run.out
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_help(captool, command):
     run = captool(command, "--help")
