@@ -55,6 +55,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named first. Raises UsageError, with the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            meant = get_close_matches(args[0], COMMANDS, 1)
+            if not meant or "Did you mean" in error.message:  # newer releases of click say it
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {meant[0]!r}?", ctx) from None
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The question, then examples beside what they are for, as wide as the terminal."""
         super().format_help_text(ctx, formatter)

@@ -23,10 +23,27 @@ KEYS_HELP: Final = (
 )
 MAX_PASSWORD: Final = 4096
 OTHERS_MAY_READ: Final = stat.S_IRGRP | stat.S_IROTH
-# Whether a file can be read is found out by reading it: click would call it a usage error, and name no remedy.
-PATH: Final = click.Path(path_type=Path, readable=False)
 STDOUT: Final = Path("-")
 
+
+
+class FilePath(click.Path):  # type: ignore[type-arg, unused-ignore]  # generic in newer releases of click
+    """A click type: the path of a file or directory. An empty one, such as a shell variable that is not set, is not the present directory.
+
+    Whether a file can be read is found out by reading it: click would call it a usage error, and name no remedy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """The path."""
+        if value == "":
+            self.fail("the name is empty (a shell variable that is not set?)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH: Final = FilePath()
 key_password_option = click.option(
     "--key-password-file",
     type=PATH,

@@ -38,6 +38,17 @@ def test_version_says_whether_the_hot_path_is_compiled(captool):
 
 def test_unknown_command_is_a_usage_error(captool):
     assert 2 == captool("explain").code
+    run = captool("analyse", "trace.pcap")
+    assert (2, True) == (run.code, "No such command 'analyse'. Did you mean 'analyze'?" in run.err)
+
+
+@pytest.mark.parametrize(
+    "words", [("analyze", ""), ("analyze", "TRACE", "--keys", ""), ("analyze", "TRACE", "-o", ""), ("keys", ""), ("record", "-w", "")]
+)
+def test_an_empty_name_is_not_the_present_directory(captool, fixtures, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(fixtures / "silent-drop")
+    run = captool(*(fixtures / "silent-drop/server.pcap" if word == "TRACE" else word for word in words))
+    assert (2, "", True) == (run.code, run.out, "the name is empty" in run.err)
 
 
 def test_help_imports_nothing_heavy():
