@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from captool.cli.options import KEYS_HELP, PATH, key_password, key_password_option
+from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
 from captool.cli.output import is_same_file, say
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
@@ -44,12 +44,8 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
     from captool.export.key_log import key_log_of, key_log_text, write_key_log
     from captool.export.pcapng import export_pcapng, write_pcapng
 
-    for path in trace:
-        if str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
-            raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
-    to_stdout = str(output) == "-"
-    if not to_stdout and any(is_same_file(path, output) for path in trace):
-        raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
+    to_stdout = output == STDOUT
+    refuse_what_cannot_be_done(trace, form, output)
     password = key_password(key_password_file)
     with progress_bar(wanted=not to_stdout) as progress:
         lines = key_log_of(trace, keys, key_password=password, progress=progress)
@@ -74,3 +70,17 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
         sys.stdout.buffer.flush()
     else:
         say(f"{output}: {counted(len(lines), 'secret')} inside: whoever has it can read it")
+
+
+def refuse_what_cannot_be_done(trace: tuple[Path, ...], form: str, output: Path) -> None:
+    """Raises UsageError for a trace that cannot be read twice, and for an output that is the trace or must not be a terminal."""
+    from captool.capture.source import STANDARD_INPUT
+
+    for path in trace:
+        if path == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
+            raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
+    if output != STDOUT:
+        if any(is_same_file(path, output) for path in trace):
+            raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
+    elif form == "pcapng" and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; write the pcapng to a file with -o FILE, or pipe it into wireshark -k -i -")

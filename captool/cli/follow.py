@@ -51,6 +51,8 @@ def follow(
     from captool.report.transcript_text import TranscriptText
     from captool.transcript import Said, only_connection, plaintext, transcript
 
+    if raw is not None and output is None and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal, on which the bytes of --raw may act; pipe them on, or write them with -o FILE")
     password = key_password(key_password_file)
     output = None if output == STDOUT else output
     with progress_bar(wanted=output is not None) as progress, destination(output) as file:

@@ -5,11 +5,12 @@ import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 import click
 
 from captool import __version__
-from captool.cli.output import NO_ROOM, OutputClosedError, forget_output, open_standard_streams, say
+from captool.cli.output import IN_PLAIN_LETTERS, NO_ROOM, OutputClosedError, forget_output, open_standard_streams, say
 from captool.errors import CaptoolError, CaptureError, UsageError
 
 COMMANDS = {
@@ -73,6 +74,15 @@ class LazyGroup(click.Group):
         with formatter.section("Examples"):
             formatter.write_dl(EXAMPLES, col_max=min(EXAMPLE_ROOM, formatter.width // 2))
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any  # noqa: ANN401
+    ) -> click.Context:
+        """The context; --help and --version print while it is made. Raises OutputClosedError when nobody reads that any more."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except BrokenPipeError:
+            raise OutputClosedError from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. Raises OutputClosedError when nobody reads what it prints any more."""
         try:
@@ -101,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; expected failures are one line on stderr and an exit code, anything else is a bug."""
     open_standard_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
+        sys.stdout.reconfigure(errors=IN_PLAIN_LETTERS)  # a terminal that cannot show a character must not end the report
     try:
         sys.exit(cli(arguments, prog_name="captool", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):

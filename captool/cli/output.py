@@ -1,5 +1,6 @@
 """Standard output that cannot be written to: closed by its reader (head, less), or on a disk that is full."""
 
+import codecs
 import errno
 import os
 import shutil
@@ -12,6 +13,9 @@ import click
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+# How `sys.stdout` writes what its encoding cannot: the signs of the reports in plain letters, everything else as an escape.
+IN_PLAIN_LETTERS: Final = "captool-plain"
+PLAIN: Final = {"→": "->", "↔": "<->", "│": "|", "…": "...", "±": "+/-", "µ": "u"}
 NARROWEST: Final = 40
 WIDEST: Final = 160
 
@@ -23,6 +27,17 @@ class OutputClosedError(Exception):
 def width_of_output(elsewhere: int) -> int:
     """The columns of the terminal that standard output is, within reason; `elsewhere` where it is none."""
     return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST) if sys.stdout.isatty() else elsewhere
+
+
+def in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in letters), error.end
+
+
+codecs.register_error(IN_PLAIN_LETTERS, in_plain_letters)
 
 
 def is_same_file(one: Path, other: Path) -> bool:

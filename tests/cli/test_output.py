@@ -1,11 +1,14 @@
 """Where the output goes, and what happens when it cannot."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from captool.cli.output import IN_PLAIN_LETTERS
 
 CAPTOOL = [sys.executable, "-P", "-m", "captool.cli.main"]
 LONG_NAME = "x" * 255
@@ -36,6 +39,37 @@ def test_a_dash_is_standard_output(captool, dropped, tmp_path, monkeypatch, comm
 def test_a_reader_that_goes_away_changes_no_answer(dropped, closed, arguments, code):
     run = subprocess.run([*CAPTOOL, arguments[0], *dropped, *arguments[1:]], stdout=closed, stderr=subprocess.PIPE, check=False)
     assert (code, b"") == (run.returncode, run.stderr)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["analyze", "--help"]])
+def test_a_reader_of_the_help_may_go_away_too(closed, words):
+    run = subprocess.run([*CAPTOOL, *words], stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (0, b"") == (run.returncode, run.stderr)
+
+
+def test_what_an_encoding_lacks_is_written_in_plain_letters(dropped):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([*CAPTOOL, "analyze", *dropped], capture_output=True, text=True, check=True, env=environment)
+    assert ("10.77.1.2:41778 -> 10.77.2.2:2376" in run.stdout, "\\u" in run.stdout) == (True, False)
+    assert b"gr\\xf6\\xdfer -> \\u65e5" == "größer → 日".encode("ascii", IN_PLAIN_LETTERS)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["follow", "--connection", "1", "--raw", "to_client"], True),
+        (["follow", "--connection", "1", "--raw", "to_client", "-o", "-"], False),
+        (["follow", "--connection", "1"], False),
+        (["export", "--to", "pcapng", "-o", "-"], True),
+        (["export", "--to", "keylog", "-o", "-"], False),
+    ],
+)
+def test_raw_bytes_are_for_no_terminal_unless_that_is_asked_for(dropped, words, refused):
+    leader, follower = pty.openpty()
+    run = subprocess.run([*CAPTOOL, words[0], *dropped, *words[1:]], stdout=follower, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(follower)
+    os.close(leader)
+    assert (2 if refused else 0, refused) == (run.returncode, "standard output is a terminal" in run.stderr)
 
 
 @pytest.mark.parametrize("command", ["analyze", "follow"])
