@@ -6,14 +6,20 @@ import sys
 
 import pytest
 
-# SIGINT as soon as one of these modules is looked for; `at exit` is when the interpreter has begun to end.
+# SIGINT as soon as one of these modules is looked for, in a callback at `callback`; `exit` is when the interpreter has begun to end.
 PROGRAM = """
-import atexit, os, signal, sys
+import atexit, os, signal, sys, time
 moments = sys.argv[1].split()
+class Gone:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name in moments:
             os.kill(os.getpid(), signal.SIGINT)
+        if name == "captool.cli.analyze" and "callback" in moments:
+            Gone()
+            time.sleep(5)
 if "exit" in moments:
     atexit.register(os.kill, os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Finder())
@@ -29,7 +35,8 @@ def interrupted(moments, *words):
 
 
 @pytest.mark.parametrize(
-    "moments", ["captool.cli.main", "click", "captool.cli.analyze", "captool.tcp.tracker", "captool.cli.analyze captool.report.printable"]
+    "moments",
+    ["captool.cli.main", "click", "captool.cli.analyze", "captool.tcp.tracker", "captool.cli.analyze captool.report.printable", "callback"],
 )
 def test_ctrl_c_while_importing_is_no_traceback(moments):
     assert (130, "captool: interrupted") == interrupted(moments, "analyze", "trace.pcap")
