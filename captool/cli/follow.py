@@ -41,7 +41,8 @@ def follow(
     """Show what the containers of TRACE printed, stdout and stderr apart, with times (- is standard input).
 
     Bytes that would act on a terminal are written as escapes, and output that the client never acknowledged is said to be so.
-    With --raw the bytes come as they are; without --connection it takes the one connection that carries container output.
+    With --raw the bytes come as they are, to a terminal only with -o -; without --connection it takes the one connection that carries
+    container output.
 
     \b
     captool follow trace.pcap --keys keys

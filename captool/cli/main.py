@@ -38,8 +38,8 @@ EXAMPLES = (
 )
 EXAMPLE_ROOM = 40  # columns for the commands; a longer one has its explanation below
 EPILOG = """\
-Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage; 3 input unreadable or a named key file unusable;
-4 nothing matched; 5 a tool or a privilege is missing, or a host does not answer; 130 interrupted."""
+Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage, or an output that cannot be written; 3 input unreadable or a named key file
+unusable; 4 nothing matched; 5 a tool or a privilege is missing, or a host does not answer; 130 interrupted."""
 
 
 class LazyGroup(click.Group):
