@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from captool.cli.output import say
 from captool.units import counted, size
@@ -12,17 +12,25 @@ if TYPE_CHECKING:
     from captool.record.plan import Plan, Progress
 
 
-@contextmanager
-def live_line(
-    plan: "Plan", ports: tuple[int, ...]
-) -> Iterator[tuple[Callable[[], None], "Callable[[Progress], None] | None", Callable[[str], None] | None]]:
-    """What is said when the recording has started, a line that is kept up to date, and what prints another one above it.
+class Shown(NamedTuple):
+    """What to call when the recording has started, with its progress, with a line to print, and with a sentence of talk.
 
-    The last two on a terminal only.
+    There is a line that is kept up to date on a terminal only, and everything else is printed above it. Elsewhere `progress` and `above`
+    are None.
     """
+
+    started: Callable[[], None]
+    progress: "Callable[[Progress], None] | None"
+    above: Callable[[str], None] | None
+    say: Callable[[str], None]
+
+
+@contextmanager
+def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[Shown]:
+    """Show how the recording gets on."""
     about = f"recording on {plan.place} ({plan.expression}) to {plan.output}"
     if not sys.stderr.isatty():
-        yield (lambda: say(about)), None, None
+        yield Shown(lambda: say(about), None, None, say)
         return
     from rich.console import Console
     from rich.live import Live
@@ -35,8 +43,14 @@ def live_line(
     console = Console(stderr=True, highlight=False)
     with Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
 
+        def above(line: str) -> None:
+            console.print(Text(line), soft_wrap=True)
+
+        def talk(sentence: str) -> None:
+            above(f"captool: {printable(sentence)}")
+
         def started() -> None:
-            console.print(Text(f"captool: {printable(about)}; stop with Ctrl-C"))
+            talk(f"{about}; stop with Ctrl-C")
             if silence is not None:
                 silence.start()
 
@@ -50,7 +64,7 @@ def live_line(
             live.update(Text(state), refresh=True)
 
         try:
-            yield started, progress, lambda text: console.print(Text(text), soft_wrap=True)
+            yield Shown(started, progress, above, talk)
         finally:
             if silence is not None:
                 silence.stop()

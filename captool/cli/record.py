@@ -191,10 +191,11 @@ def record(
 
     with (
         placed(plan, remote, keeping.ports) as plan,
-        live_line(plan, keeping.ports) as (started, progress, show),
-        verdicts_shown(judged, timeouts, keys_path(trace), show, say, by_ssh=remote is not None) as file_begun,
+        live_line(plan, keeping.ports) as shown,
+        verdicts_shown(judged, timeouts, keys_path(trace), shown.above, shown.say, by_ssh=remote is not None) as file_begun,
     ):
-        outcome = record_with_keys(plan, keeping, __version__, time.time_ns, Talk(say, started, progress, file_begun))
+        talk = Talk(shown.say, shown.started, shown.progress, file_begun)
+        outcome = record_with_keys(plan, keeping, __version__, time.time_ns, talk)
     done = outcome.recording
     if trace.suffix == PCAPNG and (done.packets or done.failure is None):
         put_secrets_in(trace, outcome.keys, done.packets)

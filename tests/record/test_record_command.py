@@ -225,3 +225,19 @@ def test_a_terminal_shows_a_live_line(namespace, tmp_path):
     assert "stop with Ctrl-C" in text
     assert re.search(r"00:00:01  3 packets", text), text
     assert "  0 dropped" in text
+
+
+def test_what_is_said_meanwhile_stands_above_the_live_line_and_not_behind_it(namespace, tmp_path):
+    ours, theirs = pty.openpty()
+    command = inside(namespace, sys.executable, "-m", "captool.cli.main", "record", "-i", "lo", "-w", "t.pcap", "--duration", "1s", "udp")
+    environment = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": PACKAGES}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+    assert process.wait() == 0
+    before = shown.decode().partition("captool: nothing was captured")[0]
+    assert re.search(r"bytes[^\r]*\r(\x1b\[2K)?$", before), before
