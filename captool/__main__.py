@@ -23,7 +23,8 @@ def main() -> None:
             run()
         finally:
             # What is left to do is the interpreter's, which would print a traceback.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
     except KeyboardInterrupt:
         os.write(2, b"captool: interrupted\n")
         os._exit(INTERRUPTED)
