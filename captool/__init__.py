@@ -5,11 +5,11 @@ are loaded on first use, so that `captool --help` answers at once.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = ["Analysis", "analyze"]
 
+TYPE_CHECKING = False  # to import typing for it takes longer than all else that is imported before Ctrl-C is dealt with
 if TYPE_CHECKING:
     from captool.analysis import Analysis, analyze
 

@@ -105,8 +105,8 @@ def analyze(
             service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns,
             shards=shards,
         )  # fmt: skip
-        next_file = wait.next_file if isinstance(wait, Following) else None
-        with CaptureReader(as_paths(paths), wait=wait, next_file=next_file) as capture:
+        next_file, stopped = (wait.next_file, wait.stopped) if isinstance(wait, Following) else (None, None)
+        with CaptureReader(as_paths(paths), wait=wait, next_file=next_file, stopped=stopped) as capture:
             decoder = Decoder(shard, shards)
 
             def listened() -> int | None:

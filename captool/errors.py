@@ -35,7 +35,7 @@ class NothingMatchedError(CaptoolError):
 
 
 class MissingToolError(CaptoolError):
-    """A program or a privilege that the work needs is not there (exit code 5)."""
+    """A program or a privilege that the work needs is not there, or a host that was named does not answer (exit code 5)."""
 
     exit_code = 5
 

@@ -116,6 +116,9 @@ def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_pa
         assert (any(finding.code == "reset-after-idle" and finding.connection == one.id for finding in whole.findings)) == (
             "reset after idle" in told
         )
+        for direction, shut in enumerate(tcp.shut_windows):
+            reader = ("server", "client")[direction]
+            assert (shut is not None and shut.duration_ns >= 2 * SECOND) == (f"the {reader}'s program has not read for 2.00 s" in told)
         for exchange in one.exchanges:
             if exchange.http.hijack:
                 assert f"its stream is open ({exchange.http.status})" in told
@@ -204,6 +207,31 @@ def test_the_end_of_a_connection_is_told_once(tmp_path, end, sentence):
     player.look()
     player.wait_until(player.now + 1000 * SECOND)
     assert [sentence] == player.sentences()
+
+
+def test_a_reader_that_stopped_and_one_that_reads_on_are_told_once_each(tmp_path):
+    talk = asked().server(b"x" * 1000).client(window=0)
+    shut = talk.now
+    for _ in range(6):
+        talk.wait(1).server(seq=talk.next[1] - 1).client(window=0)
+    talk.wait(1).client().wait(1).server(b"y").client(window=0)
+    for _ in range(4):  # a shorter stall than the one that was told
+        talk.wait(1).server(seq=talk.next[1] - 1).client(window=0)
+    player = Player(tmp_path, network="gcp-vpc").talk(talk.client())
+    player.look()
+    assert [
+        ("warning", "stands still: the client's program has not read for 2.00 s (its receive window is 0)"),
+        ("info", "the client's program reads on after 7.01 s"),
+    ] == player.sentences()
+    assert shut + 2 * SECOND == player.said[0].ts_ns
+    (finding,) = [one for one in analyze(written(tmp_path, talk)).findings if one.code == "zero-window-stall"]
+    assert 7.01 == round(finding.evidence["stalled_s"], 2)
+
+
+def written(folder, talk):
+    path = folder / "whole.pcap"
+    path.write_bytes(pcap(talk.packets))
+    return path
 
 
 def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path):

@@ -22,15 +22,18 @@ SPARE: Final = 1 << 18
 SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
+CONVERT: Final = "convert it first, for example with: editcap -F pcapng IN OUT"
+RECORD: Final = "record one with: captool record -w FILE, or tcpdump -w FILE"
+# What a file is by its first bytes, and what to do.
 FOREIGN: Final = {
-    b"snoop\0": "a snoop file",
-    b"\x1f\x9d": "a file made by compress",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
-    b"iptrace ": "an AIX iptrace file",
-    b"PK\x03\x04": "a zip archive",
-    b"\x7fELF": "a program",
-    b"-----BEGIN": "a PEM file",
+    b"snoop\0": ("a snoop file", CONVERT),
+    b"\x1f\x9d": ("a file made by compress", "expand it first: uncompress FILE.Z"),
+    b"BZh": ("a bzip2 file", "expand it first: bunzip2 FILE"),
+    b"\xfd7zXZ": ("an xz file", "expand it first: unxz FILE"),
+    b"iptrace ": ("an AIX iptrace file", CONVERT),
+    b"PK\x03\x04": ("a zip archive", "expand it first: unzip FILE"),
+    b"\x7fELF": ("a program", RECORD),
+    b"-----BEGIN": ("a PEM file", "give keys with --keys"),
 }
 
 
@@ -96,6 +99,8 @@ class OpenFile(Source):
         self._wait = wait
         self._stream = open_stream(source)
         self._fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
+        while self._fill < HEADER_LENGTH and wait is not None and not isinstance(source, io.BytesIO) and wait(source):
+            self._fill = read_up_to(self._stream, frames.buffer, self._fill, frames.spare)
         self._file, self._position = recognise(path, frames.buffer, self._fill)
         self._chunks = self._walk()
 
@@ -188,11 +193,11 @@ def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | Pcap
             raise CaptureError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
         return PcapFile(bytes(buffer[:HEADER_LENGTH])), HEADER_LENGTH
     head = bytes(buffer[: min(fill, 64)])
-    what = next((name for begin, name in FOREIGN.items() if head.startswith(begin)), None)
-    if what is None:
-        text = all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head
-        what = "a text file" if text else f"of an unknown format (it begins with {head[:4].hex(' ')})"
-    raise ForeignFileError(f"{path}: is {what}, not a pcap or pcapng capture; convert other captures with: editcap -F pcapng IN OUT")
+    known = next((known for begin, known in FOREIGN.items() if head.startswith(begin)), None)
+    if known is None and all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head:
+        known = "a text file", RECORD
+    what, remedy = known or (f"of an unknown format (it begins with {head[:4].hex(' ')})", CONVERT)
+    raise ForeignFileError(f"{path}: is {what}, not a pcap or pcapng capture; {remedy}")
 
 
 def look(pipe: Pipe, size: int) -> bytes:

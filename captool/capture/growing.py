@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
-from captool.capture.source import Pipe
+from captool.capture.source import POLL_S, Pipe
 from captool.capture.succession import Succession
 
-POLL_S: Final = 0.2
 GRACE_S: Final = 1.0  # between the end of a file and the beginning of the next one
 
 
@@ -24,7 +23,7 @@ class Following:
     """
 
     def __init__(self, stopped: Callable[[], bool], sleep: Callable[[float], None], named: Iterable[Path] = ()) -> None:
-        self._stopped = stopped
+        self.stopped = stopped
         self._sleep = sleep
         self._succession = Succession(named)
 
@@ -32,7 +31,7 @@ class Following:
         """Wait until there is more to read in `file`; False when nothing more will come."""
         if isinstance(file, Pipe):
             return False
-        while not self._stopped():
+        while not self.stopped():
             closed = self._is_over(file)  # before the look at the size: what it wrote last is read
             if os.fstat(file.fileno()).st_size > file.tell():
                 return True
@@ -50,7 +49,7 @@ class Following:
         while self._succession:
             if (path := self._succession.next_file(read, latest_ns)) is not None:
                 return path
-            if others or waited >= GRACE_S or self._stopped():
+            if others or waited >= GRACE_S or self.stopped():
                 break
             self._sleep(POLL_S)
             waited += POLL_S

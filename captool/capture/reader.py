@@ -76,7 +76,8 @@ class CaptureReader:
     A directory stands for the captures in it, told by their content; `-` is standard input. Packets come, and are numbered, in order of
     time: of all files the one whose next packet is the earliest is read on, of equal ones the one named first. Empty files beside
     others are noted and left out. `wait`, if given, is asked at the end of a file whether there will be more, once all files have begun,
-    and `next_file` in which file it goes on when one has ended; files that are removed meanwhile are noted then.
+    and `next_file` in which file it goes on when one has ended; files that are removed meanwhile are noted then. A pipe ends soon after
+    `stopped()` has become true.
 
     Raises CaptureError, on entry or while reading, for a file that is missing, unreadable or of a format that is not known, for a
     single one that is empty, for a directory without a capture, for more than `MAX_OPEN` files that overlap in time, and for a capture all
@@ -89,11 +90,14 @@ class CaptureReader:
         chunk_size: int = CHUNK,
         wait: Callable[[io.FileIO | Pipe], bool] | None = None,
         next_file: NextFile | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
-        self.paths = [Path(path) for path in paths]
+        self._asked = [Path(path) for path in paths]
+        self.paths = self._asked
         self.chunk_size = chunk_size
         self.wait = wait
         self._next_file = next_file
+        self._stopped = stopped
         self._latest_ns = 0  # of the files that have ended
         self.bytes_read = 0
         self.total_bytes = 0
@@ -115,11 +119,8 @@ class CaptureReader:
     def __enter__(self) -> Self:
         if not self.paths:
             raise CaptureError("no capture file was named; give at least one")
-        named = self.paths
-        self.paths, in_directory, self._notes = capture_files(named)
+        self.paths, in_directory, self._notes = capture_files(self._asked)
         self._begins = begins = self._beginnings(frozenset(in_directory))
-        if not begins:
-            raise CaptureError(f"{', '.join(map(str, named))}: holds no pcap or pcapng capture; name the files or another directory")
         self._named = {path: place for place, path in enumerate(begins)}
         # Files without a packet come last: they matter only for their secrets.
         self.paths = sorted(begins, key=lambda path: begins[path])
@@ -192,7 +193,7 @@ class CaptureReader:
             try:
                 begins[path] = self._check(path, frames)
             except EmptyFileError:
-                if len(self.paths) == 1:
+                if len(self.paths) == 1 and path not in in_directory:
                     raise
                 empty.append(path)
             except ForeignFileError:
@@ -202,8 +203,15 @@ class CaptureReader:
             except CaptureError:
                 if path not in in_directory or not self._was_removed(path):
                     raise
-        if empty and not begins:
-            raise EmptyFileError(empty[0])
+        if not begins and (named := [path for path in empty if path not in in_directory]):
+            raise EmptyFileError(named[0])
+        if not begins:
+            counts = {"empty file": len(empty), "other file": sum(passed_over.values())}
+            inside = " and ".join(counted(count, what) for what, count in counts.items() if count)
+            raise CaptureError(
+                f"{', '.join(map(str, self._asked))}: holds no pcap or pcapng capture{f' (only {inside})' if inside else ''}; "
+                "name the files or another directory"
+            )
         self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:FILES_NAMED]]
         if len(empty) > FILES_NAMED:
             self._notes.append(f"{len(empty) - FILES_NAMED} more files are empty")
@@ -215,14 +223,17 @@ class CaptureReader:
         alone = len(self.paths) == 1
         opened = None
         try:
-            opened = open_source(path)
+            opened = open_source(path, self._stopped)
             if isinstance(opened, Pipe):
                 self._pipes[path] = opened
                 if alone:
                     return NEVER  # what comes out of it is recognised when it is read
                 file = OpenFile(path, io.BytesIO(look(opened, FIRST_PACKET)), frames)
             else:
-                self.total_bytes += os.fstat(opened.fileno()).st_size
+                size = os.fstat(opened.fileno()).st_size
+                self.total_bytes += size
+                if alone and self.wait is not None and size < HEADER_LENGTH:
+                    return NEVER  # not even its header has been written yet
                 file = OpenFile(path, opened, frames)
             return frames.ts_ns[0] if not alone and file.next_chunk() else NEVER
         except OSError as error:
@@ -289,7 +300,7 @@ class CaptureReader:
             )
         self._all_begun = path == self.paths[-1]
         try:
-            source = self._pipes.pop(path, None) or open_source(path)
+            source = self._pipes.pop(path, None) or open_source(path, self._stopped)
             try:
                 file = OpenFile(path, source, self._frames(), self._will_grow if self.wait else None)
             except BaseException:

@@ -2,23 +2,34 @@
 
 import io
 import os
+import select
 import stat
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from captool.errors import CaptureError
 
 STANDARD_INPUT: Final = Path("-")
+POLL_S: Final = 0.2
+REST_S: Final = 1.0  # for what a recorder still hands over that the same Ctrl-C has stopped
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that come once, from standard input or a named pipe; `unread` puts those back that were only looked at."""
+    """Bytes that come once, from standard input or a named pipe; `unread` puts those back that were only looked at.
 
-    def __init__(self, file: io.FileIO) -> None:
+    It ends when its writer closes it, or soon after `stopped()` has become true.
+    """
+
+    def __init__(self, file: io.FileIO, stopped: Callable[[], bool] | None = None) -> None:
         super().__init__()
         self._file = file
+        self._stopped = stopped
+        self._deadline: float | None = None
+        self._poll = select.poll()
+        self._poll.register(file, select.POLLIN)
         self._again = b""
         self._position = 0
 
@@ -38,9 +49,22 @@ class Pipe(io.RawIOBase):
             buffer[:count] = self._again[:count]
             self._again = self._again[count:]
         else:
-            count = self._file.readinto(buffer) or 0
+            count = self._file.readinto(buffer) or 0 if self._comes() else 0
         self._position += count
         return count
+
+    def _comes(self) -> bool:
+        """Wait for bytes or the writer's end; False where it is not to be waited for any longer."""
+        if self._stopped is None:
+            return True
+        while True:
+            if self._deadline is None and self._stopped():
+                self._deadline = time.monotonic() + REST_S
+            patience = POLL_S if self._deadline is None else self._deadline - time.monotonic()
+            if patience <= 0:
+                return False
+            if self._poll.poll(patience * 1000):
+                return True
 
     def tell(self) -> int:
         """Bytes given so far."""
@@ -52,20 +76,27 @@ class Pipe(io.RawIOBase):
         super().close()
 
 
-def open_source(path: Path) -> io.FileIO | Pipe:
-    """The file, or what is at the other end of the pipe. Raises CaptureError for a terminal, OSError for what cannot be opened."""
+def open_source(path: Path, stopped: Callable[[], bool] | None = None) -> io.FileIO | Pipe:
+    """The file, or what is at the other end of the pipe, which ends as soon as `stopped()`, though nobody has opened that end yet.
+
+    Raises CaptureError for a terminal, OSError for what cannot be opened.
+    """
     if path == STANDARD_INPUT:
         descriptor = sys.stdin.fileno() if sys.stdin is not None else 0
         if os.isatty(descriptor):
             raise CaptureError("-: standard input is a terminal; pipe a capture into it: tcpdump -w - | captool analyze -")
         file = io.FileIO(os.dup(descriptor))
-    else:
+    elif stopped is None:
         file = io.FileIO(path)
+    else:
+        # Without O_NONBLOCK, opening a named pipe waits for somebody who opens it for writing.
+        file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        os.set_blocking(file.fileno(), True)
     kind = os.fstat(file.fileno()).st_mode
     if stat.S_ISREG(kind) and path != STANDARD_INPUT:
         return file
     if stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
-        return Pipe(file)
+        return Pipe(file, stopped)
     file.close()
     raise CaptureError(f"{path}: is a device; name a capture file, a directory of them or a pipe")
 

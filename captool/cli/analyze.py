@@ -11,7 +11,7 @@ import click
 
 from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
-from captool.cli.output import forget_output, width_of_output
+from captool.cli.output import forget_output, is_same_file, say, width_of_output
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.export.private_file import NAME_KEPT
@@ -24,7 +24,7 @@ FINDINGS_FOUND = 1
 SLOW_BYTES = 20_000_000
 
 
-@click.command()
+@click.command(short_help="Say what happened to each connection of a capture, and what to change.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
 @click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
@@ -116,11 +116,12 @@ def analyze(
     from captool.capture.source import STANDARD_INPUT
 
     if not hot_path_compiled() and sum(path.stat().st_size for path in trace if path.is_file()) > SLOW_BYTES:
-        click.echo("captool: the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand", err=True)
+        say("the hot path is not compiled, so this takes longer; reinstall captool with a C compiler at hand")
     if duration_ns is not None and not following:
         raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
-    if twice := [other for other in other_side if any(other.exists() and path.exists() and other.samefile(path) for path in trace)]:
+    if twice := [other for other in other_side if any(is_same_file(other, path) for path in trace)]:
         raise UsageError(f"{twice[0]}: is the trace itself; --other-side takes what was recorded at the other end of the path")
+    password = key_password(key_password_file)
     end_s = None if duration_ns is None else time.monotonic() + duration_ns / SECOND_NS
     piped = STANDARD_INPUT in trace
     said = "reading what was recorded; Ctrl-C again interrupts"
@@ -135,7 +136,7 @@ def analyze(
             network=network,
             idle_timeout_ns=idle_timeout_ns,
             ports=ports,
-            key_password=key_password(key_password_file),
+            key_password=password,
             other_side=other_side,
             timeouts=timeouts,
             wait=Following(stopped, time.sleep, trace) if following else None,
@@ -143,10 +144,9 @@ def analyze(
             progress=progress,
         )
     from captool.record.manifest_file import cut_short
-    from captool.report.printable import printable
 
     for sentence in cut_short(map(Path, analysis.capture.files)):
-        click.echo(f"captool: {printable(sentence)}", err=True)
+        say(sentence)
     if connection is not None and connection not in {one.id for one in analysis.connections}:
         raise NothingMatchedError(
             f"there is no connection {connection}; the capture holds 0 to {max(one.id for one in analysis.connections)}"

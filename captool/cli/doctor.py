@@ -8,9 +8,11 @@ import click
 
 from captool.cli.options import KEYS_HELP, PATH, Duration, key_password, key_password_option
 from captool.cli.output import width_of_output
+from captool.errors import MissingToolError
 
 DOCKER_PORTS = (2375, 2376)
 MAX_PORT = 65535
+SILENT = frozenset({"unreachable", "timed-out"})  # how the handshake with a server ended that cannot be asked
 
 
 class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic in newer releases of click
@@ -31,7 +33,7 @@ class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
         return host.strip("[]"), int(port)
 
 
-@click.command()
+@click.command(short_help="Say which live connections will be cut, without a capture.")
 @click.option(
     "--port",
     "ports",
@@ -75,8 +77,13 @@ def doctor(
     """  # noqa: D301
     from captool.doctor.diagnosis import Questions, examine
     from captool.report.doctor_json import render_json
-    from captool.report.doctor_text import WIDTH, render_text
+    from captool.report.doctor_text import WIDTH, end_of, render_text
 
     questions = Questions(ports or DOCKER_PORTS, network, idle_timeout_ns, server, keys, key_password(key_password_file))
     diagnosis = examine(questions, time.time_ns())
     click.echo(render_json(diagnosis) if output_format == "json" else render_text(diagnosis, width_of_output(WIDTH)), nl=False)
+    if diagnosis.server is not None and diagnosis.server.stock.outcome in SILENT:
+        asked = diagnosis.server
+        raise MissingToolError(
+            f"{end_of((asked.host, asked.port))}: {asked.stock.detail or 'no answer'}; check host and port, and that dockerd listens there"
+        )

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from captool.cli.options import KEYS_HELP, PATH, key_password, key_password_option
+from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
+from captool.cli.output import is_same_file, say
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
 
 
-@click.command()
+@click.command(short_help="Write a capture with its secrets, for Wireshark.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
 @click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
@@ -42,14 +43,9 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
     """  # noqa: D301
     from captool.export.key_log import key_log_of, key_log_text, write_key_log
     from captool.export.pcapng import export_pcapng, write_pcapng
-    from captool.report.printable import printable
 
-    for path in trace:
-        if str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
-            raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
-    to_stdout = str(output) == "-"
-    if not to_stdout and output.is_file() and any(path.exists() and path.samefile(output) for path in trace):
-        raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
+    to_stdout = output == STDOUT
+    refuse_what_cannot_be_done(trace, form, output)
     password = key_password(key_password_file)
     with progress_bar(wanted=not to_stdout) as progress:
         lines = key_log_of(trace, keys, key_password=password, progress=progress)
@@ -69,8 +65,22 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
         else:
             notes = export_pcapng(list(trace), lines, output, progress).notes
     for note in notes:
-        click.echo(f"captool: {printable(note)}", err=True)
+        say(note)
     if to_stdout:
         sys.stdout.buffer.flush()
     else:
-        click.echo(f"captool: {printable(str(output))}: {counted(len(lines), 'secret')} inside: whoever has it can read it", err=True)
+        say(f"{output}: {counted(len(lines), 'secret')} inside: whoever has it can read it")
+
+
+def refuse_what_cannot_be_done(trace: tuple[Path, ...], form: str, output: Path) -> None:
+    """Raises UsageError for a trace that cannot be read twice, and for an output that is the trace or must not be a terminal."""
+    from captool.capture.source import STANDARD_INPUT
+
+    for path in trace:
+        if path == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
+            raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
+    if output != STDOUT:
+        if any(is_same_file(path, output) for path in trace):
+            raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
+    elif form == "pcapng" and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; write the pcapng to a file with -o FILE, or pipe it into wireshark -k -i -")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
+from captool.cli.output import say
 from captool.cli.progress import progress_bar
 from captool.errors import UsageError
 from captool.export.private_file import private_file
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from captool.findings.tables import Connection
 
 
-@click.command()
+@click.command(short_help="Show what the containers of a capture printed.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
 @click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
@@ -40,17 +41,19 @@ def follow(
     """Show what the containers of TRACE printed, stdout and stderr apart, with times (- is standard input).
 
     Bytes that would act on a terminal are written as escapes, and output that the client never acknowledged is said to be so.
-    With --raw the bytes come as they are; without --connection it takes the one connection that carries container output.
+    With --raw the bytes come as they are, to a terminal only with -o -; without --connection it takes the one connection that carries
+    container output.
 
     \b
     captool follow trace.pcap --keys keys
     captool follow trace.pcap --keys keys --connection 1 --raw to_client | less
     """  # noqa: D301
     from captool.direction import Direction
-    from captool.report.printable import printable
     from captool.report.transcript_text import TranscriptText
     from captool.transcript import Said, only_connection, plaintext, transcript
 
+    if raw is not None and output is None and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal, on which the bytes of --raw may act; pipe them on, or write them with -o FILE")
     password = key_password(key_password_file)
     output = None if output == STDOUT else output
     with progress_bar(wanted=output is not None) as progress, destination(output) as file:
@@ -65,7 +68,7 @@ def follow(
             if isinstance(said, Said):
                 file.write(said.data)
             elif missing := what_is_missing(said):
-                click.echo(f"captool: connection {number} is not complete: {printable(missing)}", err=True)
+                say(f"connection {number} is not complete: {missing}")
 
 
 def what_is_missing(connection: "Connection") -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from captool.cli.options import DOCKER_TLS_PORT, PATH
+from captool.cli.output import say
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from captool.keys.place import Place
 
 
-@click.command()
+@click.command(short_help="Keep the TLS keys of docker-machine before a machine is gone.")
 @click.argument("directories", metavar="[DIR]...", nargs=-1, type=PATH)
 @click.option("-o", "--output", required=True, type=PATH, metavar="KEYS", help="Directory of the bundle; made if need be.")
 @click.option("--watch", is_flag=True, help="Stay, and keep the keys of every machine that appears, until Ctrl-C.")
@@ -52,7 +53,6 @@ def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: t
         return
     from captool.keys.harvest import harvest as run
     from captool.keys.stores import override_places
-    from captool.report.printable import printable
 
     def overrides() -> "tuple[Place, ...]":
         return () if directories else override_places(os.environ)
@@ -63,7 +63,7 @@ def harvest(directories: tuple[Path, ...], output: Path, watch: bool, targets: t
         return
     report = run(sources, output, time.time_ns(), overrides())
     for problem in report.problems:
-        click.echo(f"captool: {printable(problem)}", err=True)
+        say(problem)
     for one in report.generations:
         click.echo(line_of(one))
     if not report.generations:
@@ -88,15 +88,11 @@ def line_of(one: "Generation") -> str:
 def watch_until_stopped(sources: tuple[Path, ...], output: Path, overrides: "Callable[[], tuple[Place, ...]]") -> None:
     """Keep what appears until SIGINT, SIGTERM or SIGHUP; then a summary. `overrides` are asked for again and again."""
     from captool.keys.watch import Watcher
-    from captool.report.printable import printable
     from captool.units import counted
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-
-    def say(sentence: str) -> None:
-        click.echo(f"captool: {printable(sentence)}", err=True)
 
     watcher = Watcher(
         sources,
@@ -129,19 +125,16 @@ def default_sources(*, needed: bool) -> tuple[Path, ...]:
 
 def take_until_stopped(words: tuple[str, ...], output: Path) -> None:
     """Write session keys to `output` (in a directory: to session-keys.log) until SIGINT, SIGTERM or SIGHUP."""
-    from captool.report.printable import printable
+    from captool.keys.key_file import is_directory
     from captool.session_keys.key_log import FILE_NAME
     from captool.session_keys.taker import take_session_keys
     from captool.session_keys.targets import parse_targets
     from captool.units import counted
 
-    key_log = output / FILE_NAME if output.is_dir() else output
+    key_log = output / FILE_NAME if is_directory(output) else output
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-
-    def say(sentence: str) -> None:
-        click.echo(f"captool: {printable(sentence)}", err=True)
 
     with take_session_keys(parse_targets(words), key_log, ports=(DOCKER_TLS_PORT,), clock_ns=time.time_ns, say=say) as taker:
         if taker.failure is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import click
+from captool.cli.output import say
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def first_interrupt_noted(said: str, *, wanted: bool = True) -> Iterator[Callabl
     def note(number: int, _frame: FrameType | None) -> None:
         noted.append(number)
         signal.signal(signal.SIGINT, before)
-        click.echo(f"captool: {said}", err=True)
+        say(said)
 
     before = signal.signal(signal.SIGINT, note)
     try:

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from captool.cli.options import PATH, key_password, key_password_option
+from captool.cli.output import width_of_output
 from captool.errors import NothingMatchedError
 
 
-@click.command()
+@click.command(short_help="Show which key opens which connection.")
 @click.argument("keys", nargs=-1, required=True, type=PATH)
 @key_password_option
 @click.option(
@@ -39,7 +40,7 @@ def keys(keys: tuple[Path, ...], key_password_file: Path | None, trace: tuple[Pa
     captool keys keys --format mitmproxy        # mitmproxy in front of the daemon, with the client's certificate
     """  # noqa: D301
     from captool.key_table import key_table
-    from captool.report.key_report import render_json, render_text
+    from captool.report.key_report import WIDTH, render_json, render_text
     from captool.report.tool_settings import render_mitmproxy, render_wireshark
 
     if output_format in {"wireshark", "mitmproxy"}:
@@ -48,6 +49,6 @@ def keys(keys: tuple[Path, ...], key_password_file: Path | None, trace: tuple[Pa
         click.echo(shown, nl=False)
         return
     table = key_table(keys, trace, key_password=key_password(key_password_file))
-    click.echo(render_json(table) if output_format == "json" else render_text(table), nl=False)
+    click.echo(render_json(table) if output_format == "json" else render_text(table, width_of_output(WIDTH)), nl=False)
     if table.matches is not None and not any(match.useful for match in table.matches):
         raise NothingMatchedError(f"none of the keys opens any of the {len(table.matches)} TLS connections")

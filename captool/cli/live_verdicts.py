@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from captool.cli.output import say
 from captool.errors import CaptoolError, UsageError
 from captool.findings.tables import Settings
 
@@ -79,7 +80,6 @@ def summarize(files: list[Path], keys: list[Path], settings: Settings, timeouts:
     """What `captool analyze` says of the finished recording. It was recorded in any case, so what goes wrong here is only said."""
     from captool.analysis import analyze
     from captool.cli.analyze import report_text
-    from captool.report.printable import printable
 
     jobs = len(os.sched_getaffinity(0))
     try:
@@ -87,7 +87,7 @@ def summarize(files: list[Path], keys: list[Path], settings: Settings, timeouts:
             files, keys, network=settings.network, idle_timeout_ns=settings.idle_timeout_ns, timeouts=timeouts, jobs=jobs
         )  # fmt: skip
     except CaptoolError as error:
-        click.echo(f"captool: {printable(str(error))}", err=True)
+        say(str(error))
         return
     sys.stdout.write("\n" + report_text(analysis, "text", None, to_terminal=sys.stdout.isatty()))
     sys.stdout.flush()

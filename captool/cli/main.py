@@ -5,11 +5,12 @@ import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 import click
 
 from captool import __version__
-from captool.cli.output import NO_ROOM, OutputClosedError, forget_output, open_standard_streams
+from captool.cli.output import IN_PLAIN_LETTERS, NO_ROOM, OutputClosedError, forget_output, open_standard_streams, say
 from captool.errors import CaptoolError, CaptureError, UsageError
 
 COMMANDS = {
@@ -23,9 +24,22 @@ COMMANDS = {
 }
 INTERRUPTED = 130
 
-EPILOG = """\b
-Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage; 3 input unreadable or a named key file unusable;
-4 nothing matched; 5 a tool or a privilege is missing; 130 interrupted."""
+EXAMPLES = (
+    ("captool record -i eth0 -w trace.pcap", "record TCP port 2376 and the keys of docker-machine beside it"),
+    ("captool record --session-keys auto", "... and the session keys of docker, dockerd and other Go programs"),
+    ("captool record --ssh root@10.77.2.2", "... on another machine, where tcpdump is and nothing else"),
+    ("captool harvest -o keys", "keep the TLS keys of docker-machine before a machine is removed"),
+    ("captool harvest --watch -o keys", "... and of machines that come and go meanwhile"),
+    ("captool analyze trace.pcap --keys keys", "what happened to each connection, and what to change"),
+    ("captool follow trace.pcap --keys keys", "what the containers printed"),
+    ("captool export trace.pcap --keys keys --to pcapng -o one.pcapng", "capture and secrets in one file, for Wireshark"),
+    ("captool keys keys --trace trace.pcap", "which key opens which connection"),
+    ("captool doctor", "which live connections will be cut, without a capture"),
+)
+EXAMPLE_ROOM = 40  # columns for the commands; a longer one has its explanation below
+EPILOG = """\
+Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage, or an output that cannot be written; 3 input unreadable or a named key file
+unusable; 4 nothing matched; 5 a tool or a privilege is missing, or a host does not answer; 130 interrupted."""
 
 
 class LazyGroup(click.Group):
@@ -41,6 +55,33 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named first. Raises UsageError, with the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            meant = get_close_matches(args[0], COMMANDS, 1)
+            if not meant or "Did you mean" in error.message:  # newer releases of click say it
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}. Did you mean {meant[0]!r}?", ctx) from None
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The question, then examples beside what they are for, as wide as the terminal."""
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Examples"):
+            formatter.write_dl(EXAMPLES, col_max=min(EXAMPLE_ROOM, formatter.width // 2))
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any  # noqa: ANN401
+    ) -> click.Context:
+        """The context; --help and --version print while it is made. Raises OutputClosedError when nobody reads that any more."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except BrokenPipeError:
+            raise OutputClosedError from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. Raises OutputClosedError when nobody reads what it prints any more."""
@@ -63,31 +104,18 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version and exit.")
 def cli() -> None:
-    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture.
-
-    \b
-    captool record -i eth0 -w trace.pcap        record TCP port 2376 and the keys of docker-machine beside it
-    captool record --session-keys auto          ... and the session keys of docker, dockerd and other Go programs
-    captool record --ssh root@10.77.2.2         ... on another machine, where tcpdump is and nothing else
-    captool harvest -o keys                     keep the TLS keys of docker-machine before a machine is removed
-    captool harvest --watch -o keys             ... and of machines that come and go meanwhile
-    captool analyze trace.pcap --keys keys      what happened to each connection, and what to change
-    captool follow trace.pcap --keys keys       what the containers printed
-    captool export trace.pcap --keys keys --to pcapng -o one.pcapng    capture and secrets in one file, for Wireshark
-    captool keys keys --trace trace.pcap        which key opens which connection
-    captool doctor                              which live connections will be cut, without a capture
-    """  # noqa: D301
+    """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; expected failures are one line on stderr and an exit code, anything else is a bug."""
     open_standard_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end the report
+        sys.stdout.reconfigure(errors=IN_PLAIN_LETTERS)  # a terminal that cannot show a character must not end the report
     try:
         sys.exit(cli(arguments, prog_name="captool", standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("captool: interrupted", err=True)
+        say("interrupted")
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -111,9 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def told(error: CaptoolError) -> int:
     """Say what went wrong in one line; gives the exit code."""
-    from captool.report.printable import printable
-
-    click.echo(f"captool: {printable(str(error))}", err=True)
+    say(str(error))
     return error.exit_code
 
 

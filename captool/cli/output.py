@@ -1,5 +1,6 @@
 """Standard output that cannot be written to: closed by its reader (head, less), or on a disk that is full."""
 
+import codecs
 import errno
 import os
 import shutil
@@ -7,9 +8,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import click
+
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+# How `sys.stdout` writes what its encoding cannot: the signs of the reports in plain letters, everything else as an escape.
+IN_PLAIN_LETTERS: Final = "captool-plain"
+PLAIN: Final = {"→": "->", "↔": "<->", "│": "|", "…": "...", "±": "+/-", "µ": "u"}
 NARROWEST: Final = 40
 WIDEST: Final = 160
 
@@ -21,6 +27,32 @@ class OutputClosedError(Exception):
 def width_of_output(elsewhere: int) -> int:
     """The columns of the terminal that standard output is, within reason; `elsewhere` where it is none."""
     return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST) if sys.stdout.isatty() else elsewhere
+
+
+def in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in letters), error.end
+
+
+codecs.register_error(IN_PLAIN_LETTERS, in_plain_letters)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, as far as can be found out."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def say(sentence: str) -> None:
+    """Talk goes to standard error, a line each, with no character in it that a terminal acts on."""
+    from captool.report.printable import printable
+
+    click.echo(f"captool: {printable(sentence)}", err=True)
 
 
 def open_standard_streams() -> None:

@@ -9,32 +9,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from captool import __version__
-from captool.cli.options import DOCKER_TLS_PORT, PATH, Duration, Size
+from captool.cli.live_line import live_line
+from captool.cli.options import DOCKER_TLS_PORT, PATH, Duration, FileSize, Size
+from captool.cli.output import say
 from captool.errors import UsageError
 from captool.units import counted, size
 
 if TYPE_CHECKING:
     from captool.keys.place import Place
-    from captool.record.plan import Plan, Progress
+    from captool.record.plan import Plan
 
 
 PCAPNG: Final = ".pcapng"
 
 
-class FileSize(Size):
-    """A size whose bare number counts millions of bytes, as with tcpdump's -C."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Bytes."""
-        return super().convert(f"{value}MB" if str(value).isdecimal() else value, param, ctx)
-
-
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(
+    short_help="Record Docker's traffic with tcpdump, and keep the keys to read it.", context_settings={"allow_interspersed_args": False}
+)
 @click.option(
     "-i",
     "--interface",
@@ -162,7 +158,6 @@ def record(
     from captool.record.tcpdump import capture_filter
     from captool.record.trace_set import Rotation
     from captool.record.with_keys import Keeping, Talk, keys_path, record_with_keys
-    from captool.report.printable import printable
     from captool.session_keys.targets import parse_targets
 
     trace = output or Path(f"captool-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.pcap")
@@ -194,27 +189,27 @@ def record(
     )
     keeping = Keeping(*stores_of(machines), parse_targets(targets), chosen or (DOCKER_TLS_PORT,), key_logs)
 
-    def talk(sentence: str) -> None:
-        say(printable(sentence))
-
     with (
         placed(plan, remote, keeping.ports) as plan,
-        live_line(plan, keeping.ports) as (started, progress, show),
-        verdicts_shown(judged, timeouts, keys_path(trace), show, talk, by_ssh=remote is not None) as file_begun,
+        live_line(plan, keeping.ports) as shown,
+        verdicts_shown(judged, timeouts, keys_path(trace), shown.above, shown.say, by_ssh=remote is not None) as file_begun,
     ):
-        outcome = record_with_keys(plan, keeping, __version__, time.time_ns, Talk(talk, started, progress, file_begun))
+        talk = Talk(shown.say, shown.started, shown.progress, file_begun)
+        outcome = record_with_keys(plan, keeping, __version__, time.time_ns, talk)
     done = outcome.recording
     if trace.suffix == PCAPNG and (done.packets or done.failure is None):
-        put_secrets_in(trace, outcome.keys)
+        put_secrets_in(trace, outcome.keys, done.packets)
     if done.failure is not None:
         kept = f"; {counted(done.packets, 'packet')} kept in {trace}" if done.packets else ""
         raise type(done.failure)(f"{done.failure}{kept}")
-    where = printable(str(trace))
+    where = str(trace)
     if rotation.rotates:
         where = f"{counted(len(done.files), 'file')}, listed in {where}.json"
     say(f"{counted(done.packets, 'packet')}, {size(done.size)} in {where}")
     if done.removed:
         say(f"{counted(done.removed, 'older file')} of them removed, as -W {keep} says")
+    if not done.packets:
+        return  # nothing to analyze; what to check has been said
     keys = [outcome.keys] if outcome.keys and trace.suffix != PCAPNG else []
     files = [file.path for file in done.files]
     command = shlex.join(["captool", "analyze", *map(str, files), *(word for one in keys for word in ("--keys", str(one)))])
@@ -261,70 +256,21 @@ def stores_of(machines: tuple[Path, ...]) -> "tuple[tuple[Path, ...], Callable[[
     return default_stores(os.environ), lambda: override_places(os.environ)
 
 
-def put_secrets_in(trace: Path, keys: Path | None) -> None:
+def put_secrets_in(trace: Path, keys: Path | None, packets: int) -> None:
     """Make the finished trace the one file that Wireshark opens decrypted; if that fails it stays as it was recorded."""
     from captool.errors import CaptoolError
     from captool.export.key_log import key_log_of
     from captool.export.pcapng import export_pcapng
     from captool.record.manifest import note_file
-    from captool.report.printable import printable
 
     try:
         lines = key_log_of(trace, [keys] if keys else [])
         export_pcapng([trace], lines, trace)
         note_file(trace)
     except (CaptoolError, OSError) as error:
-        say(printable(f"{trace}: stays in the form of pcap: {error}"))
+        say(f"{trace}: stays in the form of pcap: {error}")
     else:
-        what = f"{counted(len(lines), 'secret')} inside: whoever has it can read it" if lines else "no secret of its connections is known"
-        say(printable(f"{trace}: {what}"))
-
-
-def say(sentence: str) -> None:
-    """Talk goes to stderr."""
-    click.echo(f"captool: {sentence}", err=True)
-
-
-@contextmanager
-def live_line(
-    plan: "Plan", ports: tuple[int, ...]
-) -> Iterator[tuple[Callable[[], None], "Callable[[Progress], None] | None", Callable[[str], None] | None]]:
-    """What is said when the recording has started, a line that is kept up to date, and what prints another one above it.
-
-    The last two on a terminal only.
-    """
-    from captool.report.printable import printable
-
-    about = printable(f"recording on {plan.place} ({plan.expression}) to {plan.output}")
-    if not sys.stderr.isatty():
-        yield (lambda: say(about)), None, None
-        return
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    from captool.record.silence import SilenceWatch
-
-    silence = None if plan.remote else SilenceWatch(ports, plan.namespace)
-    console = Console(stderr=True, highlight=False)
-    with Live("", console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
-
-        def started() -> None:
-            console.print(Text(f"captool: {about}; stop with Ctrl-C"))
-            if silence is not None:
-                silence.start()
-
-        def progress(now: "Progress") -> None:
-            minutes, seconds = divmod(now.elapsed_ns // 1_000_000_000, 60)
-            state = f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}  {counted(now.packets, 'packet')}  {size(now.size)}"
-            if now.dropped is not None:
-                state += f"  {now.dropped:,} dropped"
-            if silence is not None and (seen := silence.latest).connections:
-                state += f"  {counted(seen.connections, 'connection')}  {seen.sentence()}"
-            live.update(Text(state), refresh=True)
-
-        try:
-            yield started, progress, lambda text: console.print(Text(text), soft_wrap=True)
-        finally:
-            if silence is not None:
-                silence.stop()
+        if lines:
+            say(f"{trace}: {counted(len(lines), 'secret')} inside: whoever has it can read it")
+        elif packets:
+            say(f"{trace}: no secret of its connections is known")

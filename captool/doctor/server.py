@@ -69,8 +69,8 @@ def client_identities(paths: Sequence[Path]) -> Iterator[ClientIdentity]:
         with suppress(OSError, PemError):
             certificate = read_certificate(_content(identity.certificate))
             key = read_private_key(_content(identity.key))
-            if certificate.spki_sha256 == key.spki_sha256 and key.spki_sha256 not in seen:
-                seen.add(key.spki_sha256)
+            if key.belongs_to(certificate) and certificate.spki_sha256 not in seen:
+                seen.add(certificate.spki_sha256)
                 yield identity
 
 

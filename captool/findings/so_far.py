@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Severity
 from captool.findings.gaps import GIVEN, gap_ended_by, seen_by, tripped
+from captool.findings.open_ends import STALL_NS
 from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
 from captool.findings.resets import gap_before
 from captool.findings.tables import Connection
@@ -48,6 +49,7 @@ class Told:
     probing: set[Direction] = field(default_factory=set)
     unanswered_probes: dict[Direction, int] = field(default_factory=dict)
     lost: dict[Direction, int] = field(default_factory=dict)
+    stalled: dict[Direction, tuple[int, bool]] = field(default_factory=dict)
     judged_gap: int = 0
     ended: bool = False
     reset: bool = False
@@ -56,11 +58,13 @@ class Told:
 def remarks(tcp: TcpConnection, told: Told, judging: Judging, *, believed_after: int = 0) -> Iterator[Remark]:
     """What became true since the last call with this `told`.
 
-    `tcp` is the connection as it would be if the capture ended now. Idle times that began before packet `believed_after` are not judged.
+    `tcp` is the connection as it would be if the capture ended now. Idle times and
+    stalls that began before packet `believed_after` are not judged.
     """
     yield from _probes(tcp, told)
     yield from _idle(tcp, told, judging, believed_after)
     yield from _unanswered_probes(tcp, told)
+    yield from _stalled(tcp, told, believed_after)
     yield from _sent_into_nothing(tcp, told, judging)
     yield from _ended(tcp, told)
 
@@ -148,6 +152,26 @@ def _unanswered_probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
             f"the last {counted(side.unanswered, 'keepalive probe')} of the {direction.sender}, {seconds(lasted)} apart, went unanswered "
             f"so far: the {peer} is dead, or something on the path drops the packets",
         )
+
+
+def _stalled(tcp: TcpConnection, told: Told, believed_after: int) -> Iterator[Remark]:
+    """A receive window of 0 that lasts, of several the longest so far: the longest of all, which the finding tells, is no shorter."""
+    for direction in DIRECTIONS:
+        shut, reader = tcp.shut_windows[direction], direction.opposite.sender
+        if shut is None or shut.duration_ns < STALL_NS or shut.since.packet < believed_after:
+            continue
+        before, over = told.stalled.get(direction), shut.until_packet is not None
+        if before == (shut.since.packet, over):
+            continue
+        told.stalled[direction] = shut.since.packet, over
+        if before is None or before[0] != shut.since.packet:
+            yield Remark(
+                shut.since.ts_ns + STALL_NS,
+                "warning",
+                f"stands still: the {reader}'s program has not read for {seconds(STALL_NS)} (its receive window is 0)",
+            )
+        if over:
+            yield Remark(shut.since.ts_ns + shut.duration_ns, "info", f"the {reader}'s program reads on after {seconds(shut.duration_ns)}")
 
 
 def _sent_into_nothing(tcp: TcpConnection, told: Told, judging: Judging) -> Iterator[Remark]:

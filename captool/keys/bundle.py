@@ -71,7 +71,10 @@ def locked(destination: Path) -> Iterator[None]:
 
 def remove_empty(destination: Path) -> None:
     """Directories that were made for generations that then could not be written."""
-    for folder in [*destination.glob("machines/*"), destination / "machines", destination]:
+    folders: list[Path] = []
+    with suppress(OSError):  # glob raises where a directory on the way may not be entered
+        folders += destination.glob("machines/*")
+    for folder in [*folders, destination / "machines", destination]:
         with suppress(OSError):
             folder.rmdir()
 
@@ -134,7 +137,7 @@ def _describe(machine: StoredMachine, number: int, now_ns: int) -> dict[str, obj
             )
         else:
             key, partner = machine.private_keys[name], machine.certificates.get(KEYS[name])
-            belongs = None if partner is None else partner.spki_sha256 == key.spki_sha256
+            belongs = None if partner is None else key.belongs_to(partner)
             files.append(
                 {"file": name, "kind": key.kind, "bits": key.bits, "spki_sha256": key.spki_sha256, "belongs_to_certificate": belongs}
             )

@@ -80,6 +80,6 @@ def read_wanted(directory: Path, names: tuple[str, ...] = WANTED) -> Mapping[str
 
 def _belong_together(key: bytes, certificate: bytes) -> bool:
     try:
-        return read_private_key(key).spki_sha256 == read_certificate(certificate).spki_sha256
+        return read_private_key(key).belongs_to(read_certificate(certificate)) is True
     except PemError:
         return False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from captool.errors import UsageError
 from captool.keys.bundle import Generation, keep, locked, remove_empty, write_index
+from captool.keys.key_file import is_directory, is_there
 from captool.keys.machine_store import read_machine
 from captool.keys.place import Place, StoredMachine, read_place
 from captool.keys.stores import all_places
@@ -40,7 +41,7 @@ def harvest(sources: Sequence[Path], destination: Path, now_ns: int, extra: Sequ
             write_index(destination, now_ns)
     except OSError as error:
         remove_empty(destination)
-        reason = "is no directory" if destination.is_file() else (error.strerror or str(error)).lower()
+        reason = "is no directory" if is_there(destination) and not is_directory(destination) else (error.strerror or str(error)).lower()
         raise UsageError(f"{destination}: cannot keep the keys there: {reason}; choose another directory with -o") from None
     return HarvestReport(destination, tuple(generations), tuple(problems))
 

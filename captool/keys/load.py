@@ -88,6 +88,11 @@ def _load_named_file(path: Path, password: bytes | None) -> Found:
 
 def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Machine], password: bytes | None) -> Found:
     total = Found()
+    missing: list[str] = []
+    try:
+        os.scandir(directory).close()
+    except OSError as fault:
+        raise KeyMaterialError(f"{directory}: {(fault.strerror or str(fault)).lower()}; let this user read it, or run as root") from None
     names = _machine_names(directory, machines)
     for path in _files(directory, total.problems):
         origin = path.relative_to(directory).as_posix()
@@ -95,6 +100,8 @@ def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Mach
             found = _read_file(path, origin, names.get(path.parent), password)
         except OSError as fault:
             total.problems.append(f"{origin}: {(fault.strerror or str(fault)).lower()}")
+            if isinstance(fault, FileNotFoundError):
+                missing.append(total.problems[-1])
             continue
         total.keys += found.keys
         total.secrets += found.secrets
@@ -103,7 +110,8 @@ def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Mach
             total.problems.append(f"{directory}: more than {MAX_PRIVATE_KEYS} private keys; the rest was not read")
             break
     if not total.keys and not total.secrets:
-        because = f" ({total.problems[0]})" if total.problems else ""
+        told = next((problem for problem in total.problems if problem not in missing), None)  # a link to nowhere explains nothing
+        because = f" ({told})" if told else ""
         raise KeyMaterialError(f"{directory}: holds no usable private key and no key log{because}; name the directory that has them")
     return total
 

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.utils import CryptographyDeprecationWarning
 
-from captool.keys.pem import PARSE_FAULTS, numbers_agree
+from captool.keys.pem import PARSE_FAULTS, PRIVATE_KEY_LABELS, numbers_agree, pem_blocks
 
 _NS = 1_000_000_000
 
@@ -42,11 +42,21 @@ class CertificateFacts:
 
 
 class PrivateKeyFacts(NamedTuple):
-    """A private key: what it is for, not what it is. Only RSA keys can decrypt a session afterwards."""
+    """A private key: what it is for, not what it is. Only RSA keys can decrypt a session afterwards.
 
-    spki_sha256: str
+    Of an encrypted one nothing is known without its password: fingerprint and size are None then.
+    """
+
+    spki_sha256: str | None
     kind: str
-    bits: int
+    bits: int | None
+
+    def belongs_to(self, certificate: CertificateFacts) -> bool | None:
+        """Whether the certificate is for this key, None where that cannot be known."""
+        return None if self.spki_sha256 is None else self.spki_sha256 == certificate.spki_sha256
+
+
+ENCRYPTED_KEY: Final = PrivateKeyFacts(None, "encrypted-private-key", None)
 
 
 def read_certificate(data: bytes) -> CertificateFacts:
@@ -73,11 +83,12 @@ def read_certificate(data: bytes) -> CertificateFacts:
 
 
 def read_private_key(data: bytes) -> PrivateKeyFacts:
-    """The private key of a PEM file; raises PemError."""
+    """The first private key of a PEM file; raises PemError."""
     if b"PRIVATE KEY-----" not in data:
         raise PemError(_not_pem(data, "private key"))
-    if b"ENCRYPTED" in data:
-        raise PemError("the private key is encrypted; remove its passphrase with: openssl rsa -in FILE -out OTHER")
+    block = next((block for block in pem_blocks(data) if block.label in PRIVATE_KEY_LABELS), None)
+    if block is not None and block.is_encrypted:
+        return ENCRYPTED_KEY
     try:
         key = load_pem_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
     except PARSE_FAULTS as error:

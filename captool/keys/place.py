@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from captool.keys.key_file import is_there, read_key_file, read_named_file
 from captool.keys.machine_config import addresses, configured_path, driver_name, reduced_config, server_name
 from captool.keys.material import Machine
-from captool.keys.pem_facts import CertificateFacts, PemError, PrivateKeyFacts, read_certificate, read_private_key
+from captool.keys.pem_facts import ENCRYPTED_KEY, CertificateFacts, PemError, PrivateKeyFacts, read_certificate, read_private_key
 
 CERTIFICATES: Final = ("ca.pem", "cert.pem", "server.pem")
 KEYS: Final = {"key.pem": "cert.pem", "server-key.pem": "server.pem"}  # a key and the certificate it belongs to
@@ -89,10 +89,11 @@ def read_place(place: Place, held: Mapping[str, bytes] | None = None) -> StoredM
     server = certificates.get("server.pem")
     names = _names(place, config, server)
     problems += _wrong_address(place, config, server)
-    key = private_keys.get("server-key.pem") or server
+    key = private_keys.get("server-key.pem")
+    fingerprints = [one.spki_sha256 for one in (key, server) if one is not None and one.spki_sha256 is not None]
     noted = addresses(config) or tuple(filter(None, [_host(one) for one in place.endpoints]))
     ip = noted[0] if noted else server.ip if server else None
-    machine = Machine(place.name, ip, driver_name(config), key.spki_sha256 if key else None)
+    machine = Machine(place.name, ip, driver_name(config), fingerprints[0] if fingerprints else None)
     return StoredMachine(machine, directory, usable, certificates, private_keys, config, tuple(problems), place.store, names)
 
 
@@ -129,13 +130,16 @@ def _parse(
     certificates: dict[str, CertificateFacts] = {}
     private_keys: dict[str, PrivateKeyFacts] = {}
     for file, data in content.items():
+        path = place.files.get(file, place.directory / file)
         try:
             if file in KEYS:
                 private_keys[file] = read_private_key(data)
             else:
                 certificates[file] = read_certificate(data)
         except PemError as error:
-            problems.append(f"{place.files.get(file, place.directory / file)}: {error}")
+            problems.append(f"{path}: {error}")
+        if private_keys.get(file) is ENCRYPTED_KEY:
+            problems.append(f"{path}: is encrypted; kept as it is, analyze needs its password (--key-password-file)")
     return certificates, private_keys
 
 
@@ -144,7 +148,7 @@ def _mismatches(directory: Path, certificates: Mapping[str, CertificateFacts], p
     found = [
         f"{directory / key}: does not belong to {certificate}"
         for key, certificate in KEYS.items()
-        if key in private_keys and certificate in certificates and private_keys[key].spki_sha256 != certificates[certificate].spki_sha256
+        if key in private_keys and certificate in certificates and private_keys[key].belongs_to(certificates[certificate]) is False
     ]
     authority = certificates.get("ca.pem")
     return found + [

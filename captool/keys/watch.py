@@ -80,7 +80,8 @@ class Watcher:
         try:
             self._destination.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{self._destination}: cannot keep the keys there: {(error.strerror or str(error)).lower()}") from None
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"{self._destination}: cannot keep the keys there: {reason}; choose another directory") from None
         try:
             while not stop.wait(TICK_S):
                 self._tick()
@@ -274,8 +275,8 @@ def _signature(files: Mapping[str, Path]) -> Signature:
 
 
 def _is_whole(machine: StoredMachine) -> bool:
-    """Whether the server's key and certificate are there and belong together, and every file that is there can be used."""
+    """Whether the server's key and certificate are there and may belong together, and every file that is there can be used."""
     key, certificate = machine.private_keys.get("server-key.pem"), machine.certificates.get("server.pem")
-    if key is None or certificate is None or key.spki_sha256 != certificate.spki_sha256 or machine.config is None:
+    if key is None or certificate is None or key.belongs_to(certificate) is False or machine.config is None:
         return False
     return all(file in machine.pem_files for file in MACHINE_FILES if is_there(machine.directory / file))

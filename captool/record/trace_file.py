@@ -45,7 +45,7 @@ class TraceFile:
         self._first_ns: int | None = None
         self._last_ns: int | None = None
         self._hash = hashlib.sha256()
-        self._place = path.with_name(f".{path.name}.{os.getpid()}.part") if replace and path.is_file() else path
+        self._place = path.with_name(f".{path.name}.{os.getpid()}.part") if replace and _is_file(path) else path
         self._descriptor = _create(self._place, path)
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # by which others see that it still grows
@@ -111,6 +111,13 @@ class TraceFile:
         self._hash.update(written)
         self.size += len(written)
         self.packets += packets
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a directory that may not be entered, as is told when the file is made
+        return False
 
 
 def _create(place: Path, wanted: Path) -> int:

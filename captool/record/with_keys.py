@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from captool.errors import CaptoolError, UsageError
+from captool.errors import CaptoolError, KeyMaterialError, UsageError
 from captool.keys.bundle import remove_empty
+from captool.keys.key_file import is_directory, is_there
 from captool.keys.place import Place
 from captool.keys.stores import find_places
 from captool.keys.watch import Watcher
@@ -76,8 +77,7 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
     Session keys are taken from before the first packet until after the last one.
     Raises CaptoolError when the recording cannot begin. A recording that fails later is returned with its `failure`.
     """
-    for store in keeping.stores:
-        find_places(store)  # a directory that cannot be read is told before anything is recorded
+    _refuse_unreadable(keeping.stores)
     _refuse_old_manifest(plan)
     said: dict[str, None] = {}  # in order, each once
 
@@ -136,7 +136,7 @@ def record_with_keys(plan: Plan, keeping: Keeping, captool_version: str, clock_n
         say(f"session keys: {counted(taken.secrets, 'secret')} of {counted(taken.sessions, 'TLS session')}")
     for sentence in _losses(recording):
         say(sentence)
-    keys = keys_path(plan.output) if keys_path(plan.output).is_dir() else None
+    keys = keys_path(plan.output) if is_directory(keys_path(plan.output)) else None
     remarks = tuple(said)
     try:
         if recording.failure is not None and recording.packets == 0:
@@ -158,7 +158,8 @@ def _taking(plan: Plan, keeping: Keeping, clock_ns: Callable[[], int], say: Call
     try:
         bundle.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{bundle}: cannot keep session keys there: {(error.strerror or str(error)).lower()}") from None
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{bundle}: cannot keep session keys there: {reason}; choose another place with -w") from None
     try:
         with take_session_keys(
             keeping.targets, bundle / FILE_NAME, ports=keeping.ports, clock_ns=clock_ns, say=say, reading=False
@@ -192,9 +193,18 @@ def _watching(plan: Plan, keeping: Keeping, clock_ns: Callable[[], int], say: Ca
         remove_empty(bundle)  # where nothing was found to keep
 
 
+def _refuse_unreadable(stores: Sequence[Path]) -> None:
+    """A directory that cannot be read is told before anything is recorded."""
+    for store in stores:
+        try:
+            find_places(store)
+        except KeyMaterialError as error:
+            raise KeyMaterialError(f"{error}; name docker-machine's storage, or another directory with keys, with --machines") from None
+
+
 def _refuse_old_manifest(plan: Plan) -> None:
     path = manifest_path(plan.output)
-    if path.exists() and not plan.replace:
+    if is_there(path) and not plan.replace:
         raise UsageError(f"{path} exists; choose another name with -w, or replace it with --force")
 
 
@@ -211,10 +221,19 @@ def _losses(recording: Recording) -> tuple[str, ...]:
     if recording.ending == "min-free" and plan.min_free is not None:
         remarks.append(f"ended, because fewer than {size(plan.min_free)} were free on the disk of {plan.output} (--min-free)")
     if recording.packets == 0 and recording.failure is None:
-        remarks.append(f"no packet matched {plan.expression!r} on {plan.place}")
+        remarks.append(_nothing_captured(plan))
     if plan.remote is not None and packets.captured is None and recording.failure is None:
         remarks.append(f"the connection to {plan.remote.shown} was lost at the end: the last packets may be missing, drops are not known")
     return tuple(remarks)
+
+
+def _nothing_captured(plan: Plan) -> str:
+    interface = "" if "any" in plan.interfaces else "the interface (-i any records on all), "
+    here = "there" if plan.remote or plan.namespace else "here"
+    return (
+        f"nothing was captured: no packet matched {plan.expression!r} on {plan.place}; check {interface}the port (--port) and the filter, "
+        f"and whether such traffic passes {here} (that of Docker's unix socket is on no interface)"
+    )
 
 
 def _clock(plan: Plan) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Key material for a terminal and as JSON. Only fingerprints, names and times are shown, never a secret."""
 
 import json
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -11,10 +12,15 @@ from captool.report.printable import iso, printable, utc
 
 SCHEMA = "captool.keys/1"
 SHOWN = 20
+WIDTH = 110
+LABEL = 12  # columns in front of a fact
 
 
-def render_text(table: KeyTable) -> str:
-    """A paragraph for each key with the connections that it belongs to, then the connections without any key."""
+def render_text(table: KeyTable, width: int = WIDTH) -> str:
+    """A paragraph for each key with the connections that it belongs to, then the connections without any key.
+
+    Lines have `width` columns; a word that is longer, such as a fingerprint or a path, stays whole.
+    """
     lines: list[str] = []
     matched = table.matches or ()
     for row in table.keys:
@@ -23,7 +29,7 @@ def render_text(table: KeyTable) -> str:
     if lost:
         lines += ["connections with a secret from the capture itself, or with none", *_connections(lost, asked=True), ""]
     lines += [f"note: {problem}" for problem in table.problems]
-    return "\n".join(printable(line) for line in lines).rstrip() + "\n"
+    return "\n".join(row for line in lines for row in _wrapped(printable(line), width)).rstrip() + "\n"
 
 
 def render_json(table: KeyTable) -> str:
@@ -36,6 +42,11 @@ def render_json(table: KeyTable) -> str:
     values["connections"] = None if table.matches is None else [asdict(match) for match in table.matches]
     values["problems"] = list(table.problems)
     return json.dumps(values, indent=1) + "\n"
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    indent = " " * (LABEL if line.startswith(" ") else 4)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _key(row: KeyRow) -> Iterator[str]:

@@ -12,7 +12,13 @@ def printable(text: str) -> str:
     """`text` with every control, format and unassigned character written as an escape: no terminal acts on it, nothing is hidden."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if unicodedata.category(c) not in UNSAFE_CATEGORIES else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if unicodedata.category(c) not in UNSAFE_CATEGORIES else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name that is no UTF-8 (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def printable_bytes(data: bytes) -> str:

@@ -32,7 +32,8 @@ class KeyLog:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            raise UsageError(f"{path}: cannot write session keys there: {(error.strerror or str(error)).lower()}") from None
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"{path}: cannot write session keys there: {reason}; choose another place") from None
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):  # a device would be closed to others, and removed at the end
             os.close(self._descriptor)

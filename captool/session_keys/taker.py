@@ -59,11 +59,6 @@ class Taker:
         return tuple(self._remarks)
 
     @property
-    def secrets_written(self) -> int:
-        """Secrets in the key log, by now."""
-        return self._log.secrets
-
-    @property
     def summary(self) -> SessionKeysSummary:
         """The state of things; final when the block has been left."""
         words = tuple(target.word for target in self._targets)

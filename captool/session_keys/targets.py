@@ -62,7 +62,7 @@ def _parse(word: str) -> Target:
         return Target("auto", word)
     if word.isascii() and word.isdecimal():
         if not Path("/proc", word).is_dir():
-            raise UsageError(f"--session-keys {word}: there is no process {word}")
+            raise UsageError(f"--session-keys {word}: there is no process {word}; name a running one, or its program")
         return Target("process", str(int(word)))
     if "/" in word:
         if not Path(word).is_file():

@@ -41,7 +41,6 @@ class ClientHello(NamedTuple):
     random: bytes
     session_id: bytes
     cipher_suites: tuple[int, ...]
-    compression_methods: bytes
     extensions: dict[int, bytes]
 
     @property
@@ -107,8 +106,8 @@ def parse_client_hello(body: bytes) -> ClientHello:
     octets = Octets(body)
     version, random, session_id = octets.number(2), octets.take(32), octets.vector(1)
     suites = octets.numbers(2, 2)
-    compression = octets.vector(1)
-    return ClientHello(version, random, session_id, suites, compression, parse_extensions(octets.rest()))
+    octets.vector(1)  # compression methods
+    return ClientHello(version, random, session_id, suites, parse_extensions(octets.rest()))
 
 
 def parse_server_hello(body: bytes) -> ServerHello:
@@ -140,7 +139,7 @@ def parse_sslv2_client_hello(body: bytes) -> ClientHello:
     if suites_length % 3 or not 16 <= challenge_length <= 32:
         raise DecodeError("no SSL 2.0 ClientHello")
     numbers = (int.from_bytes(suites[at : at + 3]) for at in range(0, suites_length, 3))
-    return ClientHello(version, challenge.rjust(32, b"\0"), session_id, tuple(n for n in numbers if n <= 0xFFFF), b"\0", {})
+    return ClientHello(version, challenge.rjust(32, b"\0"), session_id, tuple(n for n in numbers if n <= 0xFFFF), {})
 
 
 def version_name(version: int) -> str:

@@ -28,8 +28,9 @@ def error(path: Path) -> str:
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"some notes about\nthe capture", "is a text file"),
-        (b"-----BEGIN RSA PRIVATE KEY-----\n", "is a PEM file"),
+        (b"some notes about\nthe capture", "is a text file, not a pcap or pcapng capture; record one with: captool record"),
+        (b"-----BEGIN RSA PRIVATE KEY-----\n", "is a PEM file, not a pcap or pcapng capture; give keys with --keys"),
+        (b"\xfd7zXZ\0", "is an xz file, not a pcap or pcapng capture; expand it first: unxz"),
         (b"\x00\x01\x02\x03\x04\x05", "unknown format (it begins with 00 01 02 03)"),
         (b"snoop\0\0\0", "is a snoop file"),
         (pcap([])[:20], "cut off after 20 of 24 bytes"),

@@ -1,9 +1,11 @@
 """What may name a capture: directories, repeated files, pipes, growing files; and what may not."""
 
+import contextlib
 import gzip
 import io
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,9 @@ from captool.tcp.connection import TcpConnection
 from captool.tcp.tracker import Tracker
 
 
-def read(*paths: Path, wait: object = None) -> tuple[CaptureSummary, list[TcpConnection]]:
+def read(*paths: Path, wait: Following | None = None) -> tuple[CaptureSummary, list[TcpConnection]]:
     decoder, tracker = Decoder(), Tracker(gap_ns=SECOND)
-    with CaptureReader(paths, wait=wait) as reader:  # type: ignore[arg-type]
+    with CaptureReader(paths, wait=wait, stopped=wait.stopped if wait else None) as reader:
         for frames in reader.chunks():
             tracker.add(frames, decoder.decode(frames))
         tracker.finish()
@@ -76,10 +78,19 @@ def test_an_empty_file_of_a_set_is_noted_and_not_fatal(rotated: Path, talk: Talk
     summary, _ = read(rotated)
     assert len(talk.packets) == summary.packets
     assert any("trace.pcap11: is empty" in note for note in summary.notes)
-    for path in rotated.iterdir():
-        path.write_bytes(b"")
-    with pytest.raises(CaptureError, match="is empty"):
-        read(rotated)
+
+
+def test_a_directory_without_a_capture_says_what_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=f"^{tmp_path}: holds no pcap or pcapng capture; name the files"):
+        read(tmp_path)
+    (lock := tmp_path / ".lock").write_bytes(b"")
+    with pytest.raises(CaptureError, match=r"holds no pcap or pcapng capture \(only 1 empty file\); name the files"):
+        read(tmp_path)
+    (tmp_path / "notes.txt").write_text("recorded on a Monday")
+    with pytest.raises(CaptureError, match=r"capture \(only 1 empty file and 1 other file\)"):
+        read(tmp_path)
+    with pytest.raises(CaptureError, match=f"^{lock}: is empty; nothing was recorded"):
+        read(lock, tmp_path)
 
 
 def test_a_foreign_file_that_was_named_is_an_error(rotated: Path) -> None:
@@ -120,6 +131,56 @@ def test_a_pipe_is_read_as_it_comes(tmp_path: Path, talk: Talk, squeeze: object,
     summary, (one,) = read(pipe)
     writer.join()
     assert (len(talk.packets), 13) == (summary.packets, one.payload_bytes.to_server)
+
+
+def stopped_at_question(number: int) -> Following:
+    asked: list[int] = []
+    return Following(lambda: asked.append(1) or len(asked) >= number, time.sleep)  # type: ignore[func-returns-value]
+
+
+def test_a_pipe_that_nobody_writes_to_is_waited_for_until_told_otherwise(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CaptureError, match="pipe: is empty"):
+        read(tmp_path / "pipe", wait=stopped_at_question(3))
+
+
+def test_a_pipe_that_its_writer_keeps_open_is_read_until_told_otherwise(tmp_path: Path, talk: Talk) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    holding = os.open(pipe, os.O_RDWR)
+    os.write(holding, pcap(talk.packets))
+    summary, (one,) = read(pipe, wait=stopped_at_question(3))
+    os.close(holding)
+    assert (len(talk.packets), 13, False) == (summary.packets, one.payload_bytes.to_server, summary.truncated_file)
+
+
+def test_a_pipe_whose_writer_never_pauses_ends_soon_after_it_was_told(tmp_path: Path, talk: Talk) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), pipe.open("wb", buffering=0) as end:
+            end.write(pcap(talk.packets))
+            while True:
+                end.write(pcap(talk.packets)[24:])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    summary, _ = read(pipe, wait=stopped_at_question(1))
+    writer.join()
+    assert summary.packets >= len(talk.packets)
+
+
+@pytest.mark.parametrize("begun", [0, 10])
+def test_a_file_that_is_followed_from_before_its_first_byte(tmp_path: Path, talk: Talk, begun: int) -> None:
+    data = pcap(talk.packets)
+    (path := tmp_path / "growing").write_bytes(data[:begun])
+    with path.open("ab", buffering=0) as writer:
+
+        def sleep(_seconds: float) -> None:
+            writer.write(data[begun:])
+            writer.close()
+
+        summary, _ = read(path, wait=Following(lambda: False, sleep))
+    assert (len(talk.packets), False) == (summary.packets, summary.truncated_file)
 
 
 @pytest.mark.parametrize("cut", range(0, 140, 3))

@@ -52,7 +52,7 @@ def test_json_is_what_the_schema_says(captool, connection, tmp_path):
     run = captool(
         "doctor", "--port", connection, "--server", f"127.0.0.1:{closed_port}", "--keys", machine(tmp_path), "--format", "json", "--idle-timeout", "90s"
     )
-    assert (0, True) == (run.code, run.out.isascii())
+    assert (5, True) == (run.code, run.out.isascii())
     values = json.loads(run.out)
     jsonschema.validate(values, closed_to_new_fields(SCHEMA))
     assert ([connection], 90.0) == (values["settings"]["ports"], values["settings"]["idle_timeout_s"])
@@ -72,6 +72,14 @@ def test_names_of_programs_cannot_act_on_a_terminal(captool, tmp_path, form):
         other.stdin.close()
     assert "evil" in run.out
     assert set("\x1b\x07\u202e").isdisjoint(run.out)
+
+
+def test_a_server_that_does_not_answer_is_told_by_the_exit_code_too(captool):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        closed_port = other.getsockname()[1]
+    run = captool("doctor", "--server", f"127.0.0.1:{closed_port}")
+    assert (5, True) == (run.code, "unreachable: connection refused" in run.out)
+    assert f"captool: 127.0.0.1:{closed_port}: connection refused; check host and port, and that dockerd listens there" == run.err.strip()
 
 
 def test_nothing_to_see_is_said(captool):

@@ -69,6 +69,16 @@ def test_connection_that_is_not_there_and_connection_without_output(captool, dro
     assert "container output" in run.err
 
 
+def test_a_password_file_that_others_can_read_is_used_and_told(captool, tmp_path, dropped):
+    password = tmp_path / "the password"
+    password.write_text("secret\n")
+    for mode, told in ((0o600, ""), (0o400, ""), (0o640, "told"), (0o604, "told")):
+        password.chmod(mode)
+        run = captool("analyze", *dropped, "--key-password-file", password)
+        remedy = f"captool: {password}: the password in it can be read by other users; take that right from them: chmod 600 '{password}'\n"
+        assert (0, remedy if told else "") == (run.code, run.err)
+
+
 def test_encrypted_key_needs_its_password(captool, fixtures, tmp_path, dropped):
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 

@@ -5,6 +5,9 @@ import re
 
 import pytest
 
+from captool.key_table import key_table
+from captool.report.key_report import render_text
+
 
 @pytest.fixture
 def secrets(fixtures):
@@ -61,6 +64,15 @@ def test_no_secret_is_ever_shown(captool, fixtures, secrets):
         run = captool("keys", *sorted(fixtures.glob("*/machines")), *sorted(fixtures.glob("*/keys.log")), "--format", form)
         assert 0 == run.code
         assert [] == [secret for secret in secrets if secret in run.out]
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_lines_are_as_wide_as_the_terminal_and_values_stay_whole(fixtures, width):
+    folder = fixtures / "ecdhe-no-secrets"
+    table = key_table([folder / "machines"], [folder / "server.pcap"])
+    text = render_text(table, width)
+    assert {1} == {len(line.split()) for line in text.splitlines() if len(line) > width}
+    assert render_text(table, 10_000).split() == text.split()
 
 
 def test_what_cannot_be_used_is_exit_code_3(captool, fixtures, tmp_path):

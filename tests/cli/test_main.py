@@ -15,6 +15,16 @@ def test_help_teaches_every_command(captool):
         assert f"captool {command}" in run.out
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_help_is_as_wide_as_the_terminal_and_nothing_in_it_is_cut(captool, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    run = captool("--help")
+    wide = [line.strip() for line in run.out.splitlines() if len(line) > width]
+    assert [line for line in wide if line != "captool export trace.pcap --keys keys --to pcapng -o one.pcapng"] == []
+    assert "..." not in run.out.replace("... and", "").replace("... on", "").replace("[ARGS]...", "")
+    assert "captool analyze trace.pcap --keys keys" in run.out
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_help(captool, command):
     run = captool(command, "--help")
@@ -28,6 +38,17 @@ def test_version_says_whether_the_hot_path_is_compiled(captool):
 
 def test_unknown_command_is_a_usage_error(captool):
     assert 2 == captool("explain").code
+    run = captool("analyse", "trace.pcap")
+    assert (2, True) == (run.code, "No such command 'analyse'. Did you mean 'analyze'?" in run.err)
+
+
+@pytest.mark.parametrize(
+    "words", [("analyze", ""), ("analyze", "TRACE", "--keys", ""), ("analyze", "TRACE", "-o", ""), ("keys", ""), ("record", "-w", "")]
+)
+def test_an_empty_name_is_not_the_present_directory(captool, fixtures, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(fixtures / "silent-drop")
+    run = captool(*(fixtures / "silent-drop/server.pcap" if word == "TRACE" else word for word in words))
+    assert (2, "", True) == (run.code, run.out, "the name is empty" in run.err)
 
 
 def test_help_imports_nothing_heavy():

@@ -1,11 +1,14 @@
 """Where the output goes, and what happens when it cannot."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from captool.cli.output import IN_PLAIN_LETTERS
 
 CAPTOOL = [sys.executable, "-P", "-m", "captool.cli.main"]
 LONG_NAME = "x" * 255
@@ -36,6 +39,37 @@ def test_a_dash_is_standard_output(captool, dropped, tmp_path, monkeypatch, comm
 def test_a_reader_that_goes_away_changes_no_answer(dropped, closed, arguments, code):
     run = subprocess.run([*CAPTOOL, arguments[0], *dropped, *arguments[1:]], stdout=closed, stderr=subprocess.PIPE, check=False)
     assert (code, b"") == (run.returncode, run.stderr)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["analyze", "--help"]])
+def test_a_reader_of_the_help_may_go_away_too(closed, words):
+    run = subprocess.run([*CAPTOOL, *words], stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (0, b"") == (run.returncode, run.stderr)
+
+
+def test_what_an_encoding_lacks_is_written_in_plain_letters(dropped):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([*CAPTOOL, "analyze", *dropped], capture_output=True, text=True, check=True, env=environment)
+    assert ("10.77.1.2:41778 -> 10.77.2.2:2376" in run.stdout, "\\u" in run.stdout) == (True, False)
+    assert b"gr\\xf6\\xdfer -> \\u65e5" == "größer → 日".encode("ascii", IN_PLAIN_LETTERS)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["follow", "--connection", "1", "--raw", "to_client"], True),
+        (["follow", "--connection", "1", "--raw", "to_client", "-o", "-"], False),
+        (["follow", "--connection", "1"], False),
+        (["export", "--to", "pcapng", "-o", "-"], True),
+        (["export", "--to", "keylog", "-o", "-"], False),
+    ],
+)
+def test_raw_bytes_are_for_no_terminal_unless_that_is_asked_for(dropped, words, refused):
+    leader, follower = pty.openpty()
+    run = subprocess.run([*CAPTOOL, words[0], *dropped, *words[1:]], stdout=follower, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(follower)
+    os.close(leader)
+    assert (2 if refused else 0, refused) == (run.returncode, "standard output is a terminal" in run.stderr)
 
 
 @pytest.mark.parametrize("command", ["analyze", "follow"])
@@ -72,6 +106,28 @@ def test_what_may_not_be_read_is_an_input_that_cannot_be_read(captool, dropped, 
 def test_an_unreadable_capture_is_not_a_usage_error(captool, dropped, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_arguments, **_options: False)  # what click asks; root may read everything
     assert 0 == captool("analyze", *dropped).code
+
+
+@pytest.mark.slow
+@pytest.mark.needs("setpriv", "tcpdump", root=True)
+@pytest.mark.parametrize("place", ["private/new", "private/none/new"])
+@pytest.mark.parametrize(
+    "words",
+    ["analyze TRACE -o", "follow TRACE KEYS -o", "export TRACE KEYS --to pcapng -o", "export TRACE KEYS --to keylog -o", "record -w",
+     "record --force -w", "record --session-keys auto -w", "harvest STORE -o", "harvest STORE --watch -o",
+     "harvest --session-keys auto -o"],
+)  # fmt: skip
+def test_a_directory_that_may_not_be_entered_is_no_place_to_write_to(fixtures, tmp_path, words, place):
+    (tmp_path / "private").mkdir(mode=0o700)
+    os.chown(tmp_path / "private", 65534, 65534)
+    folder = fixtures / "silent-drop"
+    given = {"TRACE": [folder / "server.pcap"], "KEYS": ["--keys", folder / "machines"], "STORE": [folder / "machines"]}
+    arguments = [one for word in words.split() for one in given.get(word, [word])]
+    without_rights = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *CAPTOOL, *arguments, place]
+    run = subprocess.run(without_rights, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(tmp_path)})
+    line = run.stderr.splitlines()[-1]
+    assert (2, "", True) == (run.returncode, run.stdout, "permission denied; choose another " in line)
+    assert line.startswith(f"captool: {place}")
 
 
 @pytest.mark.parametrize("command", ["analyze", "follow"])

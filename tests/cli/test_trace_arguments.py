@@ -107,6 +107,19 @@ def test_a_file_is_followed_while_tcpdump_writes_it(tmp_path, ended_by):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ended_by", ["ctrl-c", "duration"])
+def test_a_pipe_that_nobody_opens_is_waited_for_no_longer_than_wanted(tmp_path, ended_by):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    options = ["--duration", "1500ms"] if ended_by == "duration" else []
+    captool = subprocess.Popen([*CAPTOOL, "analyze", pipe, "--follow", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(2)
+    if ended_by == "ctrl-c":
+        captool.send_signal(signal.SIGINT)
+    _, err = captool.communicate(timeout=10)
+    assert (3, True) == (captool.returncode, "pipe: is empty; nothing was recorded" in err)
+
+
+@pytest.mark.slow
 @pytest.mark.needs("tcpdump", root=True)
 def test_a_pipe_from_tcpdump_is_reported_when_ctrl_c_ends_both():
     tcpdump = subprocess.Popen(["tcpdump", "-U", "-i", "lo", "-w", "-", "tcp port 29376"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

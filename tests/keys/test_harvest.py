@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from captool.cli.harvest import harvest as harvest_command
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
 from captool.keys.harvest import harvest
+from captool.keys.load import load_keys
 from docker_machine import machine
 
 NOW_NS = 1_795_413_600_123_456_789
@@ -110,6 +112,34 @@ def test_a_machine_that_was_caught_half_written_gets_a_whole_generation_later(tm
     (directory / "server-key.pem").write_bytes(key)
     assert [2] == [one.number for one in harvest([tmp_path / "store"], tmp_path / "keys", NOW_NS).generations]
     assert (tmp_path / "keys/machines/runner-1/2/server-key.pem").read_bytes() == key
+
+
+@pytest.mark.parametrize("form", ["pkcs8", "traditional"])
+def test_an_encrypted_key_is_kept_as_it_is_and_opens_with_its_password(tmp_path, form):
+    key = machine(tmp_path / "store") / "server-key.pem"
+    plain, form = load_pem_private_key(key.read_bytes(), None), PrivateFormat.PKCS8 if form == "pkcs8" else PrivateFormat.TraditionalOpenSSL
+    key.write_bytes(plain.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"secret")))
+    report = harvest([tmp_path / "store"], tmp_path / "keys", NOW_NS)
+    assert (f"{key}: is encrypted; kept as it is, analyze needs its password (--key-password-file)",) == report.problems
+    (generation,) = report.generations
+    assert key.read_bytes() == (generation.path / "server-key.pem").read_bytes()
+    (entry,) = json.loads((tmp_path / "keys/manifest.json").read_text())["machines"]
+    of = {file["file"]: file for file in entry["files"]}
+    assert ("encrypted-private-key", None, None, None) == tuple(
+        of["server-key.pem"][name] for name in ("kind", "bits", "spki_sha256", "belongs_to_certificate")
+    )
+    assert of["server.pem"]["spki_sha256"] == entry["server_spki_sha256"]
+    opened = {one.spki_sha256 for one in load_keys([tmp_path / "keys"], password=b"secret").private_keys}
+    assert of["server.pem"]["spki_sha256"] in opened
+
+
+def test_an_encrypted_key_that_is_cut_off_is_not_kept(tmp_path):
+    key = machine(tmp_path / "store") / "server-key.pem"
+    encrypted = load_pem_private_key(key.read_bytes(), None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    key.write_bytes(encrypted[:-20])
+    report = harvest([tmp_path / "store"], tmp_path / "keys", NOW_NS)
+    assert [True] == [problem.startswith(f"{key}: no usable private key (half written?)") for problem in report.problems]
+    assert not (report.generations[0].path / "server-key.pem").exists()
 
 
 def test_a_broken_machine_does_not_keep_the_others_from_being_harvested(tmp_path):

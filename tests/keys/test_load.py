@@ -165,6 +165,15 @@ def test_directory_without_key_material(tmp_path):
         load_keys([tmp_path])
 
 
+def test_a_directory_without_key_material_says_what_came_nearest(tmp_path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(KeyMaterialError, match="no usable private key and no key log; name the directory"):
+        load_keys([tmp_path])
+    (tmp_path / "encrypted.pem").write_bytes(unusable(tmp_path)["encrypted.pem"][0])
+    with pytest.raises(KeyMaterialError, match=r"no key log \(encrypted.pem: the private key is encrypted; give its password"):
+        load_keys([tmp_path])
+
+
 def test_unusable_files_of_a_directory_are_problems(tmp_path):
     for name, (content, _) in unusable(tmp_path).items():
         (tmp_path / name).write_bytes(content)

@@ -62,10 +62,22 @@ def test_keys_that_machine_tls_options_put_elsewhere_are_kept(namespace, tmp_pat
 def test_a_duration_ends_the_recording_without_any_traffic(namespace, tmp_path):
     begin = time.monotonic()
     with recording(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--duration", "1s") as process:
-        ended(process, 0)
+        assert "" == ended(process, 0)
     assert 1 <= time.monotonic() - begin < 8
     assert (0, {"how": "duration"}) == (packets(tmp_path / "t.pcap"), manifest(tmp_path)["ended"])
-    assert "no packet matched 'tcp port 2376' on lo" in (tmp_path / "said").read_text()
+    said = (tmp_path / "said").read_text()
+    assert "nothing was captured: no packet matched 'tcp port 2376' on lo; check the interface (-i any records on all), the port" in said
+
+
+def test_where_nothing_was_captured_no_analysis_is_recommended_or_made(namespace, tmp_path):
+    """Not of a set of files, not of what was to be one file with its secrets, and not by --analyze."""
+    for options in (("-w", "t.pcap", "-C", "1MB"), ("-w", "t.pcapng"), ("-w", "live.pcap", "--analyze")):
+        with recording(namespace, tmp_path, *options, "--duration", "1ms") as process:
+            assert "" == ended(process, 0)
+        said = (tmp_path / "said").read_text()
+        assert "nothing was captured: no packet matched 'tcp port 2376' on any; check the port (--port) and the filter" in said
+        assert "captool analyze" not in said
+        assert "secret" not in said
 
 
 def test_the_default_name_is_sortable_and_in_the_current_directory(namespace, tmp_path):
@@ -115,7 +127,8 @@ def test_a_path_that_cannot_be_written_is_said_and_nothing_is_left(namespace, tm
 
 
 def test_a_machines_directory_that_is_missing_is_said_before_anything_is_recorded(namespace, tmp_path):
-    assert "no such file" in failed(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--machines", "nowhere", code=3)
+    line = failed(namespace, tmp_path, "-i", "lo", "-w", "t.pcap", "--machines", "nowhere", code=3)
+    assert line.endswith("nowhere: no such file or directory; name docker-machine's storage, or another directory with keys, with --machines")
     assert ["said"] == [path.name for path in tmp_path.iterdir()]
 
 
@@ -212,3 +225,19 @@ def test_a_terminal_shows_a_live_line(namespace, tmp_path):
     assert "stop with Ctrl-C" in text
     assert re.search(r"00:00:01  3 packets", text), text
     assert "  0 dropped" in text
+
+
+def test_what_is_said_meanwhile_stands_above_the_live_line_and_not_behind_it(namespace, tmp_path):
+    ours, theirs = pty.openpty()
+    command = inside(namespace, sys.executable, "-m", "captool.cli.main", "record", "-i", "lo", "-w", "t.pcap", "--duration", "1s", "udp")
+    environment = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": PACKAGES}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+    assert process.wait() == 0
+    before = shown.decode().partition("captool: nothing was captured")[0]
+    assert re.search(r"bytes[^\r]*\r(\x1b\[2K)?$", before), before

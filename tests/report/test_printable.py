@@ -1,5 +1,7 @@
 """Nothing from a stranger acts on the terminal."""
 
+import os
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,10 @@ def test_letters_of_all_languages_stay():
 
 def test_bidirectional_overrides_are_shown():
     assert "\\u202e" in printable("\u202egpj.exe")
+
+
+def test_bytes_of_names_that_are_no_text_are_shown_as_bytes():
+    assert "bad\\xff.pcap" == printable(os.fsdecode(b"bad\xff.pcap"))
 
 
 @given(st.binary())

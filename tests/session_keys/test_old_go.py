@@ -101,7 +101,7 @@ def test_secrets_of_go_1_16_are_those_of_the_other_side(programs, certificate, t
     if hooked == "etcd":
         assert secrets(own) < secrets(log)
     else:
-        assert 1 == taker.secrets_written
+        assert 1 == taker.summary.secrets
         assert not secrets(own) & secrets(log)
 
 

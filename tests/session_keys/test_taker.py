@@ -87,7 +87,7 @@ def test_secrets_are_the_programs_own_in_every_link_mode(go_directory, tmp_path,
         listen(process)
         assert connect(process) == "hello 0\nhello 1\nhello 2\n"
     assert secrets(tmp_path / "own.log") == secrets(log)
-    assert (taker.secrets_written, taker.summary.sessions) == ((3, 3) if version == "1.2" else (12, 3))
+    assert (taker.summary.secrets, taker.summary.sessions) == ((3, 3) if version == "1.2" else (12, 3))
     assert [str(program)] == [each.path for each in taker.summary.programs]
     assert f"pid {process.pid} {program}" in log.read_text()
 
@@ -119,7 +119,7 @@ def test_many_at_once_are_all_there(program, tmp_path):
     with take([program], log) as taker, running(program, tmp_path, "1.3", 1500) as process:
         listen(process)
         connect(process)
-    assert 6000 == taker.secrets_written
+    assert 6000 == taker.summary.secrets
     assert secrets(tmp_path / "own.log") == secrets(log)
     assert 0 == taker.summary.lost_events
 
@@ -129,7 +129,7 @@ def test_what_waited_in_the_kernel_is_not_lost(program, tmp_path):
     with take([program], log, reading=False) as taker, running(program, tmp_path) as process:
         listen(process)
         connect(process)
-        assert 0 == taker.secrets_written
+        assert 0 == taker.summary.secrets
     assert secrets(tmp_path / "own.log") == secrets(log)
 
 
@@ -138,7 +138,7 @@ def test_a_process_is_taken_while_others_of_its_program_run_too(program, tmp_pat
     with running(program, tmp_path) as process, take([process.pid], log) as taker:
         listen(process)
         connect(process)
-    assert 8 == taker.secrets_written
+    assert 8 == taker.summary.secrets
 
 
 def test_a_program_in_a_container_whose_file_is_nowhere_else(program, tmp_path):
@@ -157,7 +157,7 @@ def test_a_program_in_a_container_whose_file_is_nowhere_else(program, tmp_path):
             process.stdin.write("\n")
             process.stdin.flush()
             assert "hello 0\n" == process.stdout.readline()
-            assert until(lambda: taker.secrets_written == 8)
+            assert until(lambda: taker.summary.secrets == 8)
             assert f"session keys of /tls_pair (in the container of process {process.pid})" in taker.remarks[0]
         process.stdin.close()
 
@@ -178,7 +178,7 @@ def test_auto_takes_those_that_listen_already_and_those_that_come_later(program,
                 connect(process)
             connect(early)
     assert secrets(tmp_path / "own.log") | secrets(tmp_path / "late/own.log") == secrets(log)
-    assert 16 == taker.secrets_written
+    assert 16 == taker.summary.secrets
 
 
 def test_auto_sees_programs_in_other_network_namespaces(program, tmp_path):
@@ -188,7 +188,7 @@ def test_auto_sees_programs_in_other_network_namespaces(program, tmp_path):
         listen(process)
         assert until(lambda: str(program) in {each.path for each in taker.summary.programs}, 3)
         connect(process)
-    assert 8 == taker.secrets_written
+    assert 8 == taker.summary.secrets
 
 
 def test_a_kernel_that_does_not_tell_of_sockets_is_looked_at_again(program, tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_a_kernel_that_does_not_tell_of_sockets_is_looked_at_again(program, tmp_
         listen(process)
         assert until(lambda: str(program) in {each.path for each in taker.summary.programs})
         connect(process)
-    assert 8 == taker.secrets_written
+    assert 8 == taker.summary.secrets
 
 
 def test_connections_that_are_open_already_are_named(tmp_path):

@@ -42,7 +42,7 @@ def hello(extensions=EXTENSIONS, protocol=b"h2", suites=SUITES, **bodies):
         Extension.EC_POINT_FORMATS: vector(1, b"\0"),
     }
     values |= {number: body for number, body in known.items() if number in values} | bodies.get("changed", {})
-    return ClientHello(TLS_1_2, bytes(32), b"", (0x3A3A, *(numbers(suites) if suites else ())), b"\0", values)
+    return ClientHello(TLS_1_2, bytes(32), b"", (0x3A3A, *(numbers(suites) if suites else ())), values)
 
 
 def test_ja4_of_the_specifications_example():
