@@ -2,11 +2,14 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memcpy, memset
 
+from captool.tls.libcrypto cimport Cipher
+
 cdef class AeadOpener:
     cdef object decrypt
     cdef object decrypt_into
+    cdef Cipher direct
     cdef bytearray nonce
-    cdef object additional
+    cdef bytearray additional
     cdef Py_ssize_t before
     cdef Py_ssize_t tag_length
 
@@ -15,6 +18,7 @@ cdef class AeadOpener:
         self, unsigned long long sequence, bytes record, Py_ssize_t start, Py_ssize_t end, object record_view, bytearray out, Py_ssize_t at,
         object out_view
     ) except? -2
+    cdef Py_ssize_t open_direct(self, bytes record, Py_ssize_t content, Py_ssize_t length, bytearray out, Py_ssize_t at) except? -2
 
 cdef class ExplicitNonceOpener(AeadOpener):
     pass

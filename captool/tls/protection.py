@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
+from captool.tls import libcrypto
 from captool.tls.aead_protection import (
     ADDITIONAL_HEADER,
     ADDITIONAL_NONE,
@@ -53,7 +54,10 @@ def opener13(version: int, suite: CipherSuite, secret: bytes) -> Opener:
     return MaskedNonceOpener(_aead(suite.bulk, key), iv, kind, TAG_LENGTHS[suite.bulk.mode])
 
 
-def _aead(bulk: BulkCipher, key: bytes) -> AESGCM | AESCCM | ChaCha20Poly1305:
+def _aead(bulk: BulkCipher, key: bytes) -> object:
+    direct = libcrypto.cipher(bulk.mode, key)
+    if direct is not None:
+        return direct
     if bulk.mode == "chacha20":
         return ChaCha20Poly1305(key)
     if bulk.mode == "gcm":

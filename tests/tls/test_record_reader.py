@@ -1,10 +1,13 @@
 """The loop over records of application data against openers that are called for one record at a time."""
 
+import ctypes.util
 import os
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from captool.analysis import hot_path_compiled
+from captool.tls import libcrypto
 from captool.tls.aead_protection import ADDITIONAL_HEADER, ADDITIONAL_NUMBERED, ExplicitNonceOpener, MaskedNonceOpener
 from captool.tls.record_reader import RecordReader
 
@@ -16,6 +19,15 @@ class DecryptOnly:
 
     def __init__(self, cipher):
         self.decrypt = cipher.decrypt
+
+
+def direct(aead):
+    """The same cipher by the system's libcrypto."""
+    mode, key = ("gcm", bytes(16)) if isinstance(aead, AESGCM) else ("chacha20", bytes(32))
+    made = libcrypto.cipher(mode, key)
+    if made is None and not (hot_path_compiled() and ctypes.util.find_library("crypto")):
+        pytest.skip("not compiled, or no libcrypto here")
+    return made
 
 
 def header(length):
@@ -61,7 +73,7 @@ def reader_of(data):
 
 
 CIPHERS = pytest.mark.parametrize("suite", [gcm, chacha, tls13])
-KINDS = pytest.mark.parametrize("cipher", [lambda one: one, DecryptOnly], ids=["into", "decrypt-only"])
+KINDS = pytest.mark.parametrize("cipher", [lambda one: one, DecryptOnly, direct], ids=["into", "decrypt-only", "direct"])
 
 
 @KINDS
@@ -116,3 +128,30 @@ def test_a_record_shorter_than_nonce_and_tag_does_not_open(length):
     reader.read(opener, False, released)
     assert ([], 0) == (released, reader.position)
     assert opener(0, header(length) + bytes(length), 0, 5 + length) is None
+
+
+@pytest.mark.parametrize(("mode", "length"), [("gcm", 16), ("gcm", 32), ("chacha20", 32)])
+def test_libcrypto_decrypts_what_cryptography_encrypted_under_a_random_key(mode, length):
+    direct({"gcm": AESGCM, "chacha20": ChaCha20Poly1305}[mode](bytes(length)))  # skips where there is none
+    key, iv = os.urandom(length), os.urandom(12)
+    aead = (AESGCM if mode == "gcm" else ChaCha20Poly1305)(key)
+    opener = MaskedNonceOpener(libcrypto.cipher(mode, key), iv, ADDITIONAL_NUMBERED, 16)
+    for sequence in (0, 1, (1 << 40) + 5, (1 << 64) - 1, 2):
+        content = os.urandom(300)
+        sealed = aead.encrypt(masked(iv, sequence), content, numbered(sequence, content))
+        record = header(len(sealed)) + sealed
+        assert content == opener(sequence, record, 0, len(record))
+        for place in range(len(record)):
+            if place not in (3, 4):  # the length counts as what it is, not as what the header says
+                assert opener(sequence, record[:place] + bytes([record[place] ^ 1]) + record[place + 1 :], 0, len(record)) is None
+
+
+@pytest.mark.parametrize(("mode", "length"), [("gcm", 24), ("gcm", 15), ("chacha20", 16), ("ccm", 16), ("cbc", 16)])
+def test_what_libcrypto_is_not_asked_for_is_none(mode, length):
+    assert libcrypto.cipher(mode, bytes(length)) is None
+
+
+@pytest.mark.parametrize(("salt", "tag"), [(b"four", 8), (b"fiver", 16)])
+def test_a_cipher_of_libcrypto_takes_no_other_nonce_or_tag(salt, tag):
+    with pytest.raises(ValueError, match="another length"):
+        ExplicitNonceOpener(direct(AESGCM(bytes(16))), salt, tag)

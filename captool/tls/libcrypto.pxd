@@ -1,0 +1,32 @@
+from cpython.bytes cimport PyBytes_AS_STRING
+from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlopen, dlsym
+
+ctypedef const void *(*Algorithm)() noexcept nogil
+ctypedef void *(*ContextNew)() noexcept nogil
+ctypedef void (*ContextFree)(void *) noexcept nogil
+ctypedef int (*DecryptInit)(void *, const void *, void *, const unsigned char *, const unsigned char *) noexcept nogil
+ctypedef int (*DecryptUpdate)(void *, unsigned char *, int *, const unsigned char *, int) noexcept nogil
+ctypedef int (*DecryptFinal)(void *, unsigned char *, int *) noexcept nogil
+ctypedef int (*ContextControl)(void *, int, int, void *) noexcept nogil
+
+cdef class Library:
+    cdef void *handle
+    cdef ContextNew context_new
+    cdef ContextFree context_free
+    cdef DecryptInit decrypt_init
+    cdef DecryptUpdate decrypt_update
+    cdef DecryptFinal decrypt_final
+    cdef ContextControl control
+
+    cdef bint load(self)
+
+cdef class Cipher:
+    cdef Library library
+    cdef ContextFree context_free
+    cdef void *context
+
+    cdef bint begin(self, Library library, bytes algorithm, bytes key)
+    cdef bint open(
+        self, const unsigned char *nonce, const unsigned char *additional, Py_ssize_t additional_length, const unsigned char *sealed,
+        Py_ssize_t length, unsigned char *out
+    ) noexcept
