@@ -12,11 +12,11 @@ from typing import Final, Literal, NamedTuple
 
 import cython
 
-HEADER: Final = 8
-STDIN = 0
-STDOUT = 1
-STDERR = 2
-SYSTEM_ERROR = 3
+HEADER = cython.declare(cython.Py_ssize_t, 8)
+STDIN = cython.declare(cython.int, 0)
+STDOUT = cython.declare(cython.int, 1)
+STDERR = cython.declare(cython.int, 2)
+SYSTEM_ERROR = cython.declare(cython.int, 3)
 
 Kind = Literal["multiplexed", "raw", "empty"]
 Output = Literal["stdout", "stderr"]
@@ -127,7 +127,7 @@ class StdcopyReader:
             self._head = head
         return found
 
-    def count(self, data: memoryview, text_bytes: int) -> Printed:
+    def count(self, data: memoryview, text_bytes: cython.Py_ssize_t) -> Printed:
         """Read more bytes of the stream as `feed` does, but only count the payload; at most its first `text_bytes` are kept.
 
         `data` is a buffer of bytes that can be written to, as the compiler wants it; nothing is written.
@@ -141,6 +141,7 @@ class StdcopyReader:
         printed: cython.Py_ssize_t[2] = [0, 0]
         which: cython.Py_ssize_t
         text: bytes = b""
+        wanted: cython.Py_ssize_t = text_bytes
         while position < size:
             if self.kind == "multiplexed" and not (self._head or self.seeking or self.out_of_step):
                 left = self._left  # no attribute is touched for a frame
@@ -155,8 +156,10 @@ class StdcopyReader:
                         position += HEADER
                     taken = left if left < size - position else size - position
                     if taken:
-                        if len(text) < text_bytes:
-                            text += bytes(view[position : position + taken])[: text_bytes - len(text)]
+                        if wanted:
+                            shown: cython.Py_ssize_t = taken if taken < wanted else wanted
+                            text += bytes(data[position : position + shown])
+                            wanted -= shown
                         printed[which] += taken
                         position += taken
                         left -= taken
@@ -167,11 +170,12 @@ class StdcopyReader:
                 self._output = "stderr" if which else "stdout"
             if position < size:  # a header that is cut or makes no sense, or no frames at all
                 framed = not (self.seeking or self.kind == "raw" or self.out_of_step)
-                part = bytes(view[position : position + HEADER - len(self._head)] if framed else view[position:])
+                part = bytes(data[position : position + HEADER - len(self._head)] if framed else data[position:])
                 position += len(part)
                 for payload in self.feed(part):
                     printed[1 if payload.output == "stderr" else 0] += len(payload.data)
-                    text += payload.data[: text_bytes - len(text)]
+                    text += payload.data[:wanted]
+                    wanted = text_bytes - len(text)
                     ended = position if payload.data else ended
         return Printed(printed[0], printed[1], text, ended)
 
