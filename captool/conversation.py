@@ -55,7 +55,7 @@ class Conversation:
 
     def _take(self, run: "PlaintextRun", acknowledged: int | None) -> None:
         """Read decrypted records, many at once as soon as they are a hijacked stream that nobody listens to, and have arrived."""
-        docker, direction = self._docker_conversation(), Direction(run.direction)
+        docker, direction = self._docker_conversation(), run.direction
         if run.after_loss:
             docker.lose(direction)
         record = 0
@@ -125,7 +125,7 @@ def feed_stream(docker: "DockerConversation", run: "PlaintextRun", first: int, l
         return run.moment(run.record_at(begin + place))
 
     data = memoryview(run.data)[begin : run.until(last)]
-    docker.feed_stream(Direction(run.direction), data, run.stream_end(last - 1), acknowledged, moment_of)
+    docker.feed_stream(run.direction, data, run.stream_end(last - 1), acknowledged, moment_of)
 
 
 def by_segment(piece: StreamPiece) -> Iterator[tuple[bytes, int, Moment]]:

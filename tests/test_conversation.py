@@ -62,7 +62,8 @@ def run_of(texts):
     data = b"".join(b"\x17\x03\x03" + (5).to_bytes(2) + bytes([number]) * 5 for number in range(len(texts)))
     packets = range(1, len(texts) + 1)
     marks = [10 * number for number in range(len(texts))], list(packets), [START + packet * S for packet in packets]
-    reader, released = RecordReader(Direction.TO_CLIENT, data, 0, 0, *marks), []
+    reader, released = RecordReader(Direction.TO_CLIENT, *marks, len(data)), []
+    reader.turn_to(data, 0, 0)
     reader.read(lambda sequence, *place: texts[sequence], False, released)
     (run,) = released
     return run

@@ -115,10 +115,11 @@ class DockerConversation:
             stream.stdin_bytes += len(data)
             return
         stream.arrival.acknowledge(acknowledged)
-        stream.newest = StreamData(number, direction, b"", moment_of(len(data) - 1), stream_end, "hijacked")
+        moment = moment_of(len(data) - 1)
+        stream.newest = StreamData(number, direction, b"", moment, stream_end, "hijacked")
         printed = stream.reader.count(data, TEXT)
         if printed.end:
-            moment = moment_of(printed.end - 1)
+            moment = moment if printed.end == len(data) else moment_of(printed.end - 1)
             stream.arrival.counted(printed.stdout_bytes, printed.stderr_bytes, printed.text, moment, stream_end)
 
     def lose(self, direction: Direction) -> None:

@@ -46,7 +46,8 @@ class TlsConversation:
     @property
     def wants_more(self) -> bool:
         """False once no further byte can change the result."""
-        return any(not side.stopped for side in self._session.sides)
+        one, other = self._session.sides
+        return not (one.stopped and other.stopped)
 
     @property
     def locked(self) -> TlsSummary | None:
@@ -80,15 +81,19 @@ class TlsConversation:
                 return released
         try:
             if side.recovery is None and side.begun:
-                position = self._complete(side, piece, released)
+                reader = _reader(side, piece, side.buffer.kept + len(piece.data))
+                position = self._complete(side, reader, piece, released)
                 if position < len(piece.data) and not side.stopped:
-                    self._read(side, piece.data, position, piece.offset, piece, released)
+                    reader.turn_to(piece.data, position, piece.offset)
+                    self._read(side, reader, piece, released)
             else:
                 data = side.buffer.join(piece.data) if side.recovery is None else self._recover(side, piece)
                 if data is not None and not side.begun:
                     data = self._begin(side, data, piece)
                 if data:
-                    self._read(side, data, 0, piece.offset + len(piece.data) - len(data), piece, released)
+                    reader = _reader(side, piece, len(data))
+                    reader.turn_to(data, 0, piece.offset + len(piece.data) - len(data))
+                    self._read(side, reader, piece, released)
         except DecodeError as fault:
             side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", first_packet(piece)))
         return released
@@ -102,7 +107,7 @@ class TlsConversation:
         """The known secrets of the session, as (label, client random, secret) of a key log."""
         return list(self._session.key_log())
 
-    def _complete(self, side: Side, piece: StreamRun, released: list[PlaintextRun]) -> int:
+    def _complete(self, side: Side, reader: RecordReader, piece: StreamRun, released: list[PlaintextRun]) -> int:
         """Read the record that was cut by the end of the run before; gives the place in this run behind it."""
         position = 0
         while not side.stopped and (missing := side.buffer.missing) and position < len(piece.data):
@@ -110,14 +115,14 @@ class TlsConversation:
             position += len(part)
             data = side.buffer.join(part)
             if data is not None:  # a record, or a header by which its length is known now
-                self._read(side, data, 0, piece.offset + position - len(data), piece, released)
+                reader.turn_to(data, 0, piece.offset + position - len(data))
+                self._read(side, reader, piece, released)
         return position
 
-    def _read(self, side: Side, data: bytes, position: int, base: int, piece: StreamRun, released: list[PlaintextRun]) -> None:
-        """Cut `data`, whose first byte has the stream offset `base`, into records from `position` on; the rest of the last one is kept."""
+    def _read(self, side: Side, reader: RecordReader, piece: StreamRun, released: list[PlaintextRun]) -> None:
+        """Cut the bytes that the reader turned to into records; the rest of the last one is kept."""
+        data, base = reader.data, reader.base
         size, length = len(data), HEADER_LENGTH
-        marks = piece.mark_offsets
-        reader = RecordReader(side.direction, data, position, base, marks, piece.mark_packets, piece.mark_times_ns)
         while True:
             if side.opener is not None and not side.after_loss:
                 reader.sequence = side.sequence
@@ -137,7 +142,7 @@ class TlsConversation:
             if end > size:
                 break
             # Anything but application data, or a record that does not open as such.
-            at = mark_of(marks, base + end)
+            at = mark_of(piece.mark_offsets, base + end)
             place = Place(base + end, piece.mark_packets[at], piece.mark_times_ns[at])
             self._session.take(side, data[position:end], place, released)
             if side.stopped:
@@ -195,6 +200,10 @@ class TlsConversation:
         where = f"offset {offset} of the direction {side.direction.name.lower()} (packet {first_packet(piece)})"
         detail = f"The bytes at {where} are no TLS record."
         side.stop(Failure("bad-record-mac" if side.opener else "handshake-not-captured", detail, first_packet(piece)))
+
+
+def _reader(side: Side, piece: StreamRun, room: int) -> RecordReader:
+    return RecordReader(side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns, room)
 
 
 def first_packet(piece: StreamRun) -> int:

@@ -19,8 +19,8 @@ cdef class RecordReader:
     cdef public Py_ssize_t position
     cdef public long long sequence
     cdef public long long opened
-    cdef bytes data
-    cdef long long base
+    cdef readonly bytes data
+    cdef readonly long long base
     cdef object direction
     cdef object marks
     cdef object packets
@@ -29,3 +29,8 @@ cdef class RecordReader:
     cdef object out_view
     cdef object data_view
     cdef Py_ssize_t filled
+    cdef Py_ssize_t room
+    cdef PlaintextRun run
+    cdef Py_ssize_t begin
+
+    cdef PlaintextRun begin_run(self)

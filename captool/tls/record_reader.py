@@ -123,43 +123,56 @@ def mark_of(marks: object, stream_end: cython.longlong) -> int:
 @cython.final
 @cython.cclass
 class RecordReader:
-    """Where the reading of one piece stands: `position` is the place in `data` of the next record.
+    """Where the reading of one piece stands: `position` is the place in `data` of the next record, `base` the stream offset of `data[0]`.
 
-    `sequence` is that of the direction, `base` the stream offset of `data[0]`; `opened` sums up the plaintext bytes.
+    `sequence` is that of the direction; `opened` sums up the plaintext bytes. Records that follow each other become one run, whether they
+    stood in the same `data` or the first had been cut; all of them together have at most `room` bytes.
     """
 
-    def __init__(
-        self,
-        direction: Direction,
-        data: bytes,
-        position: cython.Py_ssize_t,
-        base: cython.longlong,
-        marks: object,
-        packets: object,
-        times_ns: object,
-    ) -> None:
-        self.position = position
+    def __init__(self, direction: Direction, marks: object, packets: object, times_ns: object, room: cython.Py_ssize_t) -> None:
+        self.position = 0
         self.sequence = 0
         self.opened = 0
-        self.data = data
-        self.base = base
+        self.data = b""
+        self.base = 0
         self.direction = direction
         self.marks = marks
         self.packets = packets
         self.times_ns = times_ns
-        self.out = bytearray()
+        self.room = room
+        self.out = None
         self.filled = 0
+        self.run = None
+        self.begin = 0
+
+    def turn_to(self, data: bytes, position: cython.Py_ssize_t, base: cython.longlong) -> None:
+        """Read on in other bytes."""
+        self.data = data
+        self.data_view = memoryview(data)
+        self.position = position
+        self.base = base
+
+    @cython.cfunc
+    def begin_run(self) -> PlaintextRun:
+        """A run of the records that come next."""
+        if self.out is None:
+            # No content is longer than its record. What is not filled is never shown, so that it need not be zero.
+            self.out = PyByteArray_FromStringAndSize(cython.NULL, self.room) if cython.compiled else bytearray(self.room)
+            self.out_view = memoryview(self.out)
+        self.begin = self.filled
+        return PlaintextRun(self.direction, self.marks, self.packets, self.times_ns)
 
     def read(self, opener: object, tls13: cython.bint, released: list) -> None:
         """Open records of application data one after the other until one is incomplete, something else, or does not open."""
         data: bytes = self.data
         size: cython.Py_ssize_t = len(data)
         position: cython.Py_ssize_t = self.position
-        begin: cython.Py_ssize_t = self.filled
+        before: cython.Py_ssize_t = self.filled
         end: cython.Py_ssize_t
         got: cython.Py_ssize_t
         length: cython.Py_ssize_t
-        run: PlaintextRun = None
+        last: cython.Py_ssize_t = len(released) - 1
+        run: PlaintextRun = self.run if last >= 0 and released[last] is self.run else None
         aead: AeadOpener = opener if isinstance(opener, AeadOpener) else None
         while size - position >= HEADER and data[position] == APPLICATION_DATA and data[position + 1] == VERSION_MAJOR:
             length = data[position + 3] << 8 | data[position + 4]
@@ -167,13 +180,7 @@ class RecordReader:
             if end > size or length > MAX_FRAGMENT:
                 break
             if run is None:
-                run = PlaintextRun(self.direction, self.marks, self.packets, self.times_ns)
-                if not self.out:
-                    # No content is longer than its record. What is not filled is never shown, so that it need not be zero.
-                    room: cython.Py_ssize_t = size - position
-                    self.out = PyByteArray_FromStringAndSize(cython.NULL, room) if cython.compiled else bytearray(room)
-                    self.out_view = memoryview(self.out)
-                    self.data_view = memoryview(data)
+                run = self.begin_run()
             if aead is not None:
                 got = aead.open_into(self.sequence, data, position, end, self.data_view, self.out, self.filled, self.out_view)
             else:
@@ -191,10 +198,12 @@ class RecordReader:
             self.sequence += 1
             if got:
                 self.filled += got
-                run.add(self.base + end, self.filled - begin)
+                run.add(self.base + end, self.filled - self.begin)
             position = end
         self.position = position
+        self.opened += self.filled - before
         if run is not None and run.count:
-            self.opened += self.filled - begin
-            run.data = self.out_view[begin : self.filled]
-            released.append(run)
+            run.data = self.out_view[self.begin : self.filled]
+            if run is not self.run:
+                self.run = run
+                released.append(run)

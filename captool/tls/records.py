@@ -68,6 +68,11 @@ class RecordBuffer:
         """How many bytes what is kept lacks to be a whole record, or a whole header while that is not there; 0 where nothing is kept."""
         return max(self._missing, 1) if self._parts else 0
 
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept."""
+        return sum(map(len, self._parts))
+
     def join(self, data: bytes) -> bytes | None:
         """What was kept with `data` behind it, None (and all kept) while that cannot hold a whole record."""
         if not self._parts:

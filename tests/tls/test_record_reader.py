@@ -69,7 +69,9 @@ def tls13(content_of, cipher=lambda one: one):
 
 
 def reader_of(data):
-    return RecordReader(1, data, 0, 1000, [1000], [7], [7_000])
+    reader = RecordReader(1, [1000], [7], [7_000], len(data))
+    reader.turn_to(data, 0, 1000)
+    return reader
 
 
 CIPHERS = pytest.mark.parametrize("suite", [gcm, chacha, tls13])
@@ -109,6 +111,35 @@ def test_nothing_of_a_record_that_does_not_authenticate_is_left_anywhere(suite, 
         assert SIZES[bad] < 16 or contents[bad] != behind
     reader.read(opener, suite is tls13, released)
     assert bad == reader.sequence
+
+
+@KINDS
+@CIPHERS
+@pytest.mark.parametrize("cut", range(1, len(SIZES)))
+def test_records_in_two_buffers_become_one_run_unless_another_came_between(suite, cipher, cut):
+    contents = [os.urandom(size) for size in SIZES]
+    opener, records = suite(contents, cipher)
+    first, second = b"".join(records[:cut]), b"".join(records[cut:])
+    for between in ([], ["another"]):
+        reader, released = RecordReader(1, [1000], [7], [7_000], len(first + second)), []
+        reader.turn_to(first, 0, 1000)
+        reader.read(opener, suite is tls13, released)
+        released += between
+        reader.turn_to(b"xx" + second, 2, 998 + len(first))
+        reader.read(opener, suite is tls13, released)
+        runs = [run for run in released if run not in between]
+        assert (1 if not between else 2, sum(SIZES)) == (len(runs), reader.opened)
+        assert [content for content in contents if content] == [plain.data for run in runs for plain in run.records()]
+        ends = [1000 + sum(map(len, records[: number + 1])) for number, content in enumerate(contents) if content]
+        assert ends == [plain.stream_end for run in runs for plain in run.records()]
+
+
+def test_more_plaintext_than_there_is_room_for_is_refused():
+    opener, records = gcm([b"text", b"more"])
+    reader = RecordReader(1, [0], [0], [0], len(records[0]) - 30)
+    reader.turn_to(b"".join(records), 0, 0)
+    with pytest.raises(IndexError):
+        reader.read(opener, False, [])
 
 
 def test_what_is_no_application_data_inside_a_record_of_tls13_is_not_read_here():
