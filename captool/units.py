@@ -1,7 +1,6 @@
 """Durations, sizes and counts: read from text with their units, and written for people. Inside they are integer nanoseconds and bytes."""
 
 import re
-from decimal import Decimal
 from typing import Final
 
 SECOND_NS: Final = 1_000_000_000
@@ -32,6 +31,8 @@ def parse_duration(text: str) -> int:
         text += "s"
     if _DURATION.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m or 1h30m")
+    from decimal import Decimal
+
     total = int(sum(Decimal(number) * NANOSECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
     if total <= 0:
         raise ValueError("a duration must be longer than 0")
@@ -45,6 +46,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip().upper())
     if match is None or match[2] not in BYTES:
         raise ValueError(f"{text!r} is not a size; write for example 500KB, 100MB or 1GiB")
+    from decimal import Decimal
+
     total = int(Decimal(match[1]) * BYTES[match[2]])
     if total <= 0:
         raise ValueError("a size must be larger than 0")

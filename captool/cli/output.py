@@ -3,7 +3,6 @@
 import codecs
 import errno
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,11 @@ class OutputClosedError(Exception):
 
 def width_of_output(elsewhere: int) -> int:
     """The columns of the terminal that standard output is, within reason; `elsewhere` where it is none."""
-    return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST) if sys.stdout.isatty() else elsewhere
+    if not sys.stdout.isatty():
+        return elsewhere
+    import shutil
+
+    return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
 
 
 def in_plain_letters(error: UnicodeError) -> tuple[str, int]:

@@ -1,7 +1,6 @@
 """Which container output arrived: what was sent, against what the client's TCP acknowledged."""
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 from captool.direction import Moment
@@ -12,17 +11,17 @@ TEXT: Final = 200
 MAX_SPANS: Final = 1024
 
 
-@dataclass(slots=True)
 class _Span:
     """Output of one piece, or of neighbours joined: its first piece ended at `first_end`, its last one at `stream_end`."""
 
-    first_end: int
-    stream_end: int
-    first: Moment
-    last: Moment
-    stdout: int
-    stderr: int
-    text: bytes
+    __slots__ = ("first", "first_end", "last", "stderr", "stdout", "stream_end", "text")
+
+    def __init__(self, stream_end: int, moment: Moment, stdout: int, stderr: int, text: bytes) -> None:
+        self.first_end = self.stream_end = stream_end
+        self.first = self.last = moment
+        self.stdout = stdout
+        self.stderr = stderr
+        self.text = text
 
     def join(self, later: "_Span") -> None:
         self.stream_end = max(self.stream_end, later.stream_end)
@@ -68,7 +67,7 @@ class OutputArrival:
             return
         self.stdout_bytes += stdout
         self.stderr_bytes += stderr
-        self._append(_Span(stream_end, stream_end, moment, moment, stdout, stderr, text))
+        self._append(_Span(stream_end, moment, stdout, stderr, text))
         if len(self._pending) > MAX_SPANS:
             spans = self._pending
             reach = spans[-1].stream_end - spans[0].first_end

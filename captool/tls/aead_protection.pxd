@@ -7,6 +7,7 @@ from captool.tls.libcrypto cimport Cipher
 cdef class AeadOpener:
     cdef object decrypt
     cdef object decrypt_into
+    cdef tuple faults
     cdef Cipher direct
     cdef bytearray nonce
     cdef bytearray additional

@@ -8,14 +8,12 @@ TLS 1.2: AES-GCM (RFC 5288 section 3), AES-CCM (RFC 6655 section 3), ChaCha20-Po
 # ruff: noqa: F821, PLR0911 - memcpy and its like come from aead_protection.pxd
 
 import cython
-from cryptography.exceptions import InvalidTag
 
 if not cython.compiled:  # compiled, it comes from aead_protection.pxd
     from captool.tls.libcrypto import Cipher
 
 HEADER = cython.declare(cython.Py_ssize_t, 5)
 EXPLICIT_NONCE = cython.declare(cython.Py_ssize_t, 8)
-AEAD_FAULTS = (InvalidTag, ValueError)  # ValueError: longer than CCM's nonce allows
 
 # The additional data of a cipher whose nonce is masked: none, the record's header, or sequence number, header and length of content.
 ADDITIONAL_NONE = 0
@@ -37,6 +35,9 @@ class AeadOpener:
     def __init__(self, aead: object, nonce: bytes, before: cython.Py_ssize_t, additional: int, tag_length: cython.Py_ssize_t) -> None:
         self.direct = aead if isinstance(aead, Cipher) else None
         if self.direct is None:
+            from cryptography.exceptions import InvalidTag
+
+            self.faults = (InvalidTag, ValueError)  # ValueError: longer than CCM's nonce allows
             self.decrypt = aead.decrypt
             self.decrypt_into = getattr(aead, "decrypt_into", None)  # older releases lack it
         elif len(nonce) != NONCE_LENGTH or tag_length != TAG_LENGTH:
@@ -58,7 +59,7 @@ class AeadOpener:
             return bytes(plain) if self.open_direct(record, start + self.before, length, plain, 0) >= 0 else None
         try:
             return self.decrypt(self.nonce, record[start + self.before : end], self.additional)
-        except AEAD_FAULTS:
+        except self.faults:
             return None
 
     @cython.cfunc
@@ -91,7 +92,7 @@ class AeadOpener:
         if length < LARGE or self.decrypt_into is None:
             try:
                 plain = self.decrypt(self.nonce, record[content:end], self.additional)
-            except AEAD_FAULTS:
+            except self.faults:
                 return -1
             if len(plain) != length:
                 return -1
@@ -102,7 +103,7 @@ class AeadOpener:
             return length
         try:
             self.decrypt_into(self.nonce, record_view[content:end], self.additional, out_view[at : at + length])
-        except AEAD_FAULTS:
+        except self.faults:
             if cython.compiled:
                 memset(PyByteArray_AS_STRING(out) + at, 0, length)
             else:

@@ -1,6 +1,5 @@
 """Handshake messages (RFC 8446 section 4, RFC 5246 section 7.4): their types, and cutting them from records."""
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -30,11 +29,13 @@ class HandshakeType(IntEnum):
     KEY_UPDATE = 24
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class MessageBuffer:
     """Handshake bytes of one direction that do not make a whole message yet; at most one message and one record long."""
 
-    _pending: bytearray = field(default_factory=bytearray)
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
 
     def messages(self, data: bytes) -> list[tuple[int, bytes]]:
         """The messages that `data` completes, each with its type and its header in front; raises DecodeError on one too long."""

@@ -2,8 +2,7 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.tls.cipher_suites import CipherSuite
 from captool.tls.hello import SSL_3_0, TLS_1_0, TLS_1_2
@@ -16,13 +15,15 @@ SSL3_MD5_PAD: Final = 48
 SSL3_SHA1_PAD: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class WriteKeys:
+class WriteKeys(NamedTuple):
     """What one side protects its records with (RFC 5246 section 6.3)."""
 
-    mac_key: bytes = field(repr=False)
-    key: bytes = field(repr=False)
-    iv: bytes = field(repr=False)
+    mac_key: bytes
+    key: bytes
+    iv: bytes
+
+    def __repr__(self) -> str:
+        return "WriteKeys()"
 
 
 def prf(version: int, prf_hash: str, secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:

@@ -5,18 +5,17 @@ Every secret found here is a guess: `captool.tls.conversation` accepts it only w
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
-
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.keys.material import KeyRing, PrivateKey, SessionSecret
 from captool.tls.cipher_suites import cipher_suite
 from captool.tls.hello import SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, ClientHello, Extension
 from captool.tls.key_schedule import extended_master_secret, master_secret
 from captool.tls.negotiation import Negotiation
+
+if TYPE_CHECKING:  # imported where a private key is used
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 PREMASTER_SECRET_LENGTH: Final = 48  # RFC 5246 section 7.4.7.1
 MAX_KEYS_TRIED: Final = 256
@@ -25,12 +24,14 @@ RSA_EXCHANGES: Final = frozenset({"RSA"})
 OLDER_VERSIONS: Final = frozenset(version.to_bytes(2) for version in (SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2))
 
 
-@dataclass(frozen=True, slots=True)
-class MasterSecret:
+class MasterSecret(NamedTuple):
     """A master secret and the file (and line) that it came from."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes
     origin: str
+
+    def __repr__(self) -> str:
+        return f"MasterSecret(origin={self.origin!r})"
 
 
 def candidates(negotiation: Negotiation, ring: KeyRing) -> Iterator[MasterSecret]:
@@ -58,7 +59,7 @@ def candidates(negotiation: Negotiation, ring: KeyRing) -> Iterator[MasterSecret
             yield from _from_premaster(negotiation, premaster, key.origin)
 
 
-def usable_keys(negotiation: Negotiation, ring: KeyRing) -> list[tuple[PrivateKey, RSAPrivateKey]]:
+def usable_keys(negotiation: Negotiation, ring: KeyRing) -> list[tuple[PrivateKey, "RSAPrivateKey"]]:
     """The private keys that may decrypt the premaster secret: the certificate's, or all of its size where no certificate is seen."""
     encrypted = negotiation.encrypted_premaster
     certificate = negotiation.certificate
@@ -129,12 +130,14 @@ def _from_premaster(negotiation: Negotiation, premaster: bytes, origin: str) -> 
         yield MasterSecret(extended_master_secret(server_hello.version, suite, premaster, handshake), origin)
 
 
-def _decrypted_premaster(key: RSAPrivateKey, encrypted: bytes) -> bytes | None:
+def _decrypted_premaster(key: "RSAPrivateKey", encrypted: bytes) -> bytes | None:
     """PKCS#1 v1.5 (RFC 8017 section 7.2.2); None for what does not decrypt to a premaster secret.
 
     RFC 5246 section 7.4.7.1: its first two bytes are the version that the client offered. They are not compared: some clients
     put the negotiated version there, and Finished decides.
     """
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
     try:
         premaster = key.decrypt(encrypted, PKCS1v15())
     except ValueError:

@@ -1,7 +1,6 @@
 """What one negotiation was seen to say: its hellos, its messages in order, what they agreed on (RFC 8446 and 5246)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from captool.direction import Moment
@@ -26,7 +25,6 @@ FINISHED_MESSAGES: Final = 2
 NAMED_CURVE: Final = b"\x03"  # RFC 8422 section 5.4
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Negotiation:
     """One handshake: its hellos, its messages, what they negotiated. Renegotiation makes a new one.
 
@@ -36,25 +34,26 @@ class Negotiation:
     (TLS 1.2 and before).
     """
 
-    first_hello: ClientHello | None = None
-    client_hello: ClientHello | None = None
-    retry: ServerHello | None = None
-    server_hello: ServerHello | None = None
-    presented: PresentedCertificate | None = None
-    presented_by_client: PresentedCertificate | None = None
-    server_key_exchange: bool = False
-    signed_group: int | None = None
-    server_hello_done: bool = False
-    client_key_exchange: bytes | None = None
-    new_session_ticket: bytes | None = None
-    whole: bool = True
-    client_changed: bool = False
-    server_changed: bool = False
-    early_data_accepted: bool = False
-    finished: int = 0
-    _client_messages: list[tuple[int, bytes]] = field(default_factory=list)
-    _server_messages: list[tuple[int, bytes]] = field(default_factory=list)
-    _length: int = 0
+    def __init__(self) -> None:
+        self.first_hello: ClientHello | None = None
+        self.client_hello: ClientHello | None = None
+        self.retry: ServerHello | None = None
+        self.server_hello: ServerHello | None = None
+        self.presented: PresentedCertificate | None = None
+        self.presented_by_client: PresentedCertificate | None = None
+        self.server_key_exchange = False
+        self.signed_group: int | None = None
+        self.server_hello_done = False
+        self.client_key_exchange: bytes | None = None
+        self.new_session_ticket: bytes | None = None
+        self.whole = True
+        self.client_changed = False
+        self.server_changed = False
+        self.early_data_accepted = False
+        self.finished = 0
+        self._client_messages: list[tuple[int, bytes]] = []
+        self._server_messages: list[tuple[int, bytes]] = []
+        self._length = 0
 
     def add(self, message_type: int, message: bytes, moment: Moment, *, by_client: bool) -> None:
         """Take a message of this handshake, whose last byte came at `moment`; raises DecodeError where its content does not parse."""

@@ -8,8 +8,6 @@ Nothing that did not verify ever leaves it.
 from collections.abc import Callable
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
-
 from captool.tls import libcrypto
 from captool.tls.aead_protection import (
     ADDITIONAL_HEADER,
@@ -18,7 +16,6 @@ from captool.tls.aead_protection import (
     ExplicitNonceOpener,
     MaskedNonceOpener,
 )
-from captool.tls.block_protection import cbc_opener, stream_opener
 from captool.tls.cipher_suites import AEAD_MODES, BulkCipher, CipherSuite
 from captool.tls.hello import is_tls13
 from captool.tls.key_schedule import WriteKeys
@@ -38,6 +35,8 @@ def opener(version: int, suite: CipherSuite, keys: WriteKeys, *, encrypt_then_ma
         return MaskedNonceOpener(_aead(bulk, keys.key), keys.iv, ADDITIONAL_NUMBERED, TAG_LENGTHS[bulk.mode])
     if bulk.mode in AEAD_MODES:
         return ExplicitNonceOpener(_aead(bulk, keys.key), keys.iv, TAG_LENGTHS[bulk.mode])
+    from captool.tls.block_protection import cbc_opener, stream_opener
+
     if bulk.mode == "cbc":
         return cbc_opener(version, suite, keys, encrypt_then_mac=encrypt_then_mac)
     return stream_opener(version, suite, keys)
@@ -58,6 +57,8 @@ def _aead(bulk: BulkCipher, key: bytes) -> object:
     direct = libcrypto.cipher(bulk.mode, key)
     if direct is not None:
         return direct
+    from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+
     if bulk.mode == "chacha20":
         return ChaCha20Poly1305(key)
     if bulk.mode == "gcm":

@@ -6,7 +6,6 @@ That works for protection that needs nothing of the record before: AEAD, and blo
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from captool.tls.cipher_suites import AEAD_MODES, CipherSuite
@@ -21,14 +20,16 @@ MAX_TRIES: Final = 1 << 17
 LONGEST_FRAGMENT: Final = rb"[\x00-\x48]."
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(NamedTuple):
     """A key that the records behind a hole may be under, and the lowest sequence number that they may have."""
 
-    opener: Opener = field(repr=False)
+    opener: Opener
     sequence: int
     epoch: Epoch = Epoch.APPLICATION
-    secret: bytes = field(default=b"", repr=False)
+    secret: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Guess(sequence={self.sequence}, epoch={self.epoch})"
 
 
 class Recovered(NamedTuple):

@@ -1,7 +1,6 @@
 """One direction of a TLS conversation: its record buffer, its protection, its records that wait for the other direction."""
 
 from collections import deque
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -63,7 +62,6 @@ class Place(NamedTuple):
     ts_ns: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Side:
     """State of one direction.
 
@@ -74,24 +72,25 @@ class Side:
     bytes that the capture lacks, `failure` of what stopped the direction.
     """
 
-    direction: Direction
-    state: State = State.CLEAR
-    begun: bool = False
-    buffer: RecordBuffer = field(default_factory=RecordBuffer)
-    messages: MessageBuffer = field(default_factory=MessageBuffer)
-    held: deque[tuple[bytes, Place]] = field(default_factory=deque)
-    held_bytes: int = 0
-    opener: Opener | None = None
-    sequence: int = 0
-    tls13: bool = False
-    epoch: Epoch = Epoch.HANDSHAKE
-    secret: bytes = b""
-    skipped: int = 0
-    hole: Failure | None = None
-    plaintext_bytes: int = 0
-    failure: Failure | None = None
-    recovery: Recovery | None = None
-    after_loss: bool = False
+    def __init__(self, direction: Direction) -> None:
+        self.direction = direction
+        self.state = State.CLEAR
+        self.begun = False
+        self.buffer = RecordBuffer()
+        self.messages = MessageBuffer()
+        self.held: deque[tuple[bytes, Place]] = deque()
+        self.held_bytes = 0
+        self.opener: Opener | None = None
+        self.sequence = 0
+        self.tls13 = False
+        self.epoch = Epoch.HANDSHAKE
+        self.secret = b""
+        self.skipped = 0
+        self.hole: Failure | None = None
+        self.plaintext_bytes = 0
+        self.failure: Failure | None = None
+        self.recovery: Recovery | None = None
+        self.after_loss = False
 
     def move(self, event: Event, opener: Opener | None = None) -> None:
         """Change state; the sequence number starts again with every key."""
