@@ -1,6 +1,5 @@
 """Ctrl-C while a capture is still coming in: the first ends the reading and gives the report, the second interrupts."""
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +14,7 @@ def first_interrupt_noted(said: str, *, wanted: bool = True) -> Iterator[Callabl
     if not wanted:
         yield lambda: False
         return
+    import signal
 
     def note(number: int, _frame: FrameType | None) -> None:
         noted.append(number)
