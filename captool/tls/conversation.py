@@ -58,7 +58,7 @@ class TlsConversation:
     def opened(self) -> bool:
         """Whether a secret was found, and all is known that a session which resumes this one needs."""
         session = self._session
-        return session.secret_origin is not None and (session.handshake_over or any(side.plaintext_bytes for side in session.sides))
+        return session.secrets.origin is not None and (session.handshake_over or any(side.plaintext_bytes for side in session.sides))
 
     def ends_unread(self, direction: int) -> bool:
         """Whether bytes of this direction are missing, or could not be read, behind the last plaintext of it."""
@@ -105,7 +105,7 @@ class TlsConversation:
 
     def key_log(self) -> list[tuple[str, bytes, bytes]]:
         """The known secrets of the session, as (label, client random, secret) of a key log."""
-        return list(self._session.key_log())
+        return list(self._session.secrets.key_log(self._session.negotiation))
 
     def _complete(self, side: Side, reader: RecordReader, piece: StreamRun, released: list[PlaintextRun]) -> int:
         """Read the record that was cut by the end of the run before; gives the place in this run behind it."""

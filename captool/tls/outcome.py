@@ -43,8 +43,8 @@ def summarize(session: Session) -> TlsSummary:
         status=status,
         reason=failure.reason if failure else None,
         detail=failure.detail if failure else None,
-        secret_origin=session.secret_origin,
-        finished_verified=0 < session.finished_seen == session.finished_right,
+        secret_origin=session.secrets.origin,
+        finished_verified=0 < session.secrets.finished_seen == session.secrets.finished_right,
         plaintext_bytes=plaintext_bytes,
         alerts=tuple(session.alerts),
         certificate=negotiation.presented,
@@ -59,7 +59,7 @@ def summarize(session: Session) -> TlsSummary:
 
 
 def _failure(session: Session) -> Failure | None:
-    proven = session.secret_origin is not None
+    proven = session.secrets.origin is not None
     seen = [failure for side in session.sides for failure in (_hole(side), side.failure) if failure is not None]
     failures = [_settled(failure, proven=proven) for failure in seen]
     if session.negotiation.early_data_accepted and any(side.skipped for side in session.sides):

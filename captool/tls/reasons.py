@@ -14,6 +14,7 @@ Precedence where no secret opens a session, first match:
 
 from typing import Final, NamedTuple
 
+from captool.direction import Direction
 from captool.keys.material import KeyRing
 from captool.tls.hello import SSL_3_0, TLS_1_2, version_name
 from captool.tls.master_secrets import RSA_EXCHANGES, exchanges_rsa, usable_keys
@@ -136,6 +137,15 @@ def altered_handshake(failure: Failure, packet: int) -> Failure:
     """A secret opens the record with Finished, and Finished does not verify: nothing of such a session is shown."""
     detail = f"Finished in packet {packet} does not verify: the handshake in the capture is not the one that its sender saw."
     return failure._replace(detail=detail, packet=packet, unproven=False)
+
+
+def bad_record(direction: Direction, sequence: int, packet: int) -> Failure:
+    """The record of this number under its key, which ends in `packet`, does not authenticate."""
+    detail = (
+        f"The record that ends in packet {packet} (number {sequence} under its key) does not authenticate; "
+        f"nothing from it on is decrypted in the direction {direction.name.lower()}."
+    )
+    return Failure("bad-record-mac", detail, packet)
 
 
 def _what_opens(negotiation: Negotiation) -> str:

@@ -1,6 +1,5 @@
 """What the records of both directions mean: handshake, change of keys, application data, alerts (RFC 5246, RFC 8446)."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from captool.direction import Direction, Moment
@@ -9,34 +8,29 @@ from captool.keys.material import KeyRing
 from captool.tls.alerts import ALERT_LENGTH, alert_words
 from captool.tls.handshake import HandshakeType
 from captool.tls.hello import ClientHello
-from captool.tls.master_secrets import MasterSecret, remember
 from captool.tls.negotiation import FINISHED_MESSAGES, Negotiation
-from captool.tls.proof import find_master_secret, finished_verifies, finished_verifies13, keys_behind_hole, opener12, trials
+from captool.tls.proof import opener12
 from captool.tls.protection import opener13
-from captool.tls.reasons import Failure, altered_handshake, locked, not_supported
+from captool.tls.reasons import Failure, altered_handshake, bad_record, locked, not_supported
 from captool.tls.record_reader import PlaintextRun, single_record
 from captool.tls.records import HEADER_LENGTH, ContentType
 from captool.tls.recovery import Recovery, survives_loss
-from captool.tls.side import Event, Place, Side, State
+from captool.tls.session_secrets import SessionSecrets
+from captool.tls.side import Event, Place, Side, State, can_be_read
 from captool.tls.summary import Alert
 from captool.tls.traffic_secrets import Epoch, next_traffic_secret
 
-CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
 MAX_SKIPPED_RECORDS: Final = 1024
 MAX_ALERTS: Final = 32
-MAX_HANDSHAKES_KEPT: Final = 32  # of one connection that renegotiates
-CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
 MID_STREAM: Final = Failure(
     "handshake-not-captured", "The capture begins after the handshake of this connection, which holds what its keys are made from."
 )
 
 
 class Session:
-    """Both directions of a TLS session, the handshake in progress and the secret found for it.
+    """Both directions of a TLS session, the handshake in progress and the secrets found for it.
 
     Renegotiation starts a new `Negotiation` under the old keys; `first` is the one that both began with.
-    `secret_origin` names the secret that first opened a record;
-    `finished_seen` and `finished_right` count Finished messages and those that verified.
     """
 
     def __init__(self, ring: KeyRing) -> None:
@@ -44,13 +38,8 @@ class Session:
         self.negotiation = Negotiation()
         self.first = self.negotiation
         self.alerts: list[Alert] = []
-        self.secret_origin: str | None = None
-        self.finished_seen = 0
-        self.finished_right = 0
-        self._ring = ring
+        self.secrets = SessionSecrets(ring)
         self._client = Direction.TO_SERVER
-        self._master: MasterSecret | None = None
-        self._masters: dict[bytes, bytes] = {}  # of all handshakes that were opened, by client random
         self._patient = True
         self._server_finishes = False
         self._earlier: Negotiation | None = None
@@ -96,7 +85,7 @@ class Session:
         hello, suite = negotiation.server_hello, negotiation.suite
         if hello is None or suite is None or not survives_loss(hello.version, suite):
             return False
-        guesses = keys_behind_hole(side, negotiation, self._ring, self._master, by_client=by_client)
+        guesses = self.secrets.guesses(side, negotiation, by_client=by_client)
         if not guesses:
             return False
         side.seek(Recovery(hello.version, guesses, missing))
@@ -109,7 +98,7 @@ class Session:
             while side.held and side.state is State.CLEAR:
                 self._read_held(side, [])
             if side.held and not side.stopped:
-                side.stop(locked(self.negotiation, self._ring, tried=0))
+                side.stop(self._locked(tried=0))
 
     def settle(self, side: Side, released: list[PlaintextRun]) -> None:
         """Read the records that were held, as far as what they need from the other direction is known."""
@@ -128,25 +117,11 @@ class Session:
             side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", place.packet))
 
     def _ready(self, side: Side, record: bytes) -> bool:
-        """Whether a record can be read now, or must wait for the other direction (captures show them out of step now and then)."""
-        negotiation, other = self.negotiation, self.sides[1 - side.direction]
-        if not (self._patient and other.readable):
+        """Whether a record can be read now, or must wait for the other direction."""
+        if not (self._patient and self.sides[1 - side.direction].readable):
             return True
-        if side.state is State.CLEAR:
-            if negotiation.client_hello is None:
-                return bool(side.messages) or record[HEADER_LENGTH : HEADER_LENGTH + 1] == CLIENT_HELLO
-            return record[0] in CLEAR_TYPES or negotiation.server_hello is not None or negotiation.retry is not None
-        return side.state is not State.LOCKED or self._ready_to_unlock(side)
-
-    def _ready_to_unlock(self, side: Side) -> bool:
-        """Whether what the first protected record of a direction is verified with was seen: its keys, and what Finished covers."""
-        negotiation = self.negotiation
-        if negotiation.is_tls13:
-            waits = side.direction == self._client and side.epoch is Epoch.HANDSHAKE and self._server_finishes
-            return not waits or negotiation.has_finished(by_client=False)
-        if side.direction == self._client:
-            return negotiation.server_hello_done or negotiation.has_finished(by_client=False)
-        return not negotiation.server_hello_done or negotiation.has_finished(by_client=True)
+        by_client = side.direction == self._client
+        return can_be_read(side, record, self.negotiation, by_client=by_client, server_finishes=self._server_finishes)
 
     def _record(self, side: Side, record: bytes, place: Place, released: list[PlaintextRun]) -> None:
         content_type, content = record[0], record[HEADER_LENGTH:]
@@ -159,7 +134,7 @@ class Session:
             if opened is None and side.epoch is Epoch.EARLY and self._unlock13(side, record, (Epoch.HANDSHAKE,), place):
                 opened = side.opener(side.sequence, record, 0, len(record))
             if opened is None:
-                side.stop(_bad_record(side, place))
+                side.stop(bad_record(side.direction, side.sequence, place.packet))
                 return
             side.sequence += 1
             content = opened
@@ -217,7 +192,7 @@ class Session:
         elif message_type == HandshakeType.CLIENT_HELLO and side.state is State.OPEN and not negotiation.is_tls13:
             self._earlier = negotiation
             self.negotiation = negotiation = Negotiation()  # renegotiation (RFC 5246 section 7.4.1.2)
-            self._master = None
+            self.secrets.master = None
         by_client = side.direction == self._client
         if negotiation.is_tls13 and side.epoch is Epoch.APPLICATION:
             if message_type == HandshakeType.KEY_UPDATE:
@@ -236,17 +211,9 @@ class Session:
 
     def _finished(self, side: Side, message: bytes, place: Place, *, by_client: bool) -> bool:
         """Check a Finished message; False where it is wrong and the direction must stop."""
-        verified: bool | None
-        if self.negotiation.is_tls13:
-            verified = finished_verifies13(self.negotiation, side.secret, message, by_client=by_client)
-        elif self._master is None:
-            raise DecodeError("Finished before ChangeCipherSpec")
-        else:
-            verified = finished_verifies(self.negotiation, self._master, message, by_client=by_client)
-        self.finished_seen += 1
-        self.finished_right += verified is True
+        verified = self.secrets.finished(self.negotiation, side, message, by_client=by_client)
         if verified is False and not self.negotiation.is_tls13:
-            self.stop_all(altered_handshake(locked(self.negotiation, self._ring, tried=1), place.packet))
+            self.stop_all(altered_handshake(self._locked(tried=1), place.packet))
             return False
         return True
 
@@ -255,29 +222,20 @@ class Session:
         negotiation.finished += 1
         if negotiation.is_tls13:
             side.epoch = Epoch.APPLICATION
-            found = trials(negotiation, self._ring, (Epoch.APPLICATION,), by_client=by_client)
+            found = self.secrets.trials(negotiation, (Epoch.APPLICATION,), by_client=by_client)
             if not found:
                 label = f"{'CLIENT' if by_client else 'SERVER'}_{Epoch.APPLICATION.value}"
                 side.stop(Failure("no-matching-session-key", f"The key log has the session's handshake secrets, but no {label}."))
                 return
             side.secret = found[0].secret.secret
             side.move(Event.KEYS_CHANGED, found[0].opener)
-        elif self._master is not None:
-            remember(negotiation, self._ring, self._master)
+        else:
+            self.secrets.remember(negotiation)
         if negotiation.finished == FINISHED_MESSAGES:
             negotiation.drop_transcript()
 
-    def key_log(self) -> Iterator[tuple[str, bytes, bytes]]:
-        """The known secrets of this session as (label, client random, secret) of a key log (RFC 9850).
-
-        Master secrets are those that opened it, wherever they came from; of TLS 1.3 it is what the ring has.
-        """
-        for random, secret in self._masters.items():
-            yield "CLIENT_RANDOM", random, secret
-        hello = self.negotiation.client_hello
-        if hello is not None and hello.random not in self._masters:
-            for line in self._ring.session_secrets.get(hello.random, {}).values():
-                yield line.label, hello.random, line.secret
+    def _locked(self, *, tried: int) -> Failure:
+        return locked(self.negotiation, self.secrets.ring, tried=tried)
 
     def _unlock(self, side: Side, record: bytes, place: Place) -> bool:
         """Find the key for the first protected record of a direction; False where there is none (yet)."""
@@ -289,53 +247,41 @@ class Session:
         if failure is not None:
             self._stop_protected(side, failure)
             return False
-        if self._master is None:
-            search = find_master_secret(negotiation, self._ring, record, by_client=by_client)
-            self._master = search.master
-            if self._master is None:
-                failure = locked(negotiation, self._ring, tried=search.tried)
-                if search.altered:
-                    self.stop_all(altered_handshake(failure, place.packet))
-                elif search.tried:
-                    side.stop(failure._replace(packet=place.packet))
-                else:
-                    self._stop_protected(side, failure)
-                return False
-            self.secret_origin = self.secret_origin or self._master.origin
-            if negotiation.client_hello is not None and len(self._masters) < MAX_HANDSHAKES_KEPT:
-                self._masters[negotiation.client_hello.random] = self._master.secret
-        side.move(Event.OPENED, opener12(negotiation, self._master, by_client=by_client))
+        search = self.secrets.search(negotiation, record, by_client=by_client)
+        if search.master is None:
+            failure = self._locked(tried=search.tried)
+            if search.altered:
+                self.stop_all(altered_handshake(failure, place.packet))
+            elif search.tried:
+                side.stop(failure._replace(packet=place.packet))
+            else:
+                self._stop_protected(side, failure)
+            return False
+        side.move(Event.OPENED, opener12(negotiation, search.master, by_client=by_client))
         return True
 
     def _unlock13(self, side: Side, record: bytes, epochs: tuple[Epoch, ...], place: Place) -> bool:
-        by_client = side.direction == self._client
-        found = trials(self.negotiation, self._ring, epochs, by_client=by_client)
-        handshake_known = any(trial.epoch is Epoch.HANDSHAKE for trial in found)
-        if not handshake_known:  # the records of the handshake are passed by, until the first one under the application keys
-            found += trials(self.negotiation, self._ring, (Epoch.APPLICATION,), by_client=by_client)
-        for trial in found:
-            if trial.opener(0, record, 0, len(record)) is not None:
-                side.epoch, side.secret = trial.epoch, trial.secret.secret
-                side.move(Event.OPENED, trial.opener)
-                self.secret_origin = self.secret_origin or trial.secret.origin
-                return True
+        search = self.secrets.search13(self.negotiation, record, epochs, by_client=side.direction == self._client)
+        if search.trial is not None:
+            side.epoch, side.secret = search.trial.epoch, search.trial.secret.secret
+            side.move(Event.OPENED, search.trial.opener)
+            return True
         side.skipped += 1
         early = side.epoch is Epoch.EARLY
-        if not found or not (early or not handshake_known) or side.skipped > MAX_SKIPPED_RECORDS:
-            failure = locked(self.negotiation, self._ring, tried=len(found))
-            side.stop(failure._replace(packet=place.packet))
+        if not search.tried or not (early or not search.handshake_known) or side.skipped > MAX_SKIPPED_RECORDS:
+            side.stop(self._locked(tried=search.tried)._replace(packet=place.packet))
         return False
 
     def _protect13(self) -> None:
         """After ServerHello all is protected; without any secret of this session nothing more can be learnt."""
         negotiation, client_hello = self.negotiation, self.negotiation.client_hello
         failure = not_supported(negotiation)
-        if failure is None and (client_hello is None or client_hello.random not in self._ring.session_secrets):
-            failure = locked(negotiation, self._ring, tried=0)
+        if failure is None and (client_hello is None or client_hello.random not in self.secrets.ring.session_secrets):
+            failure = self._locked(tried=0)
         if failure is not None:
             self.stop_all(failure)
             return
-        self._server_finishes = bool(trials(negotiation, self._ring, (Epoch.HANDSHAKE,), by_client=False))
+        self._server_finishes = bool(self.secrets.trials(negotiation, (Epoch.HANDSHAKE,), by_client=False))
         for side in self.sides:
             side.tls13 = True
             side.epoch = Epoch.EARLY if negotiation.offers_early_data and side.direction == self._client else Epoch.HANDSHAKE
@@ -347,11 +293,3 @@ class Session:
         if hello is not None and suite is not None:
             side.secret = next_traffic_secret(suite, side.secret)
             side.move(Event.KEYS_CHANGED, opener13(hello.version, suite, side.secret))
-
-
-def _bad_record(side: Side, place: Place) -> Failure:
-    detail = (
-        f"The record that ends in packet {place.packet} (number {side.sequence} under its key) does not authenticate; "
-        f"nothing from it on is decrypted in the direction {side.direction.name.lower()}."
-    )
-    return Failure("bad-record-mac", detail, place.packet)

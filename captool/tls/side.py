@@ -5,14 +5,17 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from captool.direction import Direction
-from captool.tls.handshake import MessageBuffer
+from captool.tls.handshake import HandshakeType, MessageBuffer
+from captool.tls.negotiation import Negotiation
 from captool.tls.protection import Opener
 from captool.tls.reasons import Failure
-from captool.tls.records import RecordBuffer
+from captool.tls.records import HEADER_LENGTH, ContentType, RecordBuffer
 from captool.tls.recovery import Recovered, Recovery
 from captool.tls.traffic_secrets import Epoch
 
 MAX_HELD_BYTES: Final = 1 << 17
+CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
+CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
 
 
 class State(Enum):
@@ -145,3 +148,31 @@ class Side:
     def readable(self) -> bool:
         """Whether all of this direction was read so far and more may come."""
         return not self.stopped and self.hole is None
+
+
+def can_be_read(side: Side, record: bytes, negotiation: Negotiation, *, by_client: bool, server_finishes: bool) -> bool:
+    """Whether what the next record of a direction needs from the other one was seen: captures show the two out of step now and then.
+
+    `server_finishes`: the server's Finished of TLS 1.3 will be readable.
+    """
+    if side.state is State.CLEAR:
+        if negotiation.client_hello is None:
+            return bool(side.messages) or record[HEADER_LENGTH : HEADER_LENGTH + 1] == CLIENT_HELLO
+        return record[0] in CLEAR_TYPES or negotiation.server_hello is not None or negotiation.retry is not None
+    if side.state is not State.LOCKED:
+        return True
+    if negotiation.is_tls13:
+        waits = by_client and side.epoch is Epoch.HANDSHAKE and server_finishes
+        return not waits or negotiation.has_finished(by_client=False)
+    return _can_be_unlocked(negotiation, by_client=by_client)
+
+
+def _can_be_unlocked(negotiation: Negotiation, *, by_client: bool) -> bool:
+    """Whether what the first protected record of a direction is verified with was seen (TLS 1.2 and before).
+
+    That are its keys, and what Finished covers: all messages before, the other side's Finished included where that comes first. In a full
+    handshake the client's comes first, in an abbreviated one the server's (RFC 5246 section 7.3).
+    """
+    if by_client:
+        return negotiation.server_hello_done or negotiation.has_finished(by_client=False)
+    return not negotiation.server_hello_done or negotiation.has_finished(by_client=True)
