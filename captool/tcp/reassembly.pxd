@@ -1,5 +1,4 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.string cimport memcpy
+from captool.tcp.run cimport Run
 
 cdef class Stream:
     cdef bint from_start
@@ -9,20 +8,6 @@ cdef class Stream:
     cdef long long waiting_bytes
     cdef long long hole_acked_ns
     cdef list waiting
-
-cdef class Run:
-    cdef long long direction
-    cdef long long offset
-    cdef long long missing
-    cdef bint cut
-    cdef bint from_start
-    cdef long long size
-    cdef Py_ssize_t count
-    cdef Py_ssize_t room
-    cdef long long[::1] rows
-    cdef list waited
-
-    cdef int add(self, long long begin, long long packet, long long ts_ns, long long place)
 
 cdef class Talk:
     cdef long long number
@@ -60,4 +45,3 @@ cdef class Reassembly:
     )
     cdef int compare(self, Talk talk, long long direction, long long offset, long long captured, long long start)
     cdef int emit(self, Talk talk)
-    cdef bytes gather(self, Run run)

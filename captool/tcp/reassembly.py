@@ -6,32 +6,23 @@ What arrives above a hole waits, within a bound. A hole is given up, and reporte
 acknowledged past it (so the capture missed it), when the bound is reached, or at the end. Holes are never filled with bytes.
 Bytes sent again are compared with those first seen while these are at hand, that is in the same chunk; that they differ is said.
 
-Compiled, and runs uncompiled as well. A segment leaves four numbers and no object; its bytes are copied once, when its run ends.
+Compiled, and runs uncompiled as well. What grows into a piece is in run.py.
 """
 
-# ruff: noqa: F821, FURB136 - memcpy and the making of bytes come from reassembly.pxd; min and max would be Python calls
-
-import array
 import heapq
 
 import cython
 
-from captool.tcp.connection import StreamPiece
 from captool.units import counted
+
+if not cython.compiled:  # compiled, it comes from reassembly.pxd
+    from captool.tcp.run import Run
 
 # A segment that the capture shows after its own acknowledgement (several queues, -i any) comes within this time.
 GRACE_NS = cython.declare(cython.longlong, 10_000_000)
 CONNECTIONS_NAMED = 5
 WAITING_OVERHEAD = cython.declare(cython.longlong, 200)  # what one waiting segment costs beside its bytes
 
-# One row for each segment of a run: the stream offset of the first byte that it brought, its packet and time, and where its bytes are: in
-# the chunk's buffer, or, below 0, in the list of those that had waited.
-BEGIN = cython.declare(cython.Py_ssize_t, 0)
-PACKET = cython.declare(cython.Py_ssize_t, 1)
-TIME = cython.declare(cython.Py_ssize_t, 2)
-PLACE = cython.declare(cython.Py_ssize_t, 3)
-FIELDS = cython.declare(cython.Py_ssize_t, 4)
-FEW = cython.declare(cython.Py_ssize_t, 8)
 UNUSED_KEPT = cython.declare(cython.Py_ssize_t, 4)  # of the runs that ended, with the room they have, for those that begin
 NOTHING = bytearray()
 
@@ -49,35 +40,6 @@ class Stream:
         self.waiting = []  # (offset, packet, time, bytes, length)
         self.waiting_bytes = 0
         self.hole_acked_ns = -1
-
-
-@cython.final
-@cython.cclass
-class Run:
-    """A piece that is still growing: `count` rows of segments with `size` bytes, and those bytes that had `waited`."""
-
-    def __init__(self) -> None:
-        self.room = FEW
-        self.rows = array.array("q", bytes(8 * FIELDS * FEW))
-        self.waited = []
-        self.count = 0
-        self.size = 0
-
-    @cython.cfunc
-    def add(self, begin: cython.longlong, packet: cython.longlong, ts_ns: cython.longlong, place: cython.longlong) -> cython.int:
-        """Note one more segment."""
-        at: cython.Py_ssize_t = self.count * FIELDS
-        if self.count == self.room:
-            rows: cython.longlong[::1] = array.array("q", bytes(16 * at))
-            rows[:at] = self.rows
-            self.rows = rows
-            self.room = 2 * self.room
-        self.rows[at + BEGIN] = begin
-        self.rows[at + PACKET] = packet
-        self.rows[at + TIME] = ts_ns
-        self.rows[at + PLACE] = place
-        self.count += 1
-        return 0
 
 
 @cython.final
@@ -316,100 +278,17 @@ class Reassembly:
     ) -> cython.int:
         """Note it if bytes of a segment, which begins at `offset`, are others than those handed on already."""
         run: Run = talk.run
-        low: cython.Py_ssize_t = 0
-        high: cython.Py_ssize_t
-        at: cython.Py_ssize_t
-        first: cython.longlong
-        last: cython.longlong
-        begin: cython.longlong
-        until: cython.longlong
-        if run is None or run.direction != direction:
-            return 0
-        high = run.count
-        while high - low > 1:  # the last row that begins at or below the offset, or the first one
-            at = (low + high) // 2
-            if run.rows[at * FIELDS + BEGIN] <= offset:
-                low = at
-            else:
-                high = at
-        for at in range(low, run.count):
-            begin = run.rows[at * FIELDS + BEGIN]
-            if begin >= offset + captured:
-                break
-            until = run.rows[(at + 1) * FIELDS + BEGIN] if at + 1 < run.count else run.offset + run.size
-            first = begin if begin > offset else offset
-            last = until if until < offset + captured else offset + captured
-            if first < last:
-                again = bytes(self.data[start + first - offset : start + last - offset])
-                place: cython.longlong = run.rows[at * FIELDS + PLACE]
-                if place < 0:
-                    before = run.waited[-1 - place][first - begin : last - begin]
-                else:
-                    before = bytes(self.data[place + first - begin : place + last - begin])
-                if again != before:
-                    self.differing[talk.number] = self.differing.get(talk.number, 0) + 1
-                    return 0
+        if run is not None and run.direction == direction and run.differs(self.data, offset, captured, start):
+            self.differing[talk.number] = self.differing.get(talk.number, 0) + 1
         return 0
 
     @cython.cfunc
     def emit(self, talk: Talk) -> cython.int:
         """Hand a run on, and put it aside for the next one."""
         run: Run = talk.run
-        at: cython.Py_ssize_t
-        count: cython.Py_ssize_t = run.count
-        offsets = array.array("q", bytes(8 * count))
-        packets = array.array("q", bytes(8 * count))
-        times_ns = array.array("q", bytes(8 * count))
-        offset_column: cython.longlong[::1] = offsets
-        packet_column: cython.longlong[::1] = packets
-        time_column: cython.longlong[::1] = times_ns
-        for at in range(count):
-            offset_column[at] = run.rows[at * FIELDS + BEGIN]
-            packet_column[at] = run.rows[at * FIELDS + PACKET]
-            time_column[at] = run.rows[at * FIELDS + TIME]
-        self.pieces.append(
-            StreamPiece(
-                talk.number, run.direction, run.offset, self.gather(run), run.missing, run.cut, run.from_start, offsets, packets, times_ns
-            )
-        )
+        self.pieces.append(run.piece(talk.number, self.data))
         talk.run = None
         if len(self.unused) < UNUSED_KEPT:
-            run.count = 0
-            run.size = 0
-            run.waited.clear()
+            run.clear()
             self.unused.append(run)
         return 0
-
-    @cython.cfunc
-    def gather(self, run: Run) -> bytes:
-        """The bytes of a run as one."""
-        at: cython.Py_ssize_t
-        place: cython.longlong
-        length: cython.longlong
-        filled: cython.longlong = 0
-        waited: bytes
-        if cython.compiled:
-            data: bytes = PyBytes_FromStringAndSize(cython.NULL, run.size)
-            target: cython.p_char = PyBytes_AS_STRING(data)
-        else:
-            parts = []
-        for at in range(run.count):
-            place = run.rows[at * FIELDS + PLACE]
-            length = (run.rows[(at + 1) * FIELDS + BEGIN] if at + 1 < run.count else run.offset + run.size) - run.rows[at * FIELDS + BEGIN]
-            if not cython.compiled:
-                parts.append(run.waited[-1 - place] if place < 0 else self.data[place : place + length])
-            elif length < 0 or filled + length > run.size:
-                raise IndexError("more bytes than a run has")
-            elif place < 0:
-                waited = run.waited[-1 - place]
-                if length > len(waited):
-                    raise IndexError("more bytes than had waited")
-                memcpy(target + filled, PyBytes_AS_STRING(waited), length)
-            else:
-                if length > len(self.data) - place:
-                    raise IndexError("bytes outside of the chunk")
-                memcpy(target + filled, cython.address(self.data[place]), length)
-            filled += length
-        if filled != run.size:  # the rest would be whatever was in memory
-            raise IndexError("fewer bytes than a run has")
-        return data if cython.compiled else b"".join(parts)
