@@ -22,6 +22,7 @@ APPLICATION_DATA = cython.declare(cython.int, 23)
 VERSION_MAJOR = cython.declare(cython.int, 3)
 MAX_FRAGMENT = cython.declare(cython.Py_ssize_t, (1 << 14) + 2048)
 FEW = cython.declare(cython.Py_ssize_t, 4)
+OFTEN = cython.declare(cython.Py_ssize_t, 1 << 12)  # as many bytes to a record, for a first guess at how many there will be
 
 
 @cython.final
@@ -32,13 +33,13 @@ class PlaintextRun:
     `after_loss` says that data of this direction is missing just before it. Records are numbered from 0.
     """
 
-    def __init__(self, direction: Direction, marks: object, packets: object, times_ns: object) -> None:
+    def __init__(self, direction: Direction, marks: object, packets: object, times_ns: object, room: cython.Py_ssize_t = FEW) -> None:
         self.direction = direction
         self.after_loss = False
         self.count = 0
         self.data = b""
-        self.room = FEW
-        self.rows = array.array("q", bytes(16 * FEW))  # of each record: the stream offset behind it, the end of its plaintext in `data`
+        self.room = room
+        self.rows = array.array("q", bytes(16 * room))  # of each record: the stream offset behind it, the end of its plaintext in `data`
         self.marks = marks
         self.packets = packets
         self.times_ns = times_ns
@@ -160,7 +161,7 @@ class RecordReader:
             self.out = PyByteArray_FromStringAndSize(cython.NULL, self.room) if cython.compiled else bytearray(self.room)
             self.out_view = memoryview(self.out)
         self.begin = self.filled
-        return PlaintextRun(self.direction, self.marks, self.packets, self.times_ns)
+        return PlaintextRun(self.direction, self.marks, self.packets, self.times_ns, FEW + self.room // OFTEN)
 
     def read(self, opener: object, tls13: cython.bint, released: list) -> None:
         """Open records of application data one after the other until one is incomplete, something else, or does not open."""
