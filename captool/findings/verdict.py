@@ -145,7 +145,11 @@ def _reset(finding: Finding) -> str:
     if injected is not None:
         by = f" in the {sender}'s name by something on the path, as both captures prove," if injected else f" by the {sender} itself"
     else:
-        by = f" in the {sender}'s name" + (", by another machine (its TTL differs)" if finding.evidence["sender_differs"] else "")
+        by = f" in the {sender}'s name"
+        if finding.evidence["sender_differs"]:
+            by += ", most likely by another machine (its TTL differs)"
+        elif finding.evidence["sender_may_differ"]:
+            by += ", perhaps by another machine (its TTL differs a little)"
     return f"was reset{by} when it was used again after {_seconds(finding.evidence['idle_s'])} of silence"
 
 
@@ -156,8 +160,12 @@ def _half_closed(finding: Finding) -> str:
 
 def _stalled(finding: Finding) -> str:
     reader = "client" if finding.evidence["direction"] == "to_client" else "server"
-    lasted = "and did not read again" if finding.severity == "error" else "then read on"
-    return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read ({lasted})"
+    lasted = {
+        "window-opened": "then read on",
+        "close": "and did not read again before it was closed",
+        "capture-ended": "and had not read on when the capture ended",
+    }[str(finding.evidence["ended_by"])]
+    return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read, {lasted}"
 
 
 def _unanswered(finding: Finding) -> str:

@@ -66,8 +66,10 @@ def test_each_cause_is_a_sentence_with_its_numbers(path):
     assert ("Connection 0 was closed by the client after 60.00 s of waiting, as with a read timeout of 60 s.",) == causes(path, timeout)
     short = Talk().opened().client(b"\x17wait").server().wait(5).client(flags=ACK | FIN)
     assert "perhaps by a read timeout of 5 s" in causes(path, short)[0]
-    stalled = Talk().opened().server(b"x" * 100).client(window=0).wait(5).server(seq=5100).client(window=0)
-    assert "stood still for 5.00 s because the client's program did not read (and did not read again)" in causes(path, stalled)[0]
+    stalled = Talk().opened().server(b"x" * 100).client(window=0).wait(25).server(seq=5100).client(window=0)
+    still = "stood still for 25.00 s because the client's program did not read, "
+    assert f"{still}and had not read on when the capture ended" in causes(path, stalled)[0]
+    assert f"{still}and did not read again before it was closed" in causes(path, stalled.client(flags=RST | ACK, window=0))[0]
     half = asked().client(flags=ACK | FIN).server().wait(70).server(b"result")
     for _ in range(4):
         half.wait(2).server(b"result", seq=half.next[1] - 6)
