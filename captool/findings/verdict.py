@@ -191,6 +191,8 @@ def _ended(_finding: Finding) -> str:
 def _ended_early(finding: Finding) -> str:
     if finding.severity == "error":
         return "ended before all output had arrived"
+    if finding.confidence == "low":
+        return "ended with output that nothing but a reset, perhaps of another machine, says to have arrived"
     return "ended with output that had arrived at the client's machine and was never acknowledged"
 
 

@@ -224,6 +224,7 @@ def described_reset(ipv4: cython.bint, seen: object) -> object:
         sequence_distance=seen.offset,
         own_last=moment(seen.own_packet, seen.own_ns),
         peer_last=moment(seen.peer_packet, seen.peer_ns),
+        newly_acknowledged=seen.acknowledged,
     )
 
 

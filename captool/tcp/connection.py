@@ -115,7 +115,8 @@ class Reset(NamedTuple):
     `hops` is its TTL or hop limit, `usual_hops` that of the side's other packets (None: it sent none). `identification` is that of
     its IPv4 header, `usual_identification` that of another packet of the side, None where an IPv6 header has none. `sequence_distance`
     says how far it stands from the byte that its sender would send next. `own_last` is the last packet of its sender before it,
-    `peer_last` that of the other side.
+    `peer_last` that of the other side. `newly_acknowledged` is how far its acknowledgement stands above the one before it: that counts only
+    where the RST looks like its side's packets, since a firewall acknowledges in the name of a host what never arrived there.
     """
 
     moment: Moment
@@ -129,6 +130,7 @@ class Reset(NamedTuple):
     sequence_distance: int
     own_last: Moment | None
     peer_last: Moment | None
+    newly_acknowledged: int = 0
 
 
 class TcpConnection(NamedTuple):

@@ -2,6 +2,7 @@ from captool.tcp.reassembly cimport Reassembly
 from captool.tcp.layout cimport *
 
 cdef long long pair(long long high, long long low) noexcept
+cdef long long max_of(long long one, long long other) noexcept
 
 
 cdef class Rows:

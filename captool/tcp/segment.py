@@ -14,7 +14,7 @@ from captool.tcp.quiet import SeenReset, ShutWindows
 if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
-    from captool.tcp.rows import Rows
+    from captool.tcp.rows import Rows, max_of
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, start_linger
 
@@ -75,6 +75,7 @@ def note_reset(
     ts: cython.longlong,
     packet: cython.longlong,
     seq: cython.longlong,
+    ack: cython.longlong,
     flags: cython.longlong,
     window: cython.longlong,
     mark: cython.longlong,
@@ -83,6 +84,9 @@ def note_reset(
     """Keep the first RST of a connection, before it changes what is known of its sender."""
     sender: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
     receiver: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (1 - (place & 1))
+    acknowledged: cython.longlong = 0
+    if flags & ACK and rows.state[receiver + BITS] & ACK_KNOWN:
+        acknowledged = max_of(0, seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + ACKED]))
     rows.resets[place >> 1] = SeenReset(
         packet,
         ts,
@@ -97,8 +101,26 @@ def note_reset(
         rows.state[sender + LAST_NS],
         rows.state[receiver + LAST_PACKET],
         rows.state[receiver + LAST_NS],
+        acknowledged,
     )
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def speaks_for_its_side(
+    rows: Rows, sender: cython.longlong, offset: cython.longlong, mark: cython.longlong, hops: cython.longlong
+) -> cython.bint:
+    """Whether a RST looks like the packets of the side whose address it bears, so that its acknowledgement can be believed.
+
+    It stands exactly at the next byte (RFC 5961 3.2), came the same number of hops, and is numbered if they are. A firewall that answers
+    in the name of a host acknowledges what never arrived there.
+    """
+    usual: cython.longlong = rows.state[sender + USUAL]
+    identified: cython.longlong = (usual >> 8) - 1
+    if usual == 0 or usual & 0xFF != hops or offset != rows.state[sender + NEXT]:
+        return False
+    return not 0 < identified < 0x10000 or 0 < mark < 0x10000
 
 
 @cython.cfunc
@@ -148,7 +170,7 @@ def segment(
     if rows.state[conn + IDLE_SINCE] >= 0:
         previous = rows.last_ns(conn)
     if flags & RST and (place >> 1) not in rows.resets:
-        note_reset(rows, place, ts, packet, seq, flags, window, mark, hops)
+        note_reset(rows, place, ts, packet, seq, ack, flags, window, mark, hops)
     rows.state[sender + LAST_NS] = ts
     rows.state[sender + LAST_PACKET] = packet
 
@@ -163,6 +185,10 @@ def segment(
     offset = rows.state[sender + NEXT] + seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT])
 
     if flags & RST:
+        # Not beyond what was seen to be sent: a RST tells of nothing that the capture does not have.
+        if flags & ACK and rows.state[receiver + BITS] & BASED and speaks_for_its_side(rows, sender, offset, mark, hops):
+            if seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + NEXT]) <= 0:
+                acknowledge(rows, place, sender, receiver, ack, flags, ts)
         rows.note_letters(conn, direction, LETTER_RST)
         stop_idling(rows, conn, ts, previous, "rst", packet)
         rows.state[sender + BITS] |= RESET

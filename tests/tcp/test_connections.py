@@ -7,6 +7,7 @@ import pytest
 from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
 from tests.builders import ACK, FIN, RST, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
+from tests.findings.judged import with_hops
 
 
 @pytest.fixture
@@ -223,3 +224,23 @@ def test_stopping_a_stream_gives_no_more_pieces_and_tracks_on(path: Path) -> Non
     tracker.finish()
     assert [b"a"] == pieces + [piece.data for piece in tracker.take_pieces()]
     assert 1 == tracker.take_closed()[0].stream_holes.to_server
+
+
+def test_the_acknowledgement_of_a_reset_tells_what_arrived(path: Path) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client().server(b"x" * 100)
+    seen = connection(path, talk.client(flags=RST | ACK))
+    assert ((0, 0), (None, None)) == (tuple(seen.unacknowledged_bytes), tuple(seen.unanswered))
+    assert seen.reset is not None
+    assert (100, 103) == (seen.reset.newly_acknowledged, seen.acknowledged_offset.to_client)
+
+
+@pytest.mark.parametrize("forged", ["hops", "number", "sequence", "unsent"])
+def test_the_acknowledgement_of_a_reset_that_does_not_look_like_its_sides_packets_is_not_believed(path: Path, forged: str) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client().server(b"x" * 100)
+    talk.client(flags=RST | ACK, seq=talk.next[0] + (forged == "sequence"), ack=talk.next[1] + 900 * (forged == "unsent"))
+    if forged == "hops":
+        talk.packets[-1] = with_hops(talk.packets[-1], 63)
+    if forged == "number":
+        frame = talk.packets[-1].frame
+        talk.packets[-1] = Packet(frame[:18] + b"\0\0" + frame[20:], talk.packets[-1].ts_ns)
+    assert (0, 100) == tuple(connection(path, talk).unacknowledged_bytes)

@@ -42,6 +42,8 @@ class Twin:
             self.end_gap(ts)
             self.reset = self.reset or (self.number, me, offset - self.next[me], self.last_packet[me], self.last_packet[peer])
             self.was_reset[me] = True
+            if offset == self.next[me] and self.acked[peer] < ack <= self.next[peer]:  # its ends, hop limit and number are as always here
+                self.acked[peer], self.resent[peer] = ack, 0
             self.closing = self.closing or (self.number, ts)
             self.last_packet[me] = self.number
             return
@@ -177,6 +179,7 @@ def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
             closed[me] = True
             following[me] += 1
         elif what == "rst" and draw(st.booleans()):
+            ack = draw(st.sampled_from([ack, following[1 - me]]))
             said.append((me, now, following[me] + draw(st.sampled_from([0, 0, 9, -1])), ack, RST | ACK, b"", window))
         elif what in {"probe", "rubbish"}:
             # The twin keeps what came first, the tracker (as Linux) what is in order first: the byte must not differ.
