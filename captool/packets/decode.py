@@ -14,7 +14,7 @@ from captool.packets.fragments import Fragments
 
 if not cython.compiled:  # compiled, they come from decode.pxd
     from captool.capture.frames import Frames
-    from captool.packets.link import after_link_header
+    from captool.packets.link import after_link_header, capture_place
     from captool.packets.segments import Segments
     from captool.packets.tunnel import inside
 
@@ -306,8 +306,11 @@ class Decoder:
             segments.ack[out] = cython.cast(cython.uint, u32(data, at + 8))
             segments.flags[out] = data[at + 13]
             segments.window[out] = cython.cast(cython.ushort, u16(data, at + 14))
-            if identity < 0 and header > 20:
-                identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
+            if identity < 0:
+                if header > 20:
+                    identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
+                if identity < 0 and frames.link_type[row] != 1:
+                    identity = capture_place(data, frames.link_type[row], frames.offset[row])
             segments.mark[out] = identity
             at += header
             segments.payload_offset[out] = cython.cast(cython.int, at)

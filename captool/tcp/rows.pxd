@@ -1,3 +1,4 @@
+from captool.tcp.copies cimport PlacedPackets
 from captool.tcp.reassembly cimport Reassembly
 from captool.tcp.layout cimport *
 
@@ -24,6 +25,7 @@ cdef class Rows:
     cdef long long gap_ns
     cdef long long duplicate_packets
     cdef long long[::1] recent_packets
+    cdef PlacedPackets placed_packets
 
     cdef long long take_slot(self)
     cdef int free_slot(self, long long slot)

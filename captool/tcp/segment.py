@@ -1,7 +1,8 @@
 """Any segment -> what it changes in the rows of its connection.
 
 `segment` is the whole truth of what a segment means; prediction.py repeats it for those that do as expected. The same packet may be
-captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else.
+captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else. It is told by its mark, without one
+by where it was captured (copies.py); nothing but a SYN, a RST and a probe is told by its numbers alone.
 """
 
 # ruff: noqa: D103, F403, F405, PLR0912, PLR0915, SIM102
@@ -14,6 +15,7 @@ from captool.tcp.quiet import SeenReset, ShutWindows
 if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
+    from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows, max_of
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, start_linger
@@ -24,8 +26,9 @@ MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B
 MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
-# The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short.
+# The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short. Those of a probe within 1 ms.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
+PROBE_COPY_NS = cython.declare(cython.longlong, 1_000_000)
 
 
 @cython.cfunc
@@ -107,6 +110,17 @@ def note_reset(
 
 
 @cython.cfunc
+@cython.exceptval(-1)
+def probe_again(
+    rows: Rows, place: cython.longlong, sender: cython.longlong, seq: cython.longlong, ts: cython.longlong
+) -> cython.bint:
+    """Whether an empty segment without a mark is the last probe again: probes come seconds apart, copies within a millisecond."""
+    probing: Probing = rows.probing[place]
+    since: cython.longlong = ts - probing.last_ns
+    return -PROBE_COPY_NS <= since <= PROBE_COPY_NS and seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + ACKED]) == -1
+
+
+@cython.cfunc
 @cython.exceptval(check=False)
 def speaks_for_its_side(
     rows: Rows, sender: cython.longlong, offset: cython.longlong, mark: cython.longlong, hops: cython.longlong
@@ -146,13 +160,21 @@ def segment(
     receiver: cython.longlong = conn + SIDES + SIDE * (1 - direction)
     offset: cython.longlong
     letters: cython.longlong = 0
-    identity: cython.longlong = packet_identity(seq, ack, flags, length, mark)
+    identity: cython.longlong = packet_identity(seq, ack, flags, length, max_of(mark, -1))
     ticks: cython.longlong = ts >> 10 & MASK32
     previous: cython.longlong = ts
     hot: cython.longlong = rows.hot_origin + (place >> 1) * HOT_ROW + TIMES + 4 * direction
     doubled: cython.bint = False
     at: cython.longlong
 
+    if mark < 0 and not flags & (SYN | RST):
+        if mark < -1:
+            doubled = rows.placed_packets.is_copy(place, identity, mark, ticks)
+        if not doubled and length == 0 and place in rows.probing:
+            doubled = probe_again(rows, place, sender, seq, ts)
+        if doubled:
+            rows.duplicate_packets += 1
+            return 0
     if mark >= 0 or flags & (SYN | RST):
         for at in range(sender + RECENT, sender + RECENT + 4):
             doubled = doubled or same_packet(rows.state[at], identity, ticks)
