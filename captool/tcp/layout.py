@@ -50,7 +50,7 @@ NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
 SYN_SEQ, FIN_OFFSET, FIRST_NS, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
 PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN, USUAL = range(56, 63)
 
-# The memory of packets of connections that are COPIED: sets of so many.
+# The memory of the packets of all connections that were not predicted: sets of so many.
 SETS = 1 << 12
 WAYS = 4
 
@@ -64,7 +64,6 @@ CLOSED_BY_CLIENT = 1 << 23
 CLOSED_BY_SERVER = 1 << 24
 SERVER_FIRST = 1 << 25  # guessed, and the first packet came from the server
 CLIENT_SECOND = 1 << 26  # the second address is the client's
-COPIED = 1 << 27  # a packet of it was captured twice
 
 # Bits of BITS.
 BASED = 1  # BASE is known

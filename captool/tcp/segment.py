@@ -180,10 +180,9 @@ def segment(
             doubled = doubled or same_packet(rows.state[at], identity, ticks)
         for at in range(hot + 2, hot + 4):
             doubled = doubled or same_packet(rows.hot[at], identity, ticks)
-        if rows.state[conn + STATE] & COPIED and not doubled:
+        if not doubled:
             doubled = remembered(rows, place, identity, ticks)
         if doubled:
-            rows.state[conn + STATE] |= COPIED
             rows.duplicate_packets += 1
             return 0
     rows.hot[hot + 2 + (rows.state[sender + PACKETS] & 1)] = identity << 32 | ticks
