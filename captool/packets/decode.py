@@ -76,6 +76,15 @@ def timestamp_mark(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.P
     return NONE
 
 
+@cython.cfunc
+@cython.exceptval(check=False)
+def at_place(mark: cython.longlong, place: cython.longlong) -> cython.longlong:
+    """The mark of a packet without identification, with the place of its capture above its 33 bits."""
+    if place == 0:
+        return mark
+    return place << 33 | (mark if mark > 0 else 0)
+
+
 @cython.cclass
 class Decoder:
     """Turns chunks of frames into chunks of TCP segments and counts what it saw.
@@ -309,8 +318,8 @@ class Decoder:
             if identity < 0:
                 if header > 20:
                     identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
-                if identity < 0 and frames.link_type[row] != 1:
-                    identity = capture_place(data, frames.link_type[row], frames.offset[row])
+                if frames.link_type[row] != 1:
+                    identity = at_place(identity, capture_place(data, frames.link_type[row], frames.offset[row]))
             segments.mark[out] = identity
             at += header
             segments.payload_offset[out] = cython.cast(cython.int, at)

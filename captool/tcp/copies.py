@@ -1,9 +1,9 @@
-"""Copies of packets that carry nothing to tell them apart (no IP identification, no TCP timestamp), told by where they were captured.
+"""Copies of packets that carry no IP identification, told by where they were captured.
 
-`-i any` records a packet at each interface that it passes. Where a packet was sent again it passes the same places again: so of the
-packets that look alike within a millisecond, as many were sent as were captured at the place that has the most of them, and a
-copy is one of which another place has more. RFC 6298 waits a second before it sends anything again (Linux 200 ms); what is sent again
-sooner, after a round trip, is counted by its place.
+A TCP timestamp does not name a packet: what is sent again after a round trip of microseconds, and duplicate acknowledgements, bear the
+same one. But where `-i any` or a mirror port records a packet at each interface that it passes, what was sent again passes the same places
+again. So of the packets that look alike within a millisecond, as many were sent as were captured at the place that has the most
+of them, and a copy is one of which another place has more. The place is what the link layer of `-i any` says, else the hop limit.
 """
 
 # ruff: noqa: D103, PLR1730
@@ -15,10 +15,29 @@ import cython
 
 MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
+MASK33 = cython.declare(cython.longlong, 0x1FFFFFFFF)
+NONE = cython.declare(cython.longlong, -1)
 SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 SETS = cython.declare(cython.longlong, 1 << 11)
 WAYS = cython.declare(cython.longlong, 8)
-WITHIN_TICKS = cython.declare(cython.longlong, 1_000_000 >> 10)  # a millisecond in units of 1024 ns
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def plain_mark(mark: cython.longlong) -> cython.longlong:
+    """A mark (of Segments) without the place of capture."""
+    if mark < 0 or mark & MASK33 == 0:
+        return NONE
+    return mark & MASK33
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def place_of(mark: cython.longlong, hops: cython.longlong) -> cython.longlong:
+    """Where a packet with this mark was captured: above 0 what the link layer says, below what the hop limit says."""
+    return mark >> 33 if mark >> 33 > 0 else -hops
 
 
 @cython.final
@@ -32,11 +51,16 @@ class PlacedPackets:
 
     @cython.cfunc
     def is_copy(
-        self, sender: cython.longlong, identity: cython.longlong, where: cython.longlong, ticks: cython.longlong
+        self,
+        sender: cython.longlong,
+        identity: cython.longlong,
+        where: cython.longlong,
+        ticks: cython.longlong,
+        within: cython.longlong,
     ) -> cython.bint:
         """Take in a packet of `sender` (a number of one side of one connection) captured at `where`; whether another place had it before.
 
-        `identity` (31 bits) tells what the sender's packets say, `ticks` is the time in units of 1024 ns.
+        `identity` (31 bits) tells what the sender's packets say, `ticks` is the time in units of 1024 ns, copies are up to `within` apart.
         """
         key: cython.longlong = (identity ^ sender * SPREAD) & MASK31 | 1
         first: cython.longlong = (key >> 1 & (SETS - 1)) * WAYS
@@ -49,14 +73,14 @@ class PlacedPackets:
         for at in range(first, first + WAYS):
             if (ticks - self.packets[at]) & MASK32 > (ticks - self.packets[oldest]) & MASK32:
                 oldest = at
-            if not alike(self.packets[at], key, ticks):
+            if not alike(self.packets[at], key, ticks, within):
                 continue
             if self.places[at] == where:
                 here += 1
                 continue
             count = 0
             for other in range(first, first + WAYS):
-                if self.places[other] == self.places[at] and alike(self.packets[other], key, ticks):
+                if self.places[other] == self.places[at] and alike(self.packets[other], key, ticks, within):
                     count += 1
             if count > elsewhere:
                 elsewhere = count
@@ -68,5 +92,5 @@ class PlacedPackets:
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def alike(kept: cython.longlong, key: cython.longlong, ticks: cython.longlong) -> cython.bint:
-    return kept >> 32 == key and (ticks - kept + WITHIN_TICKS) & MASK32 <= 2 * WITHIN_TICKS
+def alike(kept: cython.longlong, key: cython.longlong, ticks: cython.longlong, within: cython.longlong) -> cython.bint:
+    return kept >> 32 == key and (ticks - kept + within) & MASK32 <= 2 * within

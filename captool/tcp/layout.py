@@ -64,6 +64,7 @@ CLOSED_BY_CLIENT = 1 << 23
 CLOSED_BY_SERVER = 1 << 24
 SERVER_FIRST = 1 << 25  # guessed, and the first packet came from the server
 CLIENT_SECOND = 1 << 26  # the second address is the client's
+COPIED = 1 << 27  # a packet of it that is named (its identification, or a SYN) was captured twice at the same place
 
 # Bits of BITS.
 BASED = 1  # BASE is known

@@ -1,2 +1,3 @@
 from captool.capture.frames cimport Frames
 from captool.packets.segments cimport Segments
+from captool.tcp.copies cimport plain_mark

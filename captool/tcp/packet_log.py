@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Memory is b
 the first packets (the handshake) and the last ones are kept, and when all room is taken the long ones give some back.
 """
 
-# ruff: noqa: D102, D103, FURB136
+# ruff: noqa: D102, D103
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -19,6 +19,7 @@ from captool.tcp.connection import Endpoint
 if not cython.compiled:  # compiled, they come from packet_log.pxd
     from captool.capture.frames import Frames
     from captool.packets.segments import Segments
+    from captool.tcp.copies import plain_mark
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
@@ -120,7 +121,7 @@ class PacketLog:
             self.store[at] = ts_ns[frame[row]]
             self.store[at + 1] = (first_packet + frame[row]) << 1 | second
             self.store[at + 2] = ((seq[row] ^ HALF32) - HALF32) * TWO32 + ack[row]
-            self.store[at + 3] = mark[row] if mark[row] > NONE else NONE  # where it was captured is another place in another capture
+            self.store[at + 3] = plain_mark(mark[row])
             self.store[at + 4] = (
                 cython.cast(cython.longlong, payload_length[row]) << 24
                 | cython.cast(cython.longlong, hops[row]) << 16

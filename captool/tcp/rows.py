@@ -53,7 +53,7 @@ class Rows:
     `holes`, `probing` and `shut_windows` are kept by place, `gaps` and `resets` by slot. `linger` holds (until when, slot,
     connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is set. `assembly`
     takes the payload of connections that are `WANTED`. `recent_packets` are identities and times of packets of all connections that
-    were not predicted; `placed_packets` are those that nothing but the place of capture tells apart.
+    were not predicted; `placed_packets` are those that only the place of capture tells apart.
     """
 
     def __init__(self, gap_ns: int, assembly: object, shards: int = 1) -> None:

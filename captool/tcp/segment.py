@@ -1,8 +1,9 @@
 """Any segment -> what it changes in the rows of its connection.
 
 `segment` is the whole truth of what a segment means; prediction.py repeats it for those that do as expected. The same packet may be
-captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else. It is told by its mark, without one
-by where it was captured (copies.py); nothing but a SYN, a RST and a probe is told by its numbers alone.
+captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else. It is told by its IP
+identification, without one by where it was captured (copies.py); only a client's SYN and a probe, which come seconds apart, are told by
+their numbers alone, and all packets of a connection of which these tell that it was captured twice at the same place.
 """
 
 # ruff: noqa: D103, F403, F405, PLR0912, PLR0915, SIM102
@@ -13,6 +14,7 @@ import cython
 from captool.tcp.quiet import SeenReset, ShutWindows
 
 if not cython.compiled:  # compiled, they come from segment.pxd
+    from captool.tcp.copies import place_of, plain_mark
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
@@ -26,8 +28,9 @@ MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B
 MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
-# The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short. Those of a probe within 1 ms.
+# The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
+COPY_TICKS = cython.declare(cython.longlong, 1_000_000 >> 10)
 PROBE_COPY_NS = cython.declare(cython.longlong, 1_000_000)
 
 
@@ -114,7 +117,7 @@ def note_reset(
 def probe_again(
     rows: Rows, place: cython.longlong, sender: cython.longlong, seq: cython.longlong, ts: cython.longlong
 ) -> cython.bint:
-    """Whether an empty segment without a mark is the last probe again: probes come seconds apart, copies within a millisecond."""
+    """Whether an empty segment without identification is the last probe again: probes come seconds apart, copies within a millisecond."""
     probing: Probing = rows.probing[place]
     since: cython.longlong = ts - probing.last_ns
     return -PROBE_COPY_NS <= since <= PROBE_COPY_NS and seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + ACKED]) == -1
@@ -160,31 +163,36 @@ def segment(
     receiver: cython.longlong = conn + SIDES + SIDE * (1 - direction)
     offset: cython.longlong
     letters: cython.longlong = 0
-    identity: cython.longlong = packet_identity(seq, ack, flags, length, max_of(mark, -1))
+    where: cython.longlong = place_of(mark, hops)
+    identity: cython.longlong
     ticks: cython.longlong = ts >> 10 & MASK32
     previous: cython.longlong = ts
     hot: cython.longlong = rows.hot_origin + (place >> 1) * HOT_ROW + TIMES + 4 * direction
     doubled: cython.bint = False
+    named: cython.bint
+    opening: cython.bint
     at: cython.longlong
 
-    if mark < 0 and not flags & (SYN | RST):
-        if mark < -1:
-            doubled = rows.placed_packets.is_copy(place, identity, mark, ticks)
-        if not doubled and length == 0 and place in rows.probing:
-            doubled = probe_again(rows, place, sender, seq, ts)
-        if doubled:
-            rows.duplicate_packets += 1
-            return 0
-    if mark >= 0 or flags & (SYN | RST):
+    mark = plain_mark(mark)
+    identity = packet_identity(seq, ack, flags, length, mark)
+    named = 0 < mark < 0x10000
+    opening = flags & (SYN | ACK) == SYN  # a SYN with ACK answers each SYN, and may be sent again at the same moment
+    if not named:
+        doubled = rows.placed_packets.is_copy(place, identity, where, ticks, DUPLICATE_TICKS if opening else COPY_TICKS)
+    if not doubled and (named or opening or rows.state[conn + STATE] & COPIED):
         for at in range(sender + RECENT, sender + RECENT + 4):
             doubled = doubled or same_packet(rows.state[at], identity, ticks)
         for at in range(hot + 2, hot + 4):
             doubled = doubled or same_packet(rows.hot[at], identity, ticks)
         if not doubled:
             doubled = remembered(rows, place, identity, ticks)
-        if doubled:
-            rows.duplicate_packets += 1
-            return 0
+        if doubled and not named:
+            rows.state[conn + STATE] |= COPIED
+    elif not doubled and length == 0 and place in rows.probing:
+        doubled = probe_again(rows, place, sender, seq, ts)
+    if doubled:
+        rows.duplicate_packets += 1
+        return 0
     rows.hot[hot + 2 + (rows.state[sender + PACKETS] & 1)] = identity << 32 | ticks
     rows.state[sender + RECENT + (rows.state[sender + PACKETS] & 3)] = identity << 32 | ticks
     rows.state[sender + PACKETS] += 1

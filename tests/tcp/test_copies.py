@@ -1,4 +1,4 @@
-"""Packets that `-i any` captured more than once, of IPv6 without timestamps: nothing in them but the place tells the copies."""
+"""Packets that `-i any` captured more than once, of IPv6: nothing in them but the place tells the copies."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 
 from captool.capture.summary import CaptureSummary
 from captool.tcp.connection import TcpConnection
-from tests.builders import ACK, PSH, SECOND, START, SYN, Endpoint, Packet, analyze, ethernet, ip, pcap, tcp
+from tests.builders import ACK, PSH, SECOND, START, SYN, Endpoint, Packet, analyze, ethernet, ip, pcap, tcp, tsval
 
 CLIENT: Endpoint = ("2001:db8::1", 40000)
 SERVER: Endpoint = ("2001:db8::2", 2376)
@@ -35,13 +35,13 @@ def sll2(packet: bytes, place: Place) -> bytes:
 class Recording:
     """What `-i any` records; `said` puts a segment down at each of these places, a few microseconds apart."""
 
-    def __init__(self, link: int = 276) -> None:
-        self.link, self.now = link, START
+    def __init__(self, link: int = 276, options: bytes = b"") -> None:
+        self.link, self.now, self.options = link, START, options
         self.packets: list[Packet] = []
 
     def said(self, *places: Place, seq: int = 1, ack: int = 1, flags: int = ACK, data: bytes = b"", window: int = 500, back: bool = False) -> "Recording":
         ends = (SERVER, CLIENT) if back else (CLIENT, SERVER)
-        packet = ip(tcp(*ends, seq, ack, flags, data, window), *ends)
+        packet = ip(tcp(*ends, seq, ack, flags, data, window, self.options), *ends)
         for place in places:
             self.now += 5 * MICRO
             self.packets.append(Packet((sll if self.link == 113 else sll2 if self.link == 276 else lambda one, _: ethernet(one))(packet, place), self.now))
@@ -82,9 +82,13 @@ def test_both_ways_out_of_a_docker_host_are_told_by_their_interfaces(path: Path)
     assert (0, 7) == (sum(recording.seen(path)[1].retransmissions), recording.seen(path)[0].duplicate_packets)
 
 
+@pytest.mark.parametrize("link", [1, 276])
+@pytest.mark.parametrize("options", [b"", tsval(7)])
 @pytest.mark.parametrize("places", [(IN,), (IN, OUT)])
-def test_what_is_sent_again_within_a_millisecond_passes_the_same_places_again(path: Path, places: tuple[Place, ...]) -> None:
-    recording = Recording().opened(*places).wait(1)
+def test_what_is_sent_again_within_a_millisecond_passes_the_same_places_again(path: Path, link: int, options: bytes, places: tuple[Place, ...]) -> None:
+    if link == 1:
+        places = places[:1]
+    recording = Recording(link, options).opened(*places).wait(1)
     for _ in range(3):  # after a round trip of microseconds, as between containers
         recording.said(*places, seq=6, ack=4, flags=ACK | PSH, data=b"x" * 100)
     assert 2 == recording.seen(path)[1].retransmissions.to_server
@@ -137,6 +141,17 @@ def test_a_probe_is_not_counted_twice_even_where_nothing_tells_the_place(path: P
     for _ in range(3):
         recording.wait(15).said(OUT, BRIDGE, seq=5, ack=4).said(OUT, BRIDGE, seq=4, ack=6, back=True)
     assert 3 == recording.seen(path)[1].keepalive.to_server.probes
+
+
+@pytest.mark.parametrize("options", [b"", tsval(7)])
+def test_two_answers_to_two_syns_at_the_same_moment_are_two(path: Path, options: bytes) -> None:
+    """Seen of Linux: the SYN and its answer are both sent again after a second, and the SYN is answered once more."""
+    recording = Recording(1, options).said(IN, seq=0, ack=0, flags=SYN).wait(1).said(IN, seq=0, ack=1, flags=SYN | ACK, back=True)
+    recording.said(IN, seq=0, ack=0, flags=SYN).said(IN, seq=0, ack=1, flags=SYN | ACK, back=True).said(IN)
+    for _ in range(3):
+        recording.said(IN, flags=ACK | PSH, data=b"x")
+    summary, seen = recording.seen(path)
+    assert (0, 2) == (summary.duplicate_packets, seen.retransmissions.to_server)
 
 
 TALK = """
