@@ -9,6 +9,7 @@ from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
 from captool.findings.openings import connection_refused, connection_unanswered
 from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected
+from captool.findings.path_mtu import mtu_black_hole
 from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
 from captool.findings.resets import reset_after_idle
 from captool.findings.settled import settled
@@ -20,6 +21,7 @@ __all__ = ["RULES", "SEVERITIES", "Finding", "find"]
 RULES = (
     path_dead,
     silent_drop,
+    mtu_black_hole,
     reset_injected,
     output_lost,
     reset_after_idle,

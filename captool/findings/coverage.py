@@ -15,8 +15,8 @@ TIMED: Final = (
 
 # What these claim rests on packets that were not there.
 ABSENT: Final = (
-    "silent-drop", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered", "keepalive-too-slow",
-    "unanswered-request", "server-closed", "zero-window-stall",
+    "silent-drop", "mtu-black-hole", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered",
+    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.idle import KEEPALIVE_REMEDY
+from captool.findings.path_mtu import too_large
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Unanswered
 from captool.units import SECOND_NS, counted, seconds, size
@@ -29,7 +30,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
             continue
         for direction in DIRECTIONS:
             sent = connection.tcp.unanswered[direction]
-            if sent is None:
+            if sent is None or too_large(connection.tcp, direction):
                 continue
             gap = gap_ended_by(connection, sent.first.packet)
             if gap is not None and sent.peer_last_heard is not None:  # a probe that was answered ends a silence

@@ -158,6 +158,14 @@ def _half_closed(finding: Finding) -> str:
     return f"was half-closed by the {finding.evidence['closed_by']} and then silent for {_seconds(finding.evidence['idle_s'])}{cut}"
 
 
+def _too_large(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    return (
+        f"stands still because the {sender}'s large packets ({finding.evidence['segment_bytes']} bytes of data) do not arrive "
+        f"while smaller ones {'do' if finding.evidence['duplicate_acks'] else 'may'}: an MTU black hole, most likely"
+    )
+
+
 def _stalled(finding: Finding) -> str:
     reader = "client" if finding.evidence["direction"] == "to_client" else "server"
     lasted = {
@@ -211,6 +219,7 @@ def _concerned(findings: tuple[Finding, ...], code: str) -> list[int]:
 
 # The gravest first. A connection is told once, with the first of these that it has.
 CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
+    ("mtu-black-hole", _too_large),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
     ("reset-after-idle", _reset),
     ("half-close-idle", _half_closed),

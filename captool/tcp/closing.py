@@ -53,6 +53,7 @@ class Side:
     resent: cython.longlong
     resent_ns: cython.longlong
     resent_packet: cython.longlong
+    stuck: cython.longlong
     probes: cython.longlong
     answered: cython.longlong
     longest_idle: cython.longlong
@@ -91,6 +92,7 @@ def side_of(
     side.resent = state[at + RESENT]
     side.resent_ns = state[at + RESENT_NS]
     side.resent_packet = state[at + RESENT_PACKET]
+    side.stuck = state[at + STUCK] & 0xFFFFFFFF if state[at + STUCK] >> 32 == state[at + ACKED] & 0x7FFFFFFF else 0
     side.probes = state[at + PROBES]
     side.answered = state[at + ANSWERED]
     side.longest_idle = state[at + LONGEST_IDLE]
@@ -325,6 +327,9 @@ def unanswered_data(side: Side, peer: Side, missing: cython.longlong) -> object:
         bytes=missing,
         retransmissions=side.resent,
         peer_last_heard=Moment(peer.last_packet, peer.last_ns) if peer.packets else None,
+        head_bytes=side.stuck >> 16,
+        head_sent_again=side.stuck >> 8 & 0xFF,
+        duplicate_acks=side.stuck & 0xFF,
     )
 
 

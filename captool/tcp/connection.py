@@ -74,6 +74,8 @@ class Unanswered(NamedTuple):
 
     `first` is its first transmission, `last` its last; `retransmissions` counts the segments sent again after `first`.
     `peer_last_heard` is the last packet of any kind that came from the other side, None if there was none at all.
+    `head_sent_again` counts those of them that begin at the first byte that is not acknowledged (at most 255), `head_bytes` is the smallest
+    of these; `duplicate_acks` counts how often that byte was asked for again, because something above it arrived (RFC 5681 2).
     """
 
     first: Moment
@@ -81,6 +83,9 @@ class Unanswered(NamedTuple):
     bytes: int
     retransmissions: int
     peer_last_heard: Moment | None
+    head_bytes: int = 0
+    head_sent_again: int = 0
+    duplicate_acks: int = 0
 
     @property
     def persistent(self) -> bool:

@@ -3,7 +3,7 @@ from captool.tcp.idle cimport is_probe, probe, stir, stop_idling
 from captool.tcp.layout cimport *
 from captool.tcp.quiet cimport Probing
 from captool.tcp.rows cimport Rows, max_of
-from captool.tcp.sequence cimport acknowledge, irregular_data, new_data, seq_delta, synchronise
+from captool.tcp.sequence cimport acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
 from captool.tcp.teardown cimport finish_side, note_closing, start_linger
 
 cdef long long packet_identity(long long seq, long long ack, long long flags, long long length, long long mark) noexcept

@@ -19,7 +19,7 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows, max_of
-    from captool.tcp.sequence import acknowledge, irregular_data, new_data, seq_delta, synchronise
+    from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, start_linger
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
@@ -171,6 +171,7 @@ def segment(
     doubled: cython.bint = False
     named: cython.bint
     opening: cython.bint
+    awaited: cython.longlong
     at: cython.longlong
 
     mark = plain_mark(mark)
@@ -225,6 +226,7 @@ def segment(
         start_linger(rows, place, ts)
         return 0
 
+    awaited = rows.state[receiver + ACKED]
     if flags & ACK:
         if not flags & SYN and not rows.state[conn + STATE] & OPENED:
             rows.state[conn + STATE] |= OPENED
@@ -235,6 +237,11 @@ def segment(
         rows.state[sender + USUAL] = (mark + 1) << 8 | hops
         if not flags & SYN:
             rows.state[sender + BITS] |= SPOKEN
+    if length == 0 and window == rows.state[sender + WINDOW] and flags & (SYN | FIN | ACK) == ACK:
+        # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived.
+        if rows.state[receiver + BITS] & DATA_SEEN and 0 <= awaited < rows.state[receiver + NEXT]:
+            if rows.state[receiver + ACKED] == awaited and seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
+                note_stuck(rows, receiver, 0)
     if window == 0 and not flags & SYN:
         letters |= LETTER_WINDOW
         if rows.state[sender + WINDOW]:
