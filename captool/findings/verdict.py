@@ -108,7 +108,9 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict
     missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
     if idle is not None and connection.id in missing:
         after += " and without a keepalive probe from either side"
-    sentence = _sentence(f"{label(connection)} was dropped silently{after}")
+    # A capture of one direction shows that something is sent again and again, and not why.
+    dropped = "was" if drop.evidence["peer_last_heard_packet"] is not None else "may have been"
+    sentence = _sentence(f"{label(connection)} {dropped} dropped silently{after}")
     loss = _loss(connection, losses)
     return sentence + (
         f"{loss}." if loss else f": {size(int(str(drop.evidence['unacknowledged_bytes'])))} of data were never acknowledged."

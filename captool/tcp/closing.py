@@ -364,7 +364,9 @@ def unheard(sender: Side, receiver: Side, lost: object) -> cython.bint:
 def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
     """The probes that one side sent (Keepalive)."""
     longest_idle: cython.longlong = side.longest_idle if side.packets else 0
-    status: str = "present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable"
+    # A probe stands below what the peer acknowledged, which a capture of one direction does not show.
+    whole: cython.bint = longest_idle >= window_ns > 0 and peer.packets != 0
+    status: str = "present" if side.probes else "missing" if whole else "not-observable"
     probing: Probing
     unanswered: cython.longlong = 0
     if side.probing is None:  # in the order of Keepalive's fields; a probe told by its answer alone has no distance to another

@@ -51,7 +51,7 @@ class Keepalive(NamedTuple):
     """Keepalive probes sent in one direction (to_server: by the client).
 
     `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
-    probe; a shorter observation, or a direction of which no packet was captured, is `not-observable`.
+    probe; a shorter observation, or a connection of which only one direction was captured, is `not-observable`.
     `longest_idle_ns` is the longest idle time without a probe in this direction that was seen. `interval_ns` is the median
     distance of two probes in one idle time, None with fewer than two; `first_probe_ns` is the median time from the beginning of an idle
     time to its first probe. `unanswered` counts the probes at the end, after which nothing came from the other side any more:

@@ -28,7 +28,8 @@ def starts_anew(rows: Rows, place: cython.longlong, seq: cython.longlong, flags:
     rows.unpack(place >> 1)
     opened = rows.state[conn + STATE] & OPENED != 0
     if rows.state[sender + SYN_SEQ] == seq:
-        return False
+        # The answer of an older connection (RFC 5961 4, a challenge ACK) was reset, and the same SYN is tried again.
+        return rows.state[sender + BITS] & RESET != 0 and not flags & ACK
     if rows.state[sender + PACKETS] == 0:
         if flags & ACK:
             return False

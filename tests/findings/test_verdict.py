@@ -107,3 +107,10 @@ def test_quiet_but_healthy_is_said_only_where_nothing_is_wrong(path):
 def test_a_capture_that_ended_first_proves_nothing(path):
     talk = Talk().opened().client(b"GET /v1.41/info HTTP/1.1\r\nHost: d\r\n\r\n").server()
     assert "was still in use when the capture ended, so nothing is proven about its end." in causes(path, talk)[1]
+
+
+def test_what_is_sent_again_in_a_capture_of_one_direction_may_have_been_dropped(path):
+    talk = Talk()
+    for _ in range(5):
+        talk.wait(1).client(b"late", seq=1000)
+    assert "Connection 0 may have been dropped silently: 4 bytes of data were never acknowledged." == judged(path, talk).verdict[0]

@@ -6,7 +6,7 @@ import pytest
 
 from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
-from tests.builders import ACK, FIN, RST, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
+from tests.builders import ACK, FIN, RST, SECOND, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
 from tests.findings.judged import with_hops
 
 
@@ -281,3 +281,15 @@ def test_the_acknowledgement_of_a_reset_that_does_not_look_like_its_sides_packet
         frame = talk.packets[-1].frame
         talk.packets[-1] = Packet(frame[:18] + b"\0\0" + frame[20:], talk.packets[-1].ts_ns)
     assert (0, 100) == tuple(connection(path, talk).unacknowledged_bytes)
+
+
+def test_a_syn_that_is_tried_again_after_the_answer_of_an_older_connection_was_reset_opens_another(path: Path) -> None:
+    """A server in TIME_WAIT answers with the numbers of the old connection (RFC 5961 4); the client resets that and tries again."""
+    old = closed(Talk().opened().client(b"a"))
+    new = Talk(client_isn=900000, server_isn=700000, now=old.now + 2 * SECOND).client(flags=SYN, ack=0)
+    new.server(seq=old.next[1], ack=old.next[0]).client(flags=RST, seq=old.next[0])
+    new.wait(1).client(flags=SYN, ack=0, seq=900000)
+    new.next = [900001, 700000]
+    new.server(flags=SYN | ACK).client().client(b"b").server(b"c").client()
+    _, connections, _ = analyze(path, old.packets + new.packets)
+    assert [("SF", True), ("RSTO", False), ("S1", True)] == [(seen.conn_state, seen.handshake_seen) for seen in connections]
