@@ -2,7 +2,7 @@
 
 from captool.findings.certificates import certificate_expired
 from captool.findings.closes import client_timeout, half_close_idle, server_closed
-from captool.findings.coverage import capture_loss, clock_step, doubted, mid_stream, snapped_packets
+from captool.findings.coverage import capture_loss, clock_jump, clock_step, doubted, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.idle import idle_gap, missing_keepalive
@@ -45,6 +45,7 @@ RULES = (
     capture_loss,
     snapped_packets,
     clock_step,
+    clock_jump,
     mid_stream,
     capture_ended,
 )
