@@ -22,11 +22,14 @@ if not cython.compiled:  # compiled, they come from sender_clock.pxd
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 NONE = cython.declare(cython.longlong, -1)
 JUMP_NS = cython.declare(cython.longlong, 5_000_000_000)
-LOOK = cython.declare(cython.Py_ssize_t, 1024)  # so many segments before a jump, and after it, are looked at
+# So many segments before a jump, and after it, are looked at; before one of many, as quiet captures have them, fewer.
+LOOK = cython.declare(cython.Py_ssize_t, 1024)
+MANY = cython.declare(cython.longlong, 64)
+GLANCE = cython.declare(cython.Py_ssize_t, 16)
 KEPT = cython.declare(cython.Py_ssize_t, 32)  # so many of them if they are in chunks before
 FIELDS = cython.declare(cython.Py_ssize_t, 7)
 SECOND_NS: Final = 1_000_000_000
-MAX_EXAMINED: Final = 4096
+MAX_EXAMINED: Final = 1024
 MAX_JUMPS: Final = 64
 SENDERS: Final = 2
 BUSY: Final = 3
@@ -74,6 +77,7 @@ class SenderClocks:
         latest: cython.longlong = self.latest_ns
         begin: cython.Py_ssize_t = 0
         end: cython.Py_ssize_t
+        look: cython.Py_ssize_t
         ts_ns: cython.longlong[::1] = frames.ts_ns
         for row in range(frames.count):
             ts = ts_ns[row]
@@ -82,8 +86,9 @@ class SenderClocks:
                     self.examined += 1
                     end = first_segment(segments, row)
                     self.settle(frames, segments, begin, end, True)
-                    before = self.kept() if end < LOOK else []
-                    before += samples(frames, segments, end - LOOK if end > LOOK else 0, end)
+                    look = LOOK if self.examined <= MANY else GLANCE
+                    before = self.kept() if end < look else []
+                    before += samples(frames, segments, end - look if end > look else 0, end)
                     self.pending = Pending(latest, ts, frames.first_packet + row, before)
                     begin = end
                 latest = ts
