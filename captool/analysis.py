@@ -93,8 +93,9 @@ def analyze(
     window_ns = keepalive_window_ns(settings, catalogue)
     other = log = None
     if as_paths(other_side):
-        from captool.other_side import Recorded, compare, read_other_side
+        from captool.other_side import compare, read_other_side
         from captool.tcp.packet_log import PacketLog
+        from captool.tcp.recorded import Recorded
 
         other, log = read_other_side(as_paths(other_side), settings.ports), PacketLog()
         there = other.capture

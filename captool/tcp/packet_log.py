@@ -121,7 +121,7 @@ class PacketLog:
             self.store[at] = ts_ns[frame[row]]
             self.store[at + 1] = (first_packet + frame[row]) << 1 | second
             self.store[at + 2] = ((seq[row] ^ HALF32) - HALF32) * TWO32 + ack[row]
-            self.store[at + 3] = plain_mark(mark[row])
+            self.store[at + 3] = mark[row]
             self.store[at + 4] = (
                 cython.cast(cython.longlong, payload_length[row]) << 24
                 | cython.cast(cython.longlong, hops[row]) << 16
@@ -259,7 +259,7 @@ class PacketLog:
                     seq = self.store[at + 2] >> 32 & MASK32
                     ack = self.store[at + 2] & MASK32 if flags & ACK_FLAG else 0
                     mixed = ((seq << 31 ^ ack) * MIX_A) & MASK64
-                    ack = cython.cast(cython.ulonglong, (self.store[at + 4] >> 24) << 34 ^ flags ^ self.store[at + 3]) & MASK64
+                    ack = cython.cast(cython.ulonglong, (self.store[at + 4] >> 24) << 34 ^ flags ^ plain_mark(self.store[at + 3])) & MASK64
                     mixed = ((mixed ^ ack) * MIX_B) & MASK64
                     digests[side] = ((digests[side] ^ mixed ^ mixed >> 29) * MIX_A + cython.cast(cython.ulonglong, self.secret)) & MASK64
                     counts[side] += 1
