@@ -2,9 +2,9 @@ from captool.tcp.copies cimport place_of, plain_mark
 from captool.tcp.idle cimport is_probe, probe, stir, stop_idling
 from captool.tcp.layout cimport *
 from captool.tcp.quiet cimport Probing
-from captool.tcp.rows cimport Rows, max_of
+from captool.tcp.rows cimport Rows
 from captool.tcp.sequence cimport acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
-from captool.tcp.teardown cimport finish_side, note_closing, start_linger
+from captool.tcp.teardown cimport finish_side, note_closing, note_reset, speaks_for_its_side, start_linger
 
 cdef long long packet_identity(long long seq, long long ack, long long flags, long long length, long long mark) noexcept
 cdef int segment(

@@ -11,16 +11,16 @@ their numbers alone, and all packets of a connection of which these tell that it
 
 import cython
 
-from captool.tcp.quiet import SeenReset, ShutWindows
+from captool.tcp.quiet import ShutWindows
 
 if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.copies import place_of, plain_mark
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
-    from captool.tcp.rows import Rows, max_of
+    from captool.tcp.rows import Rows
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
-    from captool.tcp.teardown import finish_side, note_closing, start_linger
+    from captool.tcp.teardown import finish_side, note_closing, note_reset, speaks_for_its_side, start_linger
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
@@ -75,44 +75,6 @@ def remembered(rows: Rows, place: cython.longlong, identity: cython.longlong, ti
 
 
 @cython.cfunc
-def note_reset(
-    rows: Rows,
-    place: cython.longlong,
-    ts: cython.longlong,
-    packet: cython.longlong,
-    seq: cython.longlong,
-    ack: cython.longlong,
-    flags: cython.longlong,
-    window: cython.longlong,
-    mark: cython.longlong,
-    hops: cython.longlong,
-) -> cython.int:
-    """Keep the first RST of a connection, before it changes what is known of its sender."""
-    sender: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
-    receiver: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (1 - (place & 1))
-    acknowledged: cython.longlong = 0
-    if flags & ACK and rows.state[receiver + BITS] & ACK_KNOWN:
-        acknowledged = max_of(0, seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + ACKED]))
-    rows.resets[place >> 1] = SeenReset(
-        packet,
-        ts,
-        place & 1,
-        hops,
-        mark,
-        rows.state[sender + USUAL],
-        flags & ACK != 0,
-        window,
-        seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT]) if rows.state[sender + BITS] & BASED else 0,
-        rows.state[sender + LAST_PACKET],
-        rows.state[sender + LAST_NS],
-        rows.state[receiver + LAST_PACKET],
-        rows.state[receiver + LAST_NS],
-        acknowledged,
-    )
-    return 0
-
-
-@cython.cfunc
 @cython.exceptval(-1)
 def probe_again(
     rows: Rows, place: cython.longlong, sender: cython.longlong, seq: cython.longlong, ts: cython.longlong
@@ -121,23 +83,6 @@ def probe_again(
     probing: Probing = rows.probing[place]
     since: cython.longlong = ts - probing.last_ns
     return -PROBE_COPY_NS <= since <= PROBE_COPY_NS and seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + ACKED]) == -1
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def speaks_for_its_side(
-    rows: Rows, sender: cython.longlong, offset: cython.longlong, mark: cython.longlong, hops: cython.longlong
-) -> cython.bint:
-    """Whether a RST looks like the packets of the side whose address it bears, so that its acknowledgement can be believed.
-
-    It stands exactly at the next byte (RFC 5961 3.2), came the same number of hops, and is numbered if they are. A firewall that answers
-    in the name of a host acknowledges what never arrived there.
-    """
-    usual: cython.longlong = rows.state[sender + USUAL]
-    identified: cython.longlong = (usual >> 8) - 1
-    if usual == 0 or usual & 0xFF != hops or offset != rows.state[sender + NEXT]:
-        return False
-    return not 0 < identified < 0x10000 or 0 < mark < 0x10000
 
 
 @cython.cfunc

@@ -9,11 +9,13 @@ A connection that ended lingers for late packets; `ended_lingering` tells those 
 import cython
 
 from captool.tcp.holes import add_hole
+from captool.tcp.quiet import SeenReset
 
 if not cython.compiled:  # compiled, they come from teardown.pxd
     from captool.tcp.idle import stop_idling
     from captool.tcp.layout import *
-    from captool.tcp.rows import Rows
+    from captool.tcp.rows import Rows, max_of
+    from captool.tcp.sequence import seq_delta
 
 LINGER_NS = cython.declare(cython.longlong, 120_000_000_000)  # twice the 60 s that Linux keeps TIME_WAIT
 
@@ -36,6 +38,61 @@ def starts_anew(rows: Rows, place: cython.longlong, seq: cython.longlong, flags:
         # Both sides at once (RFC 9293 3.5, simultaneous open), unless the other side had gone on long ago.
         return rows.state[receiver + SYN_SEQ] < 0 or opened
     return opened or not flags & ACK
+
+
+@cython.cfunc
+def note_reset(
+    rows: Rows,
+    place: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+    seq: cython.longlong,
+    ack: cython.longlong,
+    flags: cython.longlong,
+    window: cython.longlong,
+    mark: cython.longlong,
+    hops: cython.longlong,
+) -> cython.int:
+    """Keep the first RST of a connection, before it changes what is known of its sender."""
+    sender: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
+    receiver: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (1 - (place & 1))
+    acknowledged: cython.longlong = 0
+    if flags & ACK and rows.state[receiver + BITS] & ACK_KNOWN:
+        acknowledged = max_of(0, seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + ACKED]))
+    rows.resets[place >> 1] = SeenReset(
+        packet,
+        ts,
+        place & 1,
+        hops,
+        mark,
+        rows.state[sender + USUAL],
+        flags & ACK != 0,
+        window,
+        seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT]) if rows.state[sender + BITS] & BASED else 0,
+        rows.state[sender + LAST_PACKET],
+        rows.state[sender + LAST_NS],
+        rows.state[receiver + LAST_PACKET],
+        rows.state[receiver + LAST_NS],
+        acknowledged,
+    )
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def speaks_for_its_side(
+    rows: Rows, sender: cython.longlong, offset: cython.longlong, mark: cython.longlong, hops: cython.longlong
+) -> cython.bint:
+    """Whether a RST looks like the packets of the side whose address it bears, so that its acknowledgement can be believed.
+
+    It stands exactly at the next byte (RFC 5961 3.2), came the same number of hops, and is numbered if they are. A firewall that answers
+    in the name of a host acknowledges what never arrived there.
+    """
+    usual: cython.longlong = rows.state[sender + USUAL]
+    identified: cython.longlong = (usual >> 8) - 1
+    if usual == 0 or usual & 0xFF != hops or offset != rows.state[sender + NEXT]:
+        return False
+    return not 0 < identified < 0x10000 or 0 < mark < 0x10000
 
 
 @cython.cfunc
