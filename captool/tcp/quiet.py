@@ -98,7 +98,8 @@ class SeenReset(NamedTuple):
     """The first RST of a connection. `usual` is the sender's (mark + 1) << 8 | hops before it, 0 where it sent nothing before.
 
     `offset` is where it stands above what its sender sent. `own_*` is the last packet of its sender before it, `peer_*` that of the
-    other side. `acknowledged` is how far its acknowledgement stands above the one before it.
+    other side. `acknowledged` is how far its acknowledgement stands above the one before it, `peer_next`
+    how much the other side had sent.
     """
 
     packet: int
@@ -115,3 +116,4 @@ class SeenReset(NamedTuple):
     peer_packet: int
     peer_ns: int
     acknowledged: int
+    peer_next: int

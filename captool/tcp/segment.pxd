@@ -4,7 +4,7 @@ from captool.tcp.layout cimport *
 from captool.tcp.quiet cimport Probing
 from captool.tcp.rows cimport Rows
 from captool.tcp.sequence cimport acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
-from captool.tcp.teardown cimport finish_side, note_closing, note_reset, speaks_for_its_side, start_linger
+from captool.tcp.teardown cimport finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
 cdef long long packet_identity(long long seq, long long ack, long long flags, long long length, long long mark) noexcept
 cdef int segment(

@@ -20,7 +20,7 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
-    from captool.tcp.teardown import finish_side, note_closing, note_reset, speaks_for_its_side, start_linger
+    from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
@@ -177,6 +177,8 @@ def segment(
             rows.state[conn + STATE] |= OPENED
         if acknowledge(rows, place, sender, receiver, ack, flags, ts) and rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, ts, previous, "data", packet)
+        if rows.state[sender + BITS] & RESET:
+            outlive(rows, place)
 
     if not rows.state[sender + BITS] & SPOKEN:
         rows.state[sender + USUAL] = (mark + 1) << 8 | hops

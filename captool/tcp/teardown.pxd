@@ -13,3 +13,4 @@ cdef int note_reset(
     long long mark, long long hops
 )
 cdef bint speaks_for_its_side(Rows rows, long long sender, long long offset, long long mark, long long hops) noexcept
+cdef int outlive(Rows rows, long long place)

@@ -74,7 +74,32 @@ def note_reset(
         rows.state[receiver + LAST_PACKET],
         rows.state[receiver + LAST_NS],
         acknowledged,
+        rows.state[receiver + NEXT],
     )
+    return 0
+
+
+@cython.cfunc
+def outlive(rows: Rows, place: cython.longlong) -> cython.int:
+    """A side of which a RST was seen sent a segment: where that acknowledges what was sent after the RST, this was not the side's own.
+
+    Or it was not taken for valid (RFC 5961 3.2): either way it ended nothing.
+    """
+    conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
+    receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
+    reset = rows.resets.get(place >> 1)
+    if reset is None or reset.direction != place & 1 or rows.state[receiver + BITS] & RESET:
+        return 0
+    if rows.state[receiver + ACKED] <= reset.peer_next or rows.state[receiver + ACKED] > rows.state[receiver + NEXT]:
+        return 0
+    del rows.resets[place >> 1]
+    rows.state[sender + BITS] &= ~RESET
+    if rows.state[conn + CLOSING_PACKET] == reset.packet:
+        rows.state[conn + CLOSING_PACKET] = rows.state[conn + CLOSING_NS] = 0
+        rows.state[conn + STATE] &= ~(CLOSED_BY_CLIENT | CLOSED_BY_SERVER)
+    if not rows.state[sender + BITS] & rows.state[receiver + BITS] & FINISHED:
+        rows.state[conn + STATE] &= ~LINGERING
     return 0
 
 
@@ -157,16 +182,17 @@ def ended_lingering(rows: Rows, now: cython.longlong) -> cython.longlong:
         until, slot, number = rows.linger[0]
         conn = rows.origin + slot * ROW
         rows.unpack(slot)
-        if rows.state[conn + ID] == number and len(rows.linger) > rows.max_lingering:
+        if rows.state[conn + ID] != number or not rows.state[conn + STATE] & LINGERING:
+            rows.linger.popleft()
+            continue
+        if len(rows.linger) > rows.max_lingering:
             rows.limited = True
-        elif rows.state[conn + ID] == number:
-            if now < until:
-                break
-            if rows.last_ns(conn) + LINGER_NS > now:  # late packets still come
-                rows.linger.popleft()
-                rows.linger.append((rows.last_ns(conn) + LINGER_NS, slot, number))
-                continue
+        elif now < until:
+            break
+        elif rows.last_ns(conn) + LINGER_NS > now:  # late packets still come
+            rows.linger.popleft()
+            rows.linger.append((rows.last_ns(conn) + LINGER_NS, slot, number))
+            continue
         rows.linger.popleft()
-        if rows.state[conn + ID] == number:
-            return slot
+        return slot
     return -1

@@ -293,3 +293,25 @@ def test_a_syn_that_is_tried_again_after_the_answer_of_an_older_connection_was_r
     new.server(flags=SYN | ACK).client().client(b"b").server(b"c").client()
     _, connections, _ = analyze(path, old.packets + new.packets)
     assert [("SF", True), ("RSTO", False), ("S1", True)] == [(seen.conn_state, seen.handshake_seen) for seen in connections]
+
+
+def test_a_reset_after_which_its_side_goes_on_ended_nothing(path: Path) -> None:
+    """Injected into the connection, and not at the next byte: the client ignores it (RFC 5961 3.2)."""
+    talk = Talk().opened().client(b"GET /").server(b"200").client()
+    talk.server(flags=RST, seq=talk.next[1] + 500, window=0)
+    talk.next[1] -= 500
+    talk.client(b"more").server(b"yes").client()
+    seen = connection(path, talk)
+    assert ("open", None, None, None, "S1") == (seen.close, seen.closed_by, seen.reset, seen.closing, seen.conn_state)
+    talk.wait(400).client(b"much later").server(b"yes").client().client(flags=ACK | FIN).server(flags=ACK | FIN).client()
+    later = connection(path, talk)
+    assert ("fin", "client", "SF") == (later.close, later.closed_by, later.conn_state)
+    assert [400 * SECOND] == [gap.duration_ns // SECOND * SECOND for gap in later.gaps]
+
+
+def test_what_was_under_way_when_the_reset_was_sent_does_not_refute_it(path: Path) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client(b"more")
+    before = talk.next[1]
+    talk.server(b"late", captured=False).server(flags=RST, window=0)
+    talk.packets.append(Packet(ethernet(ip(tcp(talk.server_end, talk.client_end, before, talk.next[0], payload=b"late"), talk.server_end, talk.client_end, 7)), talk.now + 9000))
+    assert "rst" == connection(path, talk).close

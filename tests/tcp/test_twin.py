@@ -40,6 +40,8 @@ class Twin:
         self.packets[me] += 1
         if flags & RST:
             self.end_gap(ts)
+            if self.reset is None:
+                self.peer_next = self.next[peer]
             self.reset = self.reset or (self.number, me, offset - self.next[me], self.last_packet[me], self.last_packet[peer])
             self.was_reset[me] = True
             if offset == self.next[me] and self.acked[peer] < ack <= self.next[peer]:  # its ends, hop limit and number are as always here
@@ -53,6 +55,10 @@ class Twin:
                 self.end_gap(ts)
             self.acked[peer] = ack
             self.resent[peer] = 0
+        if self.reset and self.reset[1] == me and not self.was_reset[peer] and self.peer_next < self.acked[peer] <= self.next[peer]:
+            if self.closing and self.closing[0] == self.reset[0]:
+                self.closing = None
+            self.reset, self.was_reset[me] = None, False
         if (window == 0) != (self.window[me] == 0):
             if window:
                 self.shut[me][-1][1] = ts
