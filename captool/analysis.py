@@ -26,6 +26,7 @@ from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import STATES, load_catalogue
 from captool.packets.decode import Decoder
+from captool.packets.sender_clock import SenderClocks
 from captool.record.manifest_file import recorded_until_ns
 from captool.tcp import tracker as tracker_module
 from captool.tcp.tracker import Tracker
@@ -92,8 +93,9 @@ def analyze(
     window_ns = keepalive_window_ns(settings, catalogue)
     other = log = None
     if as_paths(other_side):
-        from captool.other_side import Recorded, compare, read_other_side
+        from captool.other_side import compare, read_other_side
         from captool.tcp.packet_log import PacketLog
+        from captool.tcp.recorded import Recorded
 
         other, log = read_other_side(as_paths(other_side), settings.ports), PacketLog()
         there = other.capture
@@ -107,12 +109,12 @@ def analyze(
         )  # fmt: skip
         next_file, stopped = (wait.next_file, wait.stopped) if isinstance(wait, Following) else (None, None)
         with CaptureReader(as_paths(paths), wait=wait, next_file=next_file, stopped=stopped) as capture:
-            decoder = Decoder(shard, shards)
+            decoder, clocks = Decoder(shard, shards), SenderClocks()
 
             def listened() -> int | None:
                 return later(recorded_until_ns(capture.paths, capture.packets), decoder.end_ns)
 
-            chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log, watched_until=listened)
+            chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log, clocks=clocks, watched_until=listened)
             found: list[Connection] = []
             others: list[Connection] = []
             for one in chain.from_iterable(chunks):
@@ -121,7 +123,7 @@ def analyze(
                 elif len(others) < EXAMPLES:
                     others.append(one)
             found = sorted(found or others, key=lambda connection: connection.id)
-            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened())
+            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened(), clock_jumps=clocks.jumps())
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
             return Reading(summary, found, tracker.connections, ring, alone)
 
@@ -143,7 +145,7 @@ def analyze(
     tables = believed(Tables(summary, settings, connections, catalogue, keys_given, compared, half_closed))
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
-    return Analysis(summary, settings, uses, ring.problems, connections, findings, verdict(tables, findings), compared)
+    return Analysis(summary, settings, uses, ring.problems, tables.connections, findings, verdict(tables, findings), compared)
 
 
 def later(until_ns: int | None, end_ns: int | None) -> int | None:

@@ -4,13 +4,9 @@ Each capture is read once. Connections are recognised by their sequence numbers,
 ports; a proxy that ends TCP begins new sequence numbers, and nothing matches then.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
-from typing import Final, Literal, NamedTuple
 
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
@@ -19,33 +15,13 @@ from captool.packets.decode import Decoder
 from captool.tcp.byte_ranges import Crossing
 from captool.tcp.clock_offset import ClockBounds, ClockOffset
 from captool.tcp.connection import Endpoint, TcpConnection
-from captool.tcp.fates import Fates, Watch, fates, key, recognised
+from captool.tcp.fates import Fates, Watch, fates
 from captool.tcp.layout import ACK
 from captool.tcp.packet_log import PacketLog
+from captool.tcp.pairs import Pair, Side, client_sides, match, recognised_in_both
 from captool.tcp.passage import Passage, all_arrived, passage
+from captool.tcp.recorded import Conversations, Recorded
 from captool.tcp.tracker import Tracker
-
-Side = Literal["trace", "other-side"]
-
-# Marks below this are identifications of IPv4: no sender gives the same packet the same one again. The others are timestamps, which
-# packets may share; the copies that -i any makes come within COPY_NS, and no TCP timer is that short.
-IDENTIFICATIONS: Final = 1 << 16
-COPY_NS: Final = 5_000_000
-# How many packets from each end of a conversation name it where its addresses do not, and how many must agree.
-NAMING: Final = 4
-AGREEING: Final = 2
-# By how many packets in all the connections are recognised and the clocks are put together, in blocks of 16 from each end.
-SAMPLE: Final = 200_000
-TRIES: Final = 16
-MAX_ROUND_TRIPS: Final = 1024
-
-
-class Recorded(NamedTuple):
-    """A capture that was read: what it was, its connections, and its packets as far as they are kept."""
-
-    capture: CaptureSummary
-    connections: Sequence[TcpConnection]
-    log: PacketLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +68,6 @@ class OtherSide:
     unlogged_packets: int
 
 
-class Pair(NamedTuple):
-    """A connection in both captures; `flipped` says that the other one took the server for the client."""
-
-    trace: TcpConnection
-    other: TcpConnection
-    flipped: bool
-
-
 def read_other_side(paths: Iterable[Path], service_ports: tuple[int, ...]) -> Recorded:
     """Read a capture for its connections and packets alone. Raises CaptureError."""
     decoder, tracker, log = Decoder(), Tracker(service_ports=service_ports, streams=False), PacketLog()
@@ -121,8 +89,8 @@ def compare(trace: Recorded, other: Recorded) -> OtherSide:
     pairs = match(here, there)
     bounds, near = ClockBounds(), client_sides(here, there, pairs)
     for pair in pairs:
-        for direction, packet, became in _recognised(here, there, pair):
-            trace_first = (near.get(_hosts(pair)) != "other-side") == (direction is Direction.TO_SERVER)
+        for direction, packet, became in recognised_in_both(here, there, pair):
+            trace_first = (near.get(pair.hosts) != "other-side") == (direction is Direction.TO_SERVER)
             bounds.add(packet.ts_ns, became.ts_ns - packet.ts_ns, first_first=trace_first)
     clock = bounds.offset()
     matched = {pair.trace.id for pair in pairs}
@@ -132,155 +100,12 @@ def compare(trace: Recorded, other: Recorded) -> OtherSide:
         capture=other.capture,
         connections=len(other.connections),
         clock=clock,
-        counterparts=tuple(_counterpart(here, there, pair, clock, near.get(_hosts(pair))) for pair in pairs) if clock else (),
+        counterparts=tuple(_counterpart(here, there, pair, clock, near.get(pair.hosts)) for pair in pairs) if clock else (),
         unmatched=tuple(connection.id for connection in unmatched),
         renumbered=tuple(connection.id for connection in unmatched if frozenset((connection.client, connection.server)) in ends),
         indistinct=() if clock else tuple(pair.trace.id for pair in pairs),
         unlogged_packets=trace.log.unlogged_packets + other.log.unlogged_packets,
     )
-
-
-class Conversations:
-    """The packets of each connection of a capture: the log knows pairs of ends, which connections share one after the other."""
-
-    def __init__(self, recorded: Recorded) -> None:
-        self.recorded = recorded
-        self.by_ends: dict[frozenset[Endpoint], list[TcpConnection]] = defaultdict(list)
-        for connection in sorted(recorded.connections, key=lambda one: one.last_packet.packet):
-            self.by_ends[frozenset((connection.client, connection.server))].append(connection)
-        self._after = {
-            later.id: earlier.last_packet.packet
-            for sharing in self.by_ends.values()
-            for earlier, later in pairwise(sharing)
-        }
-
-    @property
-    def sampled_blocks(self) -> int:
-        """How many blocks of packets of each end of a conversation stand for it."""
-        return min(max(SAMPLE // 32 // max(len(self.recorded.connections), 1), 1), 64)
-
-    def digest(self, connection: TcpConnection) -> list[tuple[int, int, int, int]]:
-        """What the log says of each direction in short."""
-        after, until = self._after.get(connection.id, 0), connection.last_packet.packet
-        return self.recorded.log.digest(connection.client, connection.server, after, until)
-
-    def packets(self, connection: TcpConnection, ends: int = 0) -> tuple[list[Crossing], list[Crossing]]:
-        """The packets to the server and to the client, without copies; with `ends` only the first and the last ones."""
-        directions: tuple[list[Crossing], list[Crossing]] = ([], [])
-        named: tuple[set[tuple[int, ...]], set[tuple[int, ...]]] = (set(), set())
-        after, until = self._after.get(connection.id, 0), connection.last_packet.packet
-        for from_client, ts, number, *rest in self.recorded.log.rows(connection.client, connection.server, ends):
-            if after < number <= until:
-                packet, packets = Crossing(ts, number, *rest), directions[not from_client]
-                if 0 <= packet.mark < IDENTIFICATIONS:
-                    copy = packet[2:7] in named[not from_client]
-                    named[not from_client].add(packet[2:7])
-                else:
-                    copy = any(packet[2:7] == known[2:7] and ts - known.ts_ns <= COPY_NS for known in packets[-4:])
-                if not copy:
-                    packets.append(packet)
-        return directions
-
-
-def match(here: Conversations, there: Conversations) -> list[Pair]:
-    """The connections that are in both captures: between the same ends, else by the sequence numbers of their packets."""
-    pairs = list(_by_ends(here, there))
-    matched = {pair.trace.id for pair in pairs}, {pair.other.id for pair in pairs}
-    left = [
-        [connection for connection in conversations.recorded.connections if connection.id not in known]
-        for conversations, known in zip((here, there), matched, strict=True)
-    ]
-    if left[0] and left[1]:
-        pairs += _by_numbers(here, there, *left)
-    return sorted(pairs, key=lambda pair: pair.trace.id)
-
-
-def _by_ends(here: Conversations, there: Conversations) -> Iterator[Pair]:
-    for ends, connections in here.by_ends.items():
-        candidates, position = there.by_ends.get(ends, []), 0
-        for connection in connections if candidates else ():
-            for index, candidate in enumerate(candidates[position : position + TRIES], position):
-                if _in_common(here, there, connection, candidate, 1) or _in_common(here, there, connection, candidate, 0):
-                    yield Pair(connection, candidate, flipped=candidate.client != connection.client)
-                    position = index + 1
-                    break
-
-
-def _in_common(here: Conversations, there: Conversations, one: TcpConnection, other: TcpConnection, ends: int) -> bool:
-    known = {key(packet) for packets in here.packets(one, ends) for packet in packets}
-    return any(key(packet) in known for packets in there.packets(other, ends) for packet in packets)
-
-
-def _by_numbers(here: Conversations, there: Conversations, some: list[TcpConnection], others: list[TcpConnection]) -> list[Pair]:
-    """Connections whose ends were translated; a connection's first and last packets are looked for in the other capture, both ways."""
-    votes: Counter[tuple[int, int, bool]] = Counter()
-    for swapped, (naming, named, searched, looking) in enumerate(((there, others, here, some), (here, some, there, others))):
-        names: dict[tuple[int, int], list[tuple[int, bool]]] = defaultdict(list)
-        for connection in named:
-            for direction, packets in enumerate(naming.packets(connection)):
-                for packet in {*packets[:NAMING], *packets[-NAMING:]}:
-                    if packet.flags & ACK:
-                        names[packet.seq, packet.ack].append((connection.id, direction == Direction.TO_CLIENT))
-        for connection in looking:
-            for direction, packets in enumerate(searched.packets(connection)):
-                for numbers in {(packet.seq, packet.ack) for packet in packets if packet.flags & ACK}:
-                    for name, to_client in names.get(numbers, ())[:TRIES]:
-                        ids = (name, connection.id) if swapped else (connection.id, name)
-                        votes[*ids, to_client != (direction == Direction.TO_CLIENT)] += 1
-    known = ({connection.id: connection for connection in some}, {connection.id: connection for connection in others})
-    pairs = []
-    for (one, other, flipped), count in votes.most_common():
-        if count >= AGREEING and one in known[0] and other in known[1]:
-            pairs.append(Pair(known[0].pop(one), known[1].pop(other), flipped))
-    return pairs
-
-
-def client_sides(here: Conversations, there: Conversations, pairs: list[Pair]) -> dict[tuple[str, str], Side]:
-    """Which capture is nearer to the client, for each pair of hosts.
-
-    Whatever the clocks say: from a packet to the server until the next one to the client more time passes at the capture that is nearer
-    to the client, by the way to the other and back. Where times do not tell, hop limits do: they fall on the way.
-    """
-    longer: dict[tuple[str, str], list[int]] = defaultdict(list)
-    hops: dict[tuple[str, str], int] = defaultdict(int)
-    for pair in pairs:
-        asked: tuple[Crossing, Crossing] | None = None
-        found = longer[_hosts(pair)]
-        for direction, packet, became in _recognised(here, there, pair):
-            sign = 1 if direction is Direction.TO_SERVER else -1
-            hops[_hosts(pair)] += sign * ((packet.hop_limit > became.hop_limit) - (packet.hop_limit < became.hop_limit))
-            if direction is Direction.TO_SERVER:
-                asked = packet, became
-            elif asked and len(found) < MAX_ROUND_TRIPS:
-                found.append((packet.ts_ns - asked[0].ts_ns) - (became.ts_ns - asked[1].ts_ns))
-    sides: dict[tuple[str, str], Side] = {}
-    for hosts, differences in longer.items():
-        told = (median(differences) if differences else 0) or hops[hosts]
-        if told:
-            sides[hosts] = "trace" if told > 0 else "other-side"
-    return sides
-
-
-def _hosts(pair: Pair) -> tuple[str, str]:
-    return pair.trace.client.ip, pair.trace.server.ip
-
-
-def _recognised(here: Conversations, there: Conversations, pair: Pair) -> Iterator[tuple[Direction, Crossing, Crossing]]:
-    """Packets that are once in each capture, in the order of the trace.
-
-    Of the first and the last packets those that their mark confirms are enough; without them all packets are looked at.
-    """
-    for ends in (here.sampled_blocks, 0):
-        ours, theirs = here.packets(pair.trace, ends), there.packets(pair.other, ends)
-        found = [
-            (direction, packet, became)
-            for direction in Direction
-            for packet, became in recognised(ours[direction], theirs[direction ^ pair.flipped])
-            if not ends or packet.mark == became.mark >= 0
-        ]
-        if len({direction for direction, _, _ in found}) == len(Direction):
-            break
-    yield from sorted(found, key=lambda one: one[1].packet)
 
 
 def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None) -> Counterpart:

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from builders import ACK, FIN, SYN, Packet, Talk, ethernet, ip, pcap, tcp
+from builders import ACK, FIN, START, SYN, Packet, Talk, ethernet, ip, pcap, tcp, tsval
 from captool.analysis import analyze
 from captool.errors import CaptureError
 from captool.report.text import render
@@ -205,3 +205,25 @@ def test_packets_that_nothing_tells_apart_are_not_compared(tmp_path):
     analysis = analyze(capture, other_side=capture)
     assert (0,) == analysis.other_side.indistinct
     assert "each of them more than once in one of the captures" in finding(analysis, "other-side-unmatched").message
+
+
+@pytest.mark.parametrize("options", [b"", tsval(7)])
+def test_what_is_sent_again_at_once_is_no_copy_of_what_was_lost(tmp_path, options):
+    """Between neighbours a loss is repaired within the millisecond of a timestamp: both transmissions look the same."""
+    ends = (("2001:db8::1", 40000), ("2001:db8::2", 2376))
+
+    def packet(way, seq, ack, flags, data, at_us):
+        source, destination = ends[way], ends[1 - way]
+        return Packet(ethernet(ip(tcp(source, destination, seq, ack, flags, data, 500, options), source, destination)), START + 1000 * at_us)
+
+    sent = [packet(0, 0, 0, SYN, b"", 0), packet(1, 0, 1, SYN | ACK, b"", 40), packet(0, 1, 1, ACK, b"", 50)]
+    sent += [packet(0, 1, 1, ACK, b"lost", 5000), packet(0, 5, 1, ACK, b"next", 5001), packet(0, 1, 1, ACK, b"lost", 5040)]
+    sent += [packet(1, 1, 1, ACK, b"", 5030), packet(1, 1, 9, ACK, b"", 5070), packet(0, 9, 1, ACK, b"done", 3_000_000)]
+    sent.sort(key=lambda one: one.ts_ns)
+    arrived = [Packet(one.frame, one.ts_ns + (10_000 if one.frame[22:38] == ipaddress.ip_address(ends[0][0]).packed else -10_000)) for one in sent]
+    del arrived[3]
+    client, server = tmp_path / "client.pcap", tmp_path / "server.pcap"
+    client.write_bytes(pcap(sent))
+    server.write_bytes(pcap(sorted(arrived, key=lambda one: one.ts_ns)))
+    (kept,) = analyze(client, other_side=server).other_side.counterparts
+    assert (6, 1) == (kept.passage.to_server.sent, kept.passage.to_server.lost)

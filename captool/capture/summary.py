@@ -11,6 +11,17 @@ class ClockStep(NamedTuple):
     packet: int
 
 
+class ClockJump(NamedTuple):
+    """The capture's time jumped ahead at this packet, by `ahead_ns` more than the clocks of `senders` went on meanwhile.
+
+    Without senders that tell (0), all busy connections went on as before: `ahead_ns` is the whole jump, and it may be time that passed.
+    """
+
+    packet: int
+    ahead_ns: int
+    senders: int
+
+
 class CaptureSummary(NamedTuple):
     """Counters over all files of one capture. Times are nanoseconds since 1970 (UTC), sizes bytes.
 
@@ -40,6 +51,7 @@ class CaptureSummary(NamedTuple):
     clock_step: ClockStep | None = None
     unlisted_connections: int = 0
     recorded_until_ns: int | None = None
+    clock_jumps: tuple[ClockJump, ...] = ()
 
     @property
     def watched_until_ns(self) -> int | None:

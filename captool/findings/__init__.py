@@ -2,13 +2,14 @@
 
 from captool.findings.certificates import certificate_expired
 from captool.findings.closes import client_timeout, half_close_idle, server_closed
-from captool.findings.coverage import capture_loss, clock_step, doubted, mid_stream, snapped_packets
+from captool.findings.coverage import capture_loss, clock_jump, clock_step, doubted, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
 from captool.findings.openings import connection_refused, connection_unanswered
 from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected
+from captool.findings.path_mtu import mtu_black_hole
 from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
 from captool.findings.resets import reset_after_idle
 from captool.findings.settled import settled
@@ -20,6 +21,7 @@ __all__ = ["RULES", "SEVERITIES", "Finding", "find"]
 RULES = (
     path_dead,
     silent_drop,
+    mtu_black_hole,
     reset_injected,
     output_lost,
     reset_after_idle,
@@ -43,6 +45,7 @@ RULES = (
     capture_loss,
     snapped_packets,
     clock_step,
+    clock_jump,
     mid_stream,
     capture_ended,
 )

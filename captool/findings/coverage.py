@@ -15,8 +15,8 @@ TIMED: Final = (
 
 # What these claim rests on packets that were not there.
 ABSENT: Final = (
-    "silent-drop", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered", "keepalive-too-slow",
-    "unanswered-request", "server-closed", "zero-window-stall",
+    "silent-drop", "mtu-black-hole", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered",
+    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall",
 )  # fmt: skip
 
 
@@ -67,6 +67,42 @@ def clock_step(tables: Tables) -> Iterator[Finding]:
             "span this packet are not judged.",
             remedy="Keep the clock of the recording machine from being stepped (chrony or ntpd slew it) and record again.",
             evidence={"count": step.steps, "largest_s": step.largest_ns / SECOND_NS, "proof_needs": None},
+        )
+
+
+def clock_jump(tables: Tables) -> Iterator[Finding]:
+    """The clock of the recording machine was set forward, as the senders' clocks show; or may have been, where none tells."""
+    jumps = tables.capture.clock_jumps
+    certain, perhaps = [jump for jump in jumps if jump.senders], [jump for jump in jumps if not jump.senders]
+    remedy = "Keep the clock of the recording machine from being stepped (chrony or ntpd slew it)."
+    if certain:
+        largest = max(certain, key=lambda jump: jump.ahead_ns)
+        yield Finding(
+            code="clock-step",
+            severity="warning",
+            confidence="high",
+            connection=None,
+            packets=tuple(jump.packet for jump in certain[:8]),
+            message=f"The recording machine's clock was set forward ({counted(len(certain), 'time')}, by about "
+            f"{seconds(largest.ahead_ns)} at packet {largest.packet}): meanwhile the clocks of {counted(largest.senders, 'sender')} went "
+            "on far less, as their TCP timestamps say. Or that machine and these hosts were suspended together. Idle times that span these "
+            "packets are not judged.",
+            remedy=remedy,
+            evidence={"count": len(certain), "ahead_s": largest.ahead_ns / SECOND_NS, "senders": largest.senders, "proof_needs": None},
+        )
+    if perhaps:
+        largest = max(perhaps, key=lambda jump: jump.ahead_ns)
+        yield Finding(
+            code="clock-step",
+            severity="info",
+            confidence="low",
+            connection=None,
+            packets=tuple(jump.packet for jump in perhaps[:8]),
+            message=f"Before packet {largest.packet} no packet came for {seconds(largest.ahead_ns)}, and then the connections that had "
+            "been busy went on as if nothing had been: the recording machine's clock may have been set forward. Without TCP timestamps "
+            "that cannot be told from a pause; idle times that span it are judged as they are.",
+            remedy=remedy,
+            evidence={"count": len(perhaps), "ahead_s": largest.ahead_ns / SECOND_NS, "senders": 0, "proof_needs": None},
         )
 
 

@@ -10,6 +10,7 @@ CODES: tuple[str, ...] = (
     "silent-drop",
     "path-dead",
     "peer-silent",
+    "mtu-black-hole",
     "reset-injected",
     "packets-lost",
     "other-side-unmatched",

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from captool.capture.summary import ClockStep
+from captool.capture.summary import ClockJump
 from captool.direction import PerDirection
 from captool.findings.tables import Connection, Settings, Tables
 from captool.middlebox.catalogue import IdleTimeout, by_id
-from captool.tcp.connection import Gap
+from captool.tcp.connection import Gap, Unanswered
 from captool.units import SECOND_NS, seconds
 
 GIVEN: Final = "given"
@@ -14,21 +14,45 @@ GIVEN: Final = "given"
 
 def believed(tables: Tables) -> Tables:
     """The tables without the durations across which the clock was set: no rule may judge by them."""
-    step = tables.capture.clock_step
-    if step is None:
+    step, jumps = tables.capture.clock_step, [jump for jump in tables.capture.clock_jumps if jump.senders]
+    if step is None and not jumps:
         return tables
-    return tables._replace(connections=tuple(_believed(connection, step) for connection in tables.connections))
+    packets = [one.packet for one in (step, *jumps) if one is not None]
+    window_ns = keepalive_window_ns(tables.settings, tables.catalogue)
+    return tables._replace(connections=tuple(_believed(connection, packets, jumps, window_ns) for connection in tables.connections))
 
 
-def _believed(connection: Connection, step: ClockStep) -> Connection:
+def _believed(connection: Connection, packets: list[int], jumps: list[ClockJump], window_ns: int) -> Connection:
     tcp = connection.tcp
-    gaps = tuple(gap for gap in tcp.gaps if not _spans(step, gap.after_packet, gap.ended_by_packet))
-    shut = [one if one is None or not _spans(step, one.since.packet, one.until_packet) else None for one in tcp.shut_windows]
-    return connection._replace(tcp=tcp._replace(gaps=gaps, shut_windows=PerDirection(*shut)))
+    gaps = tuple(gap for gap in tcp.gaps if not _spans(packets, gap.after_packet, gap.ended_by_packet))
+    shut = [one if one is None or not _spans(packets, one.since.packet, one.until_packet) else None for one in tcp.shut_windows]
+    tcp = tcp._replace(shut_windows=PerDirection(*shut), unanswered=PerDirection(*(_shortened(one, jumps) for one in tcp.unanswered)))
+    if tcp.close == "silent-drop" and not any(one is not None and one.persistent for one in tcp.unanswered):
+        tcp = tcp._replace(close="open")
+    if gaps != tcp.gaps:
+        longest_ns = max((gap.longest_silence_ns for gap in gaps), default=0)
+        count, longest_gap_ns = tcp.gap_count - len(tcp.gaps) + len(gaps), max((gap.duration_ns for gap in gaps), default=0)
+        sides = [
+            side._replace(status="not-observable", longest_idle_ns=longest_ns)
+            if side.status == "missing" and longest_ns < window_ns
+            else side
+            for side in tcp.keepalive
+        ]
+        tcp = tcp._replace(gaps=gaps, gap_count=count, longest_gap_ns=longest_gap_ns, keepalive=PerDirection(*sides))
+    return connection._replace(tcp=tcp)
 
 
-def _spans(step: ClockStep, after_packet: int, until_packet: int | None) -> bool:
-    return after_packet < step.packet and (until_packet is None or step.packet <= until_packet)
+def _shortened(sent: Unanswered | None, jumps: list[ClockJump]) -> Unanswered | None:
+    """What was sent again, for as long as the senders' clocks say."""
+    if sent is None:
+        return None
+    ahead_ns = sum(jump.ahead_ns for jump in jumps if sent.first.packet < jump.packet <= sent.last.packet)
+    return sent._replace(first=sent.first._replace(ts_ns=min(sent.first.ts_ns + ahead_ns, sent.last.ts_ns))) if ahead_ns else sent
+
+
+def _spans(packets: list[int], after_packet: int, until_packet: int | None) -> bool:
+    """Whether the clock was set at one of these packets between two others."""
+    return any(after_packet < packet and (until_packet is None or packet <= until_packet) for packet in packets)
 
 
 def timeouts(tables: Tables) -> tuple[IdleTimeout, ...]:

@@ -88,7 +88,7 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
 def _silence(gap: Gap) -> str:
     if gap.longest_silence_ns == gap.duration_ns:
         return f"No packet for {seconds(gap.duration_ns)}"
-    between = "probes" if any(gap.probes) else "acknowledgements"
+    between = "probes" if any(gap.probes) else "segments without data"
     return f"No data for {seconds(gap.duration_ns)} (with {between}; longest time without any packet {seconds(gap.longest_silence_ns)})"
 
 

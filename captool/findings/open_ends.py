@@ -5,16 +5,18 @@ from typing import Final
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.closes import open_stream
-from captool.findings.finding import Finding
+from captool.findings.finding import Finding, Severity
 from captool.findings.gaps import forgets, timeouts, tripped, worst_gap
 from captool.findings.idle import answered, into_nothing
 from captool.findings.probes import sender_hint
 from captool.findings.silence import followed
 from captool.findings.tables import Connection, Tables
-from captool.tcp.connection import Gap, Keepalive
+from captool.tcp.connection import Gap, Keepalive, ShutWindow
 from captool.units import SECOND_NS, counted, seconds
 
 STALL_NS: Final = 2 * SECOND_NS
+LONG_STALL_NS: Final = 10 * SECOND_NS
+LASTING_STALL_NS: Final = 60 * SECOND_NS
 QUIET_NS: Final = 5 * SECOND_NS
 PROBES_MISSED: Final = 3
 # After this time an answer to a probe will not come any more.
@@ -29,26 +31,48 @@ def zero_window_stall(tables: Tables) -> Iterator[Finding]:
             if shut is None or shut.duration_ns < STALL_NS:
                 continue
             reader = direction.opposite.sender
-            lasting = shut.until_packet is None
+            ended_by, until = _stall_end(connection, shut)
             yield Finding(
                 code="zero-window-stall",
-                severity="error" if lasting else "warning",
+                severity=_stall_severity(ended_by, shut.duration_ns),
                 confidence="high",
                 connection=connection.id,
                 packets=(shut.since.packet,) if shut.until_packet is None else (shut.since.packet, shut.until_packet),
                 message=f"The {reader} did not read: from packet {shut.since.packet} on its receive window was 0 for "
-                f"{seconds(shut.duration_ns)}" + (", until the end of what was seen" if lasting else "") + f"; the {direction.sender} sent "
-                f"{counted(shut.probes, 'window probe')} in that time.",
+                f"{seconds(shut.duration_ns)}{until}; the {direction.sender} sent {counted(shut.probes, 'window probe')} in that time."
+                + (" The capture ended first: whether it read on, is not known." if ended_by == "capture-ended" else ""),
                 remedy=f"Look at the {reader}'s program: it is stopped, or waits for something else (for a docker client: its own output).",
                 evidence={
                     "direction": direction.name.lower(),
                     "stalled_s": shut.duration_ns / SECOND_NS,
+                    "ended_by": ended_by,
                     "window_probes": shut.probes,
                     "times": shut.times,
                     "waiting_bytes": connection.tcp.unacknowledged_bytes[direction],
                     "proof_needs": None,
                 },
             )
+
+
+def _stall_end(connection: Connection, shut: ShutWindow) -> tuple[str, str]:
+    """What ended the stall, and how a sentence says it."""
+    tcp = connection.tcp
+    if shut.until_packet is not None:
+        return "window-opened", ""
+    if tcp.reset is not None and tcp.reset.moment.packet >= shut.since.packet:
+        return "close", f", until a RST ended the connection (packet {tcp.reset.moment.packet})"
+    if tcp.conn_state == "SF":
+        return "close", ", until both sides had closed"
+    return "capture-ended", ", until its last packet"
+
+
+def _stall_severity(ended_by: str, duration_ns: int) -> Severity:
+    """A stall that the capture cuts off says the less the shorter it is: programs pause."""
+    if ended_by == "window-opened":
+        return "warning"
+    if ended_by == "close" or duration_ns >= LASTING_STALL_NS:
+        return "error"
+    return "warning" if duration_ns >= LONG_STALL_NS else "info"
 
 
 def possible_drop(tables: Tables) -> Iterator[Finding]:

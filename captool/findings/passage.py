@@ -16,7 +16,8 @@ from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted, seconds, size
 
 if TYPE_CHECKING:  # imported only where a second capture is given
-    from captool.other_side import Counterpart, OtherSide, Side
+    from captool.other_side import Counterpart, OtherSide
+    from captool.tcp.pairs import Side
     from captool.tcp.passage import DeadPath, NotSent, PacketRange, Passage
 
 SHOWN: Final = 4

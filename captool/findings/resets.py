@@ -11,6 +11,7 @@ from captool.units import SECOND_NS, seconds
 
 MORE_PROBES: Final = "Send keepalive probes more often than the timeout that cut it."
 PROVOKED_NS: Final = 3 * SECOND_NS
+DETOUR: Final = 2
 
 
 def reset_after_idle(tables: Tables) -> Iterator[Finding]:
@@ -26,9 +27,9 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
         provoked = reset.peer_last.packet if gap.ended_by_packet == reset.moment.packet else gap.ended_by_packet or 0
         idle_ns = _silence_before(connection, gap, reset)
         gap = gap._replace(longest_silence_ns=idle_ns)
-        foreign, stateless = _clues(reset)
-        told = "; ".join((*foreign, *stateless)) or "nothing in it tells whether the peer or a middlebox sent it"
-        confidence: Confidence = "high" if foreign and stateless else "medium" if foreign else "low"
+        foreign, doubtful, stateless = _clues(reset)
+        told = "; ".join((*foreign, *doubtful, *stateless)) or "nothing in it tells whether the peer or a middlebox sent it"
+        confidence: Confidence = "high" if foreign and stateless else "medium" if foreign or (doubtful and stateless) else "low"
         over = tripped(entries, gap)
         yield Finding(
             code="reset-after-idle",
@@ -43,6 +44,7 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
                 "sender": reset.sender,
                 "idle_s": idle_ns / SECOND_NS,
                 "sender_differs": foreign,
+                "sender_may_differ": doubtful,
                 "sender_without_state": stateless,
                 "candidates": [entry.id for entry in over],
                 "proof_needs": reset.sender,
@@ -85,13 +87,22 @@ def _silence_before(connection: Connection, gap: Gap, reset: Reset) -> int:
     return max(0, min(bounds))
 
 
-def _clues(reset: Reset) -> tuple[list[str], list[str]]:
-    """What speaks for another machine than the peer; and what only says that its sender knew nothing of the connection (any more)."""
-    foreign, stateless = [], []
+def _clues(reset: Reset) -> tuple[list[str], list[str], list[str]]:
+    """What speaks for another machine than the peer, what may, and what only says that its sender did not know the connection (any more).
+
+    Paths of the same cost differ by a router or two, and a packet may take another one than those before it (RFC 2992). A middlebox
+    near the end of the path differs by no more than that.
+    """
+    foreign, doubtful, stateless = [], [], []
     if reset.usual_hops is not None and reset.hops != reset.usual_hops:
-        foreign.append(f"its TTL is {reset.hops}, that of the {reset.sender}'s others {reset.usual_hops}: another machine sent it")
+        name = "TTL" if reset.identification is not None else "hop limit"
+        differs = f"its {name} is {reset.hops}, that of the {reset.sender}'s others {reset.usual_hops}"
+        if abs(reset.hops - reset.usual_hops) <= DETOUR:
+            doubtful.append(f"{differs}: another machine on the path may have sent it, or it took another path")
+        else:
+            foreign.append(f"{differs}: another machine sent it, most likely")
     if reset.identification == 0 and reset.usual_identification:
         stateless.append(f"its IP identification is 0, the {reset.sender}'s other packets are numbered")
     if reset.window == 0 and not reset.acknowledges:
         stateless.append("window 0 and no acknowledgement, as whoever does not know the connection sends it")
-    return foreign, stateless
+    return foreign, doubtful, stateless

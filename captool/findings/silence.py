@@ -9,6 +9,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.idle import KEEPALIVE_REMEDY
+from captool.findings.path_mtu import too_large
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Unanswered
 from captool.units import SECOND_NS, counted, seconds, size
@@ -29,7 +30,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
             continue
         for direction in DIRECTIONS:
             sent = connection.tcp.unanswered[direction]
-            if sent is None:
+            if sent is None or too_large(connection.tcp, direction):
                 continue
             gap = gap_ended_by(connection, sent.first.packet)
             if gap is not None and sent.peer_last_heard is not None:  # a probe that was answered ends a silence
@@ -73,15 +74,16 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
                 continue
             lost = exchange.stream.lost
             total = lost.stdout_bytes + lost.stderr_bytes
+            doubt = _acknowledged_by_reset(connection)
             again = f"sent {_times(sent.retransmissions + 1)} in {seconds(sent.last.ts_ns - sent.first.ts_ns)} and " if sent else ""
             yield Finding(
                 code="output-lost",
-                severity="error",
-                confidence="high",
+                severity="warning" if doubt else "error",
+                confidence="low" if doubt else "high",
                 connection=connection.id,
                 packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
                 message=f"At least {size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}"
-                "never acknowledged: the client did not get them, nor anything that was to follow.",
+                f"never acknowledged{doubt or ': the client did not get them, nor anything that was to follow.'}",
                 remedy=(
                     f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
                     if exchange.container
@@ -95,6 +97,17 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
                     "text": _beginning(lost.text),
                 },
             )
+
+
+def _acknowledged_by_reset(connection: Connection) -> str | None:
+    """What to say of a RST in the client's name that acknowledges more, and does not look as if the client sent it; None without one."""
+    reset = connection.tcp.reset
+    if reset is None or reset.sender != "client" or not reset.newly_acknowledged or not connection.tcp.unacknowledged_bytes.to_client:
+        return None
+    return (
+        f", but by a reset in the client's name (packet {reset.moment.packet}) that does not look like the client's packets: if the client "
+        "sent it, it did get some of them."
+    )
 
 
 def unanswered_request(tables: Tables) -> Iterator[Finding]:

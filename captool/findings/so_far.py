@@ -11,6 +11,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Severity
 from captool.findings.gaps import GIVEN, gap_ended_by, seen_by, tripped
 from captool.findings.open_ends import STALL_NS
+from captool.findings.path_mtu import too_large
 from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
 from captool.findings.resets import gap_before
 from captool.findings.tables import Connection
@@ -177,7 +178,11 @@ def _stalled(tcp: TcpConnection, told: Told, believed_after: int) -> Iterator[Re
 def _sent_into_nothing(tcp: TcpConnection, told: Told, judging: Judging) -> Iterator[Remark]:
     for direction in DIRECTIONS:
         sent = tcp.unanswered[direction]
-        if tcp.close == "silent-drop" and sent is not None:
+        if sent is not None and too_large(tcp, direction):
+            if told.lost.get(direction) != sent.first.packet:
+                told.lost[direction] = sent.first.packet
+                yield Remark(sent.last.ts_ns, "error", _too_large(sent, direction))
+        elif tcp.close == "silent-drop" and sent is not None:
             if told.lost.get(direction) != sent.first.packet:
                 told.lost[direction] = sent.first.packet
                 yield Remark(sent.last.ts_ns, "error", _lost(tcp, sent, direction, judging))
@@ -186,6 +191,14 @@ def _sent_into_nothing(tcp: TcpConnection, told: Told, judging: Judging) -> Iter
             peer = direction.opposite.sender
             heard = "acknowledged what was sent again" if sent is None else "is heard again"
             yield Remark(tcp.last_packet.ts_ns, "info", f"the {peer} {heard}: packets were lost, but the connection was not dropped")
+
+
+def _too_large(sent: Unanswered, direction: Direction) -> str:
+    return (
+        f"large packets vanish so far: the {direction.sender} sent the same {sent.head_bytes:,} bytes again "
+        f"{counted(sent.head_sent_again, 'time')} in {seconds(sent.last.ts_ns - sent.first.ts_ns)} in vain, and the "
+        f"{direction.opposite.sender} is heard: like an MTU black hole"
+    )
 
 
 def _lost(tcp: TcpConnection, sent: Unanswered, direction: Direction, judging: Judging) -> str:

@@ -108,7 +108,9 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict
     missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
     if idle is not None and connection.id in missing:
         after += " and without a keepalive probe from either side"
-    sentence = _sentence(f"{label(connection)} was dropped silently{after}")
+    # A capture of one direction shows that something is sent again and again, and not why.
+    dropped = "was" if drop.evidence["peer_last_heard_packet"] is not None else "may have been"
+    sentence = _sentence(f"{label(connection)} {dropped} dropped silently{after}")
     loss = _loss(connection, losses)
     return sentence + (
         f"{loss}." if loss else f": {size(int(str(drop.evidence['unacknowledged_bytes'])))} of data were never acknowledged."
@@ -145,7 +147,11 @@ def _reset(finding: Finding) -> str:
     if injected is not None:
         by = f" in the {sender}'s name by something on the path, as both captures prove," if injected else f" by the {sender} itself"
     else:
-        by = f" in the {sender}'s name" + (", by another machine (its TTL differs)" if finding.evidence["sender_differs"] else "")
+        by = f" in the {sender}'s name"
+        if finding.evidence["sender_differs"]:
+            by += ", most likely by another machine (its TTL differs)"
+        elif finding.evidence["sender_may_differ"]:
+            by += ", perhaps by another machine (its TTL differs a little)"
     return f"was reset{by} when it was used again after {_seconds(finding.evidence['idle_s'])} of silence"
 
 
@@ -154,10 +160,22 @@ def _half_closed(finding: Finding) -> str:
     return f"was half-closed by the {finding.evidence['closed_by']} and then silent for {_seconds(finding.evidence['idle_s'])}{cut}"
 
 
+def _too_large(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    return (
+        f"stands still because the {sender}'s large packets ({finding.evidence['segment_bytes']} bytes of data) do not arrive "
+        f"while smaller ones {'do' if finding.evidence['duplicate_acks'] else 'may'}: an MTU black hole, most likely"
+    )
+
+
 def _stalled(finding: Finding) -> str:
     reader = "client" if finding.evidence["direction"] == "to_client" else "server"
-    lasted = "and did not read again" if finding.severity == "error" else "then read on"
-    return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read ({lasted})"
+    lasted = {
+        "window-opened": "then read on",
+        "close": "and did not read again before it was closed",
+        "capture-ended": "and had not read on when the capture ended",
+    }[str(finding.evidence["ended_by"])]
+    return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read, {lasted}"
 
 
 def _unanswered(finding: Finding) -> str:
@@ -183,6 +201,8 @@ def _ended(_finding: Finding) -> str:
 def _ended_early(finding: Finding) -> str:
     if finding.severity == "error":
         return "ended before all output had arrived"
+    if finding.confidence == "low":
+        return "ended with output that nothing but a reset, perhaps of another machine, says to have arrived"
     return "ended with output that had arrived at the client's machine and was never acknowledged"
 
 
@@ -201,6 +221,7 @@ def _concerned(findings: tuple[Finding, ...], code: str) -> list[int]:
 
 # The gravest first. A connection is told once, with the first of these that it has.
 CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
+    ("mtu-black-hole", _too_large),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
     ("reset-after-idle", _reset),
     ("half-close-idle", _half_closed),

@@ -18,7 +18,7 @@ if not cython.compiled:  # compiled, they come from decode.pxd
     from captool.capture.columns import octets
     from captool.capture.frames import Frames
     from captool.packets.extension_headers import after_extension_headers
-    from captool.packets.link import after_link_header
+    from captool.packets.link import after_link_header, capture_place
     from captool.packets.options import timestamp_mark
     from captool.packets.segments import Segments
     from captool.packets.tunnel import inside
@@ -114,6 +114,15 @@ def packet_identity(
     mixed: cython.ulonglong = product(cython.cast(cython.ulonglong, seq << 31 ^ ack), MIX_A)
     mixed = product(mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark), MIX_B)
     return cython.cast(cython.longlong, mixed >> 33) | 1
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def at_place(mark: cython.longlong, place: cython.longlong) -> cython.longlong:
+    """The mark of a packet without identification, with the place of its capture above its 33 bits."""
+    if place == 0:
+        return mark
+    return place << 33 | (mark if mark > 0 else 0)
 
 
 @cython.cclass
@@ -359,10 +368,12 @@ class Decoder:
             segments.hops[out] = hops
             if identity < 0 and header > 20:
                 identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
-            segments.mark[out] = identity
             segments.identity[out] = cython.cast(
                 cython.int, packet_identity(u32(head, 4), u32(head, 8), head[13], wire_end - at - header, identity)
             )
+            if frames.link_type[row] != 1 and not 0 < identity < 0x10000:
+                identity = at_place(identity, capture_place(data, frames.link_type[row], frames.offset[row]))
+            segments.mark[out] = identity
             at += header
             segments.payload_offset[out] = cython.cast(cython.int, at)
             segments.payload_length[out] = cython.cast(cython.int, wire_end - at)

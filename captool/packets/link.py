@@ -89,6 +89,19 @@ def after_link_header(
 
 
 @cython.cfunc
+def capture_place(data: cython.uchar[::1], link: cython.int, at: cython.Py_ssize_t) -> cython.longlong:
+    """Where a frame of `-i any` was captured, in 30 bits: its interface's number and which way it went there; 0 where that is not told.
+
+    SLL knows the way alone: to this host, to another one, from this host. The header is known to be whole.
+    """
+    if link == 113:
+        return 1 + (u16(data, at) & 7)
+    if link == 276:
+        return 1 + ((u32(data, at + 4) & 0x3FFFFF) << 8 | data[at + 10] & 7)
+    return 0
+
+
+@cython.cfunc
 def after_ppp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
     if end - at < 2:
         return NONE

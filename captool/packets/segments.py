@@ -12,7 +12,8 @@ class Segments:
     `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as
     ::ffff:a.b.c.d), `ports` is source << 16 | destination. `payload_length` is what the IP header says, `payload_captured` what
     of it is in `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
-    2**32 + TSval where that is 0 or absent, -1 where there is neither; `hops` is the TTL or hop limit.
+    2**32 + TSval where that is 0 or absent, -1 where there is neither. Where it is no identification and the link layer tells the place of
+    capture, the place stands above the lower 33 bits, which are then 0 instead of -1. `hops` is the TTL or hop limit.
     Padding of the link layer is never payload.
     `identity` is a hash of what tells a sender's packets apart. `key` is 31 bits of a hash of the two ends, the same for both directions,
     and below them 1 where the destination is the first of them; `slot` is room for the tracker. `latest_ns` is the latest time of all

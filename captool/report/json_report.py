@@ -67,6 +67,9 @@ def report(analysis: Analysis) -> Json:
                 "largest_s": in_seconds(capture.clock_step.largest_ns),
                 "packet": capture.clock_step.packet,
             },
+            "clock_jumps": [
+                {"packet": jump.packet, "ahead_s": in_seconds(jump.ahead_ns), "senders": jump.senders} for jump in capture.clock_jumps
+            ],
             "unlisted_connections": capture.unlisted_connections,
             "notes": list(capture.notes),
         },

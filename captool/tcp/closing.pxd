@@ -1,5 +1,7 @@
 from captool.tcp.layout cimport *
-from captool.tcp.quiet cimport Probing
+from captool.tcp.side cimport (
+    Side, keepalive, moment, payload_bytes, side_of, stream_holes, unacknowledged_bytes, unanswered_data
+)
 
 cdef object describe(
     long long[::1] state, long long conn, object gaps, tuple probing, tuple shut, object seen_reset, tuple holes, long long keepalive_window_ns

@@ -1,6 +1,6 @@
 """The state of a connection at its end -> TcpConnection, once for each connection. Compiled, since captures have many connections."""
 
-# ruff: noqa: F403, F405, FURB136, PLR0911, PLR1730
+# ruff: noqa: F403, F405, PLR0911, PLR1730
 # (layout.py is the vocabulary; the compiler makes Python calls of min and max)
 
 from typing import Final
@@ -12,7 +12,6 @@ from captool.tcp.connection import (
     OPEN_WINDOWS,
     Endpoint,
     Gap,
-    Keepalive,
     Reset,
     ShutWindow,
     SideName,
@@ -23,7 +22,16 @@ from captool.tcp.layout import LETTERS
 
 if not cython.compiled:  # compiled, they come from closing.pxd
     from captool.tcp.layout import *
-    from captool.tcp.quiet import Probing
+    from captool.tcp.side import (
+        Side,
+        keepalive,
+        moment,
+        payload_bytes,
+        side_of,
+        stream_holes,
+        unacknowledged_bytes,
+        unanswered_data,
+    )
 
 ZERO: Final = PerDirection(0, 0)
 NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
@@ -32,81 +40,6 @@ NAMES: Final[tuple[SideName, SideName]] = ("client", "server")
 TEXTS: Final[dict[int, str]] = {}
 MAX_TEXTS: Final = 4096
 new = tuple.__new__  # makes named tuples without going through their names
-
-
-@cython.final
-@cython.cclass
-class Side:
-    """One side as a sender: its block of the connection's row, and what is kept beside it."""
-
-    next: cython.longlong
-    acked: cython.longlong
-    last_ns: cython.longlong
-    last_packet: cython.longlong
-    packets: cython.longlong
-    fin: cython.longlong
-    first_ns: cython.longlong
-    first_packet: cython.longlong
-    newest_offset: cython.longlong
-    resent_first: cython.longlong
-    retransmissions: cython.longlong
-    resent: cython.longlong
-    resent_ns: cython.longlong
-    resent_packet: cython.longlong
-    probes: cython.longlong
-    answered: cython.longlong
-    longest_idle: cython.longlong
-    forgotten: cython.longlong
-    data_end: cython.longlong
-    acknowledged: cython.longlong
-    reset: cython.bint
-    finished: cython.bint
-    synchronised: cython.bint
-    holes: object
-    probing: object
-
-
-@cython.cfunc
-def side_of(
-    state: cython.longlong[::1], conn: cython.longlong, direction: cython.longlong, holes: object, probing: object
-) -> Side:
-    """One side of the connection whose row begins at `conn`."""
-    at: cython.longlong = conn + SIDES + direction * SIDE
-    bits: cython.longlong = state[at + BITS]
-    side: Side = Side()
-    side.next = state[at + NEXT]
-    side.acked = state[at + ACKED]
-    side.last_ns = state[at + LAST_NS]
-    side.last_packet = state[at + LAST_PACKET]
-    side.packets = state[at + PACKETS]
-    side.fin = state[at + FIN_OFFSET]
-    side.newest_offset = state[at + NEWEST_OFFSET]
-    side.first_packet = state[at + FIRST_PACKET]
-    side.first_ns = state[at + FIRST_NS]
-    if not side.first_packet:
-        side.first_packet = state[at + NEWEST_PACKET]
-        side.first_ns = state[at + NEWEST_NS]
-    side.resent_first = state[at + RESENT_FIRST]
-    side.retransmissions = state[at + RETRANSMISSIONS]
-    side.resent = state[at + RESENT]
-    side.resent_ns = state[at + RESENT_NS]
-    side.resent_packet = state[at + RESENT_PACKET]
-    side.probes = state[at + PROBES]
-    side.answered = state[at + ANSWERED]
-    side.longest_idle = state[at + LONGEST_IDLE]
-    side.forgotten = state[at + FORGOTTEN]
-    side.reset = bits & RESET != 0
-    side.finished = bits & FINISHED != 0
-    side.synchronised = state[at + SYN_SEQ] >= 0
-    side.holes = holes
-    side.probing = probing
-    side.data_end = side.fin if side.finished else side.next
-    side.acknowledged = side.acked
-    if side.finished and side.data_end < side.acknowledged:
-        side.acknowledged = side.data_end
-    if side.acknowledged < 0:
-        side.acknowledged = 0
-    return side
 
 
 @cython.cfunc
@@ -186,12 +119,6 @@ def describe(
 
 
 @cython.cfunc
-def moment(packet: cython.longlong, ts_ns: cython.longlong) -> object:
-    """The Moment of a packet, None for no packet."""
-    return new(Moment, (packet, ts_ns)) if packet else None
-
-
-@cython.cfunc
 def described_gap(gap: object, client: Side, server: Side) -> object:
     """The Gap of a SeenGap with the side that spoke last before it: what the other one acknowledged last was that side's data."""
     known = client.packets and server.packets and gap.acknowledged_by
@@ -224,6 +151,7 @@ def described_reset(ipv4: cython.bint, seen: object) -> object:
         sequence_distance=seen.offset,
         own_last=moment(seen.own_packet, seen.own_ns),
         peer_last=moment(seen.peer_packet, seen.peer_ns),
+        newly_acknowledged=seen.acknowledged,
     )
 
 
@@ -286,48 +214,6 @@ def letters_of(word: cython.longlong) -> str:
 
 
 @cython.cfunc
-def payload_bytes(side: Side) -> cython.longlong:
-    """Bytes of the stream that were captured, each counted once."""
-    missing: cython.longlong = sum([end - begin for begin, end in side.holes]) if side.holes else 0
-    missing = side.data_end - side.forgotten - missing
-    return missing if missing > 0 else 0
-
-
-@cython.cfunc
-def stream_holes(side: Side) -> cython.longlong:
-    """Bytes that the peer acknowledged and the capture does not have."""
-    inside: cython.longlong = sum([max(0, min(end, side.acked) - begin) for begin, end in side.holes]) if side.holes else 0
-    if not side.finished and side.acked > side.next:
-        inside += side.acked - side.next
-    return side.forgotten + inside
-
-
-@cython.cfunc
-def unacknowledged_bytes(side: Side, peer: Side) -> cython.longlong:
-    """Payload without an acknowledgement; where the peer was never heard, only what was sent again counts."""
-    missing: cython.longlong = 0
-    if peer.packets:
-        missing = side.data_end - (side.acked if side.acked > 0 else 0)
-    elif side.resent:
-        missing = side.data_end - side.newest_offset
-    return missing if missing > 0 else 0
-
-
-@cython.cfunc
-def unanswered_data(side: Side, peer: Side, missing: cython.longlong) -> object:
-    """Data (Unanswered) that was sent again since the peer's last acknowledgement, and is not acknowledged."""
-    if not side.resent or not missing:
-        return None
-    return Unanswered(
-        first=Moment(side.first_packet, side.first_ns),
-        last=Moment(side.resent_packet, side.resent_ns),
-        bytes=missing,
-        retransmissions=side.resent,
-        peer_last_heard=Moment(peer.last_packet, peer.last_ns) if peer.packets else None,
-    )
-
-
-@cython.cfunc
 def close(client: Side, server: Side, unanswered: object) -> str:
     """How the connection ended; `fin` as soon as one side sent a FIN (conn_state tells a half-close)."""
     if unanswered is not NOTHING and vanished(client, server, unanswered):
@@ -352,36 +238,6 @@ def unheard(sender: Side, receiver: Side, lost: object) -> cython.bint:
     if receiver.last_packet >= sender.resent_first:
         return False
     return lost.persistent
-
-
-@cython.cfunc
-def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
-    """The probes that one side sent (Keepalive)."""
-    longest_idle: cython.longlong = side.longest_idle if side.packets else 0
-    status: str = "present" if side.probes else "missing" if longest_idle >= window_ns > 0 else "not-observable"
-    probing: Probing
-    unanswered: cython.longlong = 0
-    if side.probing is None:  # in the order of Keepalive's fields; a probe told by its answer alone has no distance to another
-        return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None))
-    probing = side.probing
-    if peer.packets and probing.heard_packet == peer.last_packet:
-        unanswered = probing.run
-    return Keepalive(
-        status=status,
-        probes=side.probes,
-        answered=side.answered,
-        interval_ns=median(probing.intervals),
-        longest_idle_ns=longest_idle,
-        first_probe_ns=median(probing.firsts),
-        unanswered=unanswered,
-        unanswered_since=Moment(probing.first_packet, probing.first_ns) if unanswered else None,
-        last_probe=Moment(probing.last_packet, probing.last_ns),
-    )
-
-
-def median(distances: list[int]) -> int | None:
-    """The lower of the middle two, None of none."""
-    return sorted(distances)[(len(distances) - 1) // 2] if distances else None
 
 
 @cython.cfunc

@@ -51,7 +51,7 @@ class Keepalive(NamedTuple):
     """Keepalive probes sent in one direction (to_server: by the client).
 
     `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
-    probe; a shorter observation, or a direction of which no packet was captured, is `not-observable`.
+    probe; a shorter observation, or a connection of which only one direction was captured, is `not-observable`.
     `longest_idle_ns` is the longest idle time without a probe in this direction that was seen. `interval_ns` is the median
     distance of two probes in one idle time, None with fewer than two; `first_probe_ns` is the median time from the beginning of an idle
     time to its first probe. `unanswered` counts the probes at the end, after which nothing came from the other side any more:
@@ -74,6 +74,8 @@ class Unanswered(NamedTuple):
 
     `first` is its first transmission, `last` its last; `retransmissions` counts the segments sent again after `first`.
     `peer_last_heard` is the last packet of any kind that came from the other side, None if there was none at all.
+    `head_sent_again` counts those of them that begin at the first byte that is not acknowledged (at most 255), `head_bytes` is the smallest
+    of these; `duplicate_acks` counts how often that byte was asked for again, because something above it arrived (RFC 5681 2).
     """
 
     first: Moment
@@ -81,6 +83,9 @@ class Unanswered(NamedTuple):
     bytes: int
     retransmissions: int
     peer_last_heard: Moment | None
+    head_bytes: int = 0
+    head_sent_again: int = 0
+    duplicate_acks: int = 0
 
     @property
     def persistent(self) -> bool:
@@ -115,7 +120,8 @@ class Reset(NamedTuple):
     `hops` is its TTL or hop limit, `usual_hops` that of the side's other packets (None: it sent none). `identification` is that of
     its IPv4 header, `usual_identification` that of another packet of the side, None where an IPv6 header has none. `sequence_distance`
     says how far it stands from the byte that its sender would send next. `own_last` is the last packet of its sender before it,
-    `peer_last` that of the other side.
+    `peer_last` that of the other side. `newly_acknowledged` is how far its acknowledgement stands above the one before it: that counts only
+    where the RST looks like its side's packets, since a firewall acknowledges in the name of a host what never arrived there.
     """
 
     moment: Moment
@@ -129,6 +135,7 @@ class Reset(NamedTuple):
     sequence_distance: int
     own_last: Moment | None
     peer_last: Moment | None
+    newly_acknowledged: int = 0
 
 
 class TcpConnection(NamedTuple):

@@ -57,13 +57,15 @@ BASE, NEXT, ACKED, LAST_NS, LAST_PACKET, PACKETS, BITS, WINDOW, RECENT = range(9
 NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
 # SYN_SEQ: sequence number of its SYN, FIN_OFFSET: offset of its FIN, -1 for none. RESENT*: segments sent again since the last
 # acknowledgement, and the first and last of them. GAP_PROBES, QUIET_SINCE: of this idle time. FORGOTTEN: bytes of holes that
-# are no longer listed. USUAL: (mark + 1) << 8 | hops of its first segment, or of the first that is no SYN; 0 before it.
+# are no longer listed. USUAL: (mark + 1) << 8 | hops of its first segment, or of the first that is no SYN; 0 before it. STUCK: 31 bits of
+# ACKED as it was noted; what was sent again from there: its smallest segment (16 bits), how often (8); and how often that was acknowledged
+# again (8).
 SYN_SEQ, FIN_OFFSET, FIRST_NS, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
-PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN, USUAL = range(56, 63)
+PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN, USUAL, STUCK = range(56, 64)
 
 # What identifies the last so many packets, by their numbers: more than come within 5 ms.
 SEEN = 1 << 15
-# The memory of packets of connections that are COPIED: sets of so many.
+# The memory of the packets of all connections that were not predicted: sets of so many.
 SETS = 1 << 12
 WAYS = 4
 
@@ -77,7 +79,7 @@ CLOSED_BY_CLIENT = 1 << 23
 CLOSED_BY_SERVER = 1 << 24
 SERVER_FIRST = 1 << 25  # guessed, and the first packet came from the server
 CLIENT_SECOND = 1 << 26  # the second address is the client's
-COPIED = 1 << 27  # a packet of it was captured twice
+COPIED = 1 << 27  # a packet of it that is named (its identification, or a SYN) was captured twice at the same place
 
 # Bits of BITS.
 BASED = 1  # BASE is known

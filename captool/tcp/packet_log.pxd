@@ -1,2 +1,4 @@
 from captool.capture.frames cimport Frames
 from captool.packets.segments cimport Segments
+from captool.tcp.copies cimport plain_mark
+from captool.tcp.packet_blocks cimport PacketBlocks

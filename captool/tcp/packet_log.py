@@ -4,10 +4,9 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Memory is b
 the first packets (the handshake) and the last ones are kept, and when all room is taken the long ones give some back.
 """
 
-# ruff: noqa: D102, D103
+# ruff: noqa: D102
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
-import array
 import ipaddress
 from collections.abc import Iterator
 from functools import lru_cache
@@ -19,6 +18,8 @@ from captool.tcp.connection import Endpoint
 if not cython.compiled:  # compiled, they come from packet_log.pxd
     from captool.capture.frames import Frames
     from captool.packets.segments import Segments
+    from captool.tcp.copies import plain_mark
+    from captool.tcp.packet_blocks import PacketBlocks
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
@@ -30,15 +31,10 @@ MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476
 TELLING_FLAGS = cython.declare(cython.longlong, 23)  # FIN, SYN, RST, ACK; PSH comes and goes with offload
 ACK_FLAG = cython.declare(cython.longlong, 16)
 
-# A block is a link to the next one, the number of rows in use, and the rows of WORDS numbers: time; packet number and whether the
-# second end sent it; seq and ack; mark; length, hop limit and flags.
+# As in packet_blocks.py. A row: time; packet number and whether the second end sent it; seq and ack; mark; length, hop limit and flags.
 ROWS = cython.declare(cython.longlong, 16)
 WORDS = cython.declare(cython.longlong, 5)
 BLOCK = cython.declare(cython.longlong, 82)
-# A conversation: first and last block, number of blocks, rows given back.
-CONVERSATION = cython.declare(cython.longlong, 4)
-# How many conversations are asked for room at a time: a bound on the time that a packet takes.
-ASKED = cython.declare(cython.longlong, 64)
 
 
 @cython.final
@@ -51,24 +47,14 @@ class PacketLog:
     """
 
     unlogged_packets = cython.declare(cython.longlong, visibility="readonly")
-    store: cython.longlong[::1]
-    conversations: cython.longlong[::1]
+    blocks: PacketBlocks
     slots: dict
-    blocks: cython.longlong
-    max_blocks: cython.longlong
-    most: cython.longlong
-    asked: cython.longlong
     secret: cython.longlong
 
     def __init__(self, max_rows: int = 1_000_000, max_conversation_rows: int = 32_768) -> None:
         self.unlogged_packets = 0
-        self.store = array.array("q", bytes(8 * BLOCK * 64))
-        self.conversations = array.array("q", bytes(8 * CONVERSATION * 64))
+        self.blocks = PacketBlocks(max_rows, max_conversation_rows)
         self.slots = {}
-        self.blocks = 0
-        self.max_blocks = max(max_rows // ROWS, 2)
-        self.most = max(max_conversation_rows // ROWS, 3)
-        self.asked = 0
         # Secret to each process, so that no capture can be built to fill one chain of the dictionary; no result depends on it.
         self.secret = hash(b"captool") & 0x7FFFFFFF
 
@@ -88,6 +74,7 @@ class PacketLog:
         hops: cython.uchar[::1] = segments.hops
         payload_length: cython.int[::1] = segments.payload_length
         first_packet: cython.longlong = frames.first_packet
+        blocks: PacketBlocks = self.blocks
         row: cython.Py_ssize_t
         slot: cython.longlong = -1
         at: cython.longlong
@@ -113,15 +100,15 @@ class PacketLog:
                 last_ports = ports[row]
                 last_source = source_low[row]
                 last_destination = destination_low[row]
-            at = self.room(slot) if slot >= 0 else NONE
+            at = blocks.room(slot) if slot >= 0 else NONE
             if at < 0:
                 self.unlogged_packets += 1
                 continue
-            self.store[at] = ts_ns[frame[row]]
-            self.store[at + 1] = (first_packet + frame[row]) << 1 | second
-            self.store[at + 2] = ((seq[row] ^ HALF32) - HALF32) * TWO32 + ack[row]
-            self.store[at + 3] = mark[row]
-            self.store[at + 4] = (
+            blocks.store[at] = ts_ns[frame[row]]
+            blocks.store[at + 1] = (first_packet + frame[row]) << 1 | second
+            blocks.store[at + 2] = ((seq[row] ^ HALF32) - HALF32) * TWO32 + ack[row]
+            blocks.store[at + 3] = mark[row]
+            blocks.store[at + 4] = (
                 cython.cast(cython.longlong, payload_length[row]) << 24
                 | cython.cast(cython.longlong, hops[row]) << 16
                 | flags[row]
@@ -146,78 +133,18 @@ class PacketLog:
     def slot_of(self, key: object) -> cython.longlong:
         """The conversation's number, made where it is new; -1 where there is no room."""
         slot: cython.longlong = self.slots.get(key, -1)
-        block: cython.longlong
-        if slot >= 0:
-            return slot
-        block = self.free_block()
-        if block < 0:
-            return NONE
-        slot = len(self.slots)
-        if (slot + 1) * CONVERSATION > len(self.conversations):
-            self.conversations = larger(self.conversations, 2 * len(self.conversations))
-        self.slots[key] = slot
-        self.conversations[slot * CONVERSATION] = block
-        self.conversations[slot * CONVERSATION + 1] = block
-        self.conversations[slot * CONVERSATION + 2] = 1
+        if slot < 0:
+            slot = self.blocks.open()
+            if slot >= 0:
+                self.slots[key] = slot
         return slot
-
-    @cython.cfunc
-    def room(self, slot: cython.longlong) -> cython.longlong:
-        """The place of a new row of a conversation; -1 where there is none."""
-        at: cython.longlong = slot * CONVERSATION
-        block: cython.longlong = self.conversations[at + 1]
-        used: cython.longlong = self.store[block * BLOCK + 1]
-        more: cython.longlong
-        if used == ROWS:
-            more = self.oldest_block(slot) if self.conversations[at + 2] >= self.most else self.free_block()
-            if more < 0:
-                return NONE
-            block = self.conversations[at + 1]
-            self.store[block * BLOCK] = more
-            self.conversations[at + 1] = more
-            self.conversations[at + 2] += 1
-            block = more
-            used = 0
-        self.store[block * BLOCK + 1] = used + 1
-        return block * BLOCK + 2 + used * WORDS
-
-    @cython.cfunc
-    def free_block(self) -> cython.longlong:
-        """An empty block: a new one, or else one of a long conversation; -1 where there is none."""
-        block: cython.longlong
-        _step: cython.longlong
-        if self.blocks < self.max_blocks:
-            block = self.blocks
-            self.blocks += 1
-            if self.blocks * BLOCK > len(self.store):
-                self.store = larger(self.store, min(2 * len(self.store), self.max_blocks * BLOCK))
-            return block
-        for _step in range(ASKED):
-            self.asked += 1
-            if self.asked >= len(self.slots):
-                self.asked = 0
-            if self.conversations[self.asked * CONVERSATION + 2] > 2:
-                return self.oldest_block(self.asked)
-        return NONE
-
-    @cython.cfunc
-    def oldest_block(self, slot: cython.longlong) -> cython.longlong:
-        """Take away the second of a conversation's blocks, which are three at least: the first holds the handshake."""
-        at: cython.longlong = slot * CONVERSATION
-        first: cython.longlong = self.conversations[at]
-        block: cython.longlong = self.store[first * BLOCK]
-        self.store[first * BLOCK] = self.store[block * BLOCK]
-        self.conversations[at + 2] -= 1
-        self.conversations[at + 3] += self.store[block * BLOCK + 1]
-        self.store[block * BLOCK] = 0
-        self.store[block * BLOCK + 1] = 0
-        return block
 
     def digest(self, one: Endpoint, other: Endpoint, after: int, until: int) -> list[tuple[int, int, int, int]]:
         """What `one` sent and what `other` sent, in short: count, digest, number of the last packet and its time.
 
         Of the packets above `after` and up to `until`. Digests are equal only for packets that are the same, in the same order.
         """
+        blocks: PacketBlocks = self.blocks
         slot: cython.longlong
         block: cython.longlong
         last: cython.longlong
@@ -245,28 +172,29 @@ class PacketLog:
         slot = self.find(one, other)
         if slot >= 0:
             one_second: cython.bint = self.second(one, other)
-            block = self.conversations[slot * CONVERSATION]
-            last = self.conversations[slot * CONVERSATION + 1]
+            block = blocks.first_block(slot)
+            last = blocks.last_block(slot)
             while True:
-                for row in range(self.store[block * BLOCK + 1]):
+                for row in range(blocks.store[block * BLOCK + 1]):
                     at = block * BLOCK + 2 + row * WORDS
-                    packet = self.store[at + 1] >> 1
+                    packet = blocks.store[at + 1] >> 1
                     if packet <= begin or packet > end:
                         continue
-                    side = (self.store[at + 1] & 1) ^ (1 if one_second else 0)
-                    flags = self.store[at + 4] & TELLING_FLAGS
-                    seq = self.store[at + 2] >> 32 & MASK32
-                    ack = self.store[at + 2] & MASK32 if flags & ACK_FLAG else 0
+                    side = (blocks.store[at + 1] & 1) ^ (1 if one_second else 0)
+                    flags = blocks.store[at + 4] & TELLING_FLAGS
+                    seq = blocks.store[at + 2] >> 32 & MASK32
+                    ack = blocks.store[at + 2] & MASK32 if flags & ACK_FLAG else 0
                     mixed = ((seq << 31 ^ ack) * MIX_A) & MASK64
-                    ack = cython.cast(cython.ulonglong, (self.store[at + 4] >> 24) << 34 ^ flags ^ self.store[at + 3]) & MASK64
+                    flags ^= plain_mark(blocks.store[at + 3])
+                    ack = cython.cast(cython.ulonglong, (blocks.store[at + 4] >> 24) << 34 ^ flags) & MASK64
                     mixed = ((mixed ^ ack) * MIX_B) & MASK64
                     digests[side] = ((digests[side] ^ mixed ^ mixed >> 29) * MIX_A + cython.cast(cython.ulonglong, self.secret)) & MASK64
                     counts[side] += 1
                     packets[side] = packet
-                    times[side] = self.store[at]
+                    times[side] = blocks.store[at]
                 if block == last:
                     break
-                block = self.store[block * BLOCK]
+                block = blocks.store[block * BLOCK]
         return [(counts[side], digests[side], packets[side], times[side]) for side in range(2)]
 
     @cython.cfunc
@@ -288,6 +216,7 @@ class PacketLog:
 
         With `ends` only of the first and the last so many blocks of 16.
         """
+        blocks: PacketBlocks = self.blocks
         slot: cython.longlong = self.find(one, other)
         block: cython.longlong
         used: cython.longlong
@@ -296,35 +225,35 @@ class PacketLog:
         if slot < 0:
             return
         one_second = self.second(one, other)
-        block = self.conversations[slot * CONVERSATION]
-        last = self.conversations[slot * CONVERSATION + 1]
-        blocks = self.conversations[slot * CONVERSATION + 2]
+        block = blocks.first_block(slot)
+        last = blocks.last_block(slot)
+        count = blocks.block_count(slot)
         while True:
             number += 1
-            if ends and ends < number <= blocks - ends:
-                block = self.store[block * BLOCK]
+            if ends and ends < number <= count - ends:
+                block = blocks.store[block * BLOCK]
                 continue
-            for used in range(self.store[block * BLOCK + 1]):
+            for used in range(blocks.store[block * BLOCK + 1]):
                 at = block * BLOCK + 2 + used * WORDS
                 yield (
-                    (self.store[at + 1] & 1 != 0) == one_second,
-                    self.store[at],
-                    self.store[at + 1] >> 1,
-                    self.store[at + 2] >> 32 & MASK32,
-                    self.store[at + 2] & MASK32,
-                    self.store[at + 4] & 0xFFFF,
-                    self.store[at + 4] >> 24,
-                    self.store[at + 3],
-                    self.store[at + 4] >> 16 & 0xFF,
+                    (blocks.store[at + 1] & 1 != 0) == one_second,
+                    blocks.store[at],
+                    blocks.store[at + 1] >> 1,
+                    blocks.store[at + 2] >> 32 & MASK32,
+                    blocks.store[at + 2] & MASK32,
+                    blocks.store[at + 4] & 0xFFFF,
+                    blocks.store[at + 4] >> 24,
+                    blocks.store[at + 3],
+                    blocks.store[at + 4] >> 16 & 0xFF,
                 )
             if block == last:
                 return
-            block = self.store[block * BLOCK]
+            block = blocks.store[block * BLOCK]
 
     def given_back(self, one: Endpoint, other: Endpoint) -> int:
         """How many packets between the first block of a conversation and those kept last are not kept."""
         slot: cython.longlong = self.find(one, other)
-        return self.conversations[slot * CONVERSATION + 3] if slot >= 0 else 0
+        return self.blocks.given_back(slot) if slot >= 0 else 0
 
     def hole(self, one: Endpoint, other: Endpoint) -> tuple[int, int] | None:
         """The times of the packets before and after those of a conversation that are not kept; None where all are."""
@@ -350,16 +279,6 @@ def is_second(
     if source_low != destination_low:
         return source_low > destination_low
     return ports >> 16 > ports & 0xFFFF
-
-
-@cython.cfunc
-def larger(old: cython.longlong[::1], size: cython.longlong) -> object:
-    grown = array.array("q", bytes(8 * size))
-    view: cython.longlong[::1] = grown
-    at: cython.Py_ssize_t
-    for at in range(len(old)):
-        view[at] = old[at]
-    return grown
 
 
 @lru_cache(maxsize=4096)

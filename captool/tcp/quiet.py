@@ -98,7 +98,8 @@ class SeenReset(NamedTuple):
     """The first RST of a connection. `usual` is the sender's (mark + 1) << 8 | hops before it, 0 where it sent nothing before.
 
     `offset` is where it stands above what its sender sent. `own_*` is the last packet of its sender before it, `peer_*` that of the
-    other side.
+    other side. `acknowledged` is how far its acknowledgement stands above the one before it, `peer_next`
+    how much the other side had sent.
     """
 
     packet: int
@@ -114,3 +115,5 @@ class SeenReset(NamedTuple):
     own_ns: int
     peer_packet: int
     peer_ns: int
+    acknowledged: int
+    peer_next: int

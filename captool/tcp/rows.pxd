@@ -1,7 +1,9 @@
+from captool.tcp.copies cimport PlacedPackets
 from captool.tcp.reassembly cimport Reassembly
 from captool.tcp.layout cimport *
 
 cdef long long pair(long long high, long long low) noexcept
+cdef long long max_of(long long one, long long other) noexcept
 
 
 cdef class Rows:
@@ -25,6 +27,7 @@ cdef class Rows:
     cdef long long gap_ns
     cdef long long duplicate_packets
     cdef long long[::1] recent_packets
+    cdef PlacedPackets placed_packets
 
     cdef long long take_slot(self)
     cdef int free_slot(self, long long slot)

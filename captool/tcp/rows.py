@@ -14,6 +14,7 @@ from collections import deque
 import cython
 
 if not cython.compiled:  # compiled, they come from rows.pxd
+    from captool.tcp.copies import PlacedPackets
     from captool.tcp.layout import *
 
 # Numbers above 31 bits would be Python objects to the compiler if they stood in the expressions.
@@ -52,7 +53,7 @@ class Rows:
     `holes`, `probing` and `shut_windows` are kept by place, `gaps` and `resets` by slot. `linger` holds (until when, slot,
     connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is set. `assembly`
     takes the payload of connections that are `WANTED`. `seen` are identities and times of the last packets of all, by their numbers,
-    `recent_packets` those of the packets of all connections of which a packet was captured twice.
+    `recent_packets` those of packets that were not predicted; `placed_packets` are those that only the place of capture tells apart.
     """
 
     def __init__(self, gap_ns: int, assembly: object, shards: int = 1) -> None:
@@ -76,6 +77,7 @@ class Rows:
         self.limited = False
         self.duplicate_packets = 0
         self.recent_packets = array.array("q", bytes(8 * SETS * WAYS))
+        self.placed_packets = PlacedPackets()
 
     @cython.cfunc
     def take_slot(self) -> cython.longlong:

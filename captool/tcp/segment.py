@@ -1,7 +1,9 @@
 """Any segment -> what it changes in the rows of its connection.
 
 `segment` is the whole truth of what a segment means; prediction.py repeats it for those that do as expected. The same packet may be
-captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else.
+captured several times (-i any, a bridge and its port); a copy is counted and changes nothing else. It is told by its IP
+identification, without one by where it was captured (copies.py); only a client's SYN and a probe, which come seconds apart, are told by
+their numbers alone, and all packets of a connection of which these tell that it was captured twice at the same place.
 """
 
 # ruff: noqa: D103, F403, F405, PLR0912, PLR0915, SIM102
@@ -9,20 +11,24 @@ captured several times (-i any, a bridge and its port); a copy is counted and ch
 
 import cython
 
-from captool.tcp.quiet import SeenReset, ShutWindows
+from captool.tcp.quiet import ShutWindows
 
 if not cython.compiled:  # compiled, they come from segment.pxd
+    from captool.tcp.copies import place_of, plain_mark
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
+    from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows
-    from captool.tcp.sequence import acknowledge, irregular_data, new_data, seq_delta, synchronise
-    from captool.tcp.teardown import finish_side, note_closing, start_linger
+    from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
+    from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
-# The copies of a packet come within 5 ms, here in units of 1024 ns; no TCP timer is that short.
+# The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
+COPY_TICKS = cython.declare(cython.longlong, 1_000_000 >> 10)
+PROBE_COPY_NS = cython.declare(cython.longlong, 1_000_000)
 
 
 @cython.cfunc
@@ -54,36 +60,14 @@ def remembered(rows: Rows, place: cython.longlong, identity: cython.longlong, ti
 
 
 @cython.cfunc
-def note_reset(
-    rows: Rows,
-    place: cython.longlong,
-    ts: cython.longlong,
-    packet: cython.longlong,
-    seq: cython.longlong,
-    flags: cython.longlong,
-    window: cython.longlong,
-    mark: cython.longlong,
-    hops: cython.longlong,
-) -> cython.int:
-    """Keep the first RST of a connection, before it changes what is known of its sender."""
-    sender: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
-    receiver: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (1 - (place & 1))
-    rows.resets[place >> 1] = SeenReset(
-        packet,
-        ts,
-        place & 1,
-        hops,
-        mark,
-        rows.state[sender + USUAL],
-        flags & ACK != 0,
-        window,
-        seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT]) if rows.state[sender + BITS] & BASED else 0,
-        rows.state[sender + LAST_PACKET],
-        rows.state[sender + LAST_NS],
-        rows.state[receiver + LAST_PACKET],
-        rows.state[receiver + LAST_NS],
-    )
-    return 0
+@cython.exceptval(-1)
+def probe_again(
+    rows: Rows, place: cython.longlong, sender: cython.longlong, seq: cython.longlong, ts: cython.longlong
+) -> cython.bint:
+    """Whether an empty segment without identification is the last probe again: probes come seconds apart, copies within a millisecond."""
+    probing: Probing = rows.probing[place]
+    since: cython.longlong = ts - probing.last_ns
+    return -PROBE_COPY_NS <= since <= PROBE_COPY_NS and seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + ACKED]) == -1
 
 
 @cython.cfunc
@@ -110,14 +94,23 @@ def segment(
     receiver: cython.longlong = conn + SIDES + SIDE * (1 - direction)
     offset: cython.longlong
     letters: cython.longlong = 0
+    where: cython.longlong = place_of(mark, hops)
     ticks: cython.longlong = ts >> 10 & MASK32
     previous: cython.longlong = ts
     half: cython.longlong = 2 * rows.hot_origin + (place >> 1) * HALVES + direction
     distance: cython.longlong
     doubled: cython.bint = False
+    named: cython.bint
+    opening: cython.bint
+    awaited: cython.longlong
     at: cython.longlong
 
-    if mark >= 0 or flags & (SYN | RST):
+    mark = plain_mark(mark)
+    named = 0 < mark < 0x10000
+    opening = flags & (SYN | ACK) == SYN  # a SYN with ACK answers each SYN, and may be sent again at the same moment
+    if not named:
+        doubled = rows.placed_packets.is_copy(place, identity, where, ticks, DUPLICATE_TICKS if opening else COPY_TICKS)
+    if not doubled and (named or opening or rows.state[conn + STATE] & COPIED):
         for at in range(sender + RECENT, sender + RECENT + 4):
             doubled = doubled or same_packet(rows.state[at], identity, ticks)
         # The last two packets of the sender, predicted or not, if they are still among those that are remembered.
@@ -127,12 +120,15 @@ def segment(
             doubled = doubled or same_packet(rows.seen[packet - at & SEEN - 1], identity, ticks)
         if at < distance < SEEN // 2:
             doubled = doubled or same_packet(rows.seen[packet - distance & SEEN - 1], identity, ticks)
-        if rows.state[conn + STATE] & COPIED and not doubled:
+        if not doubled:
             doubled = remembered(rows, place, identity, ticks)
-        if doubled:
+        if doubled and not named:
             rows.state[conn + STATE] |= COPIED
-            rows.duplicate_packets += 1
-            return 0
+    elif not doubled and length == 0 and place in rows.probing:
+        doubled = probe_again(rows, place, sender, seq, ts)
+    if doubled:
+        rows.duplicate_packets += 1
+        return 0
     distance = packet - rows.state[sender + LAST_PACKET]
     rows.halves[half + HOT_COUNT] = distance << 16 if distance <= FURTHEST else 0
     rows.state[sender + RECENT + (rows.state[sender + PACKETS] & 3)] = identity << 32 | ticks
@@ -140,7 +136,7 @@ def segment(
     if rows.state[conn + IDLE_SINCE] >= 0:
         previous = rows.last_ns(conn)
     if flags & RST and (place >> 1) not in rows.resets:
-        note_reset(rows, place, ts, packet, seq, flags, window, mark, hops)
+        note_reset(rows, place, ts, packet, seq, ack, flags, window, mark, hops)
     rows.state[sender + LAST_NS] = ts
     rows.state[sender + LAST_PACKET] = packet
 
@@ -155,6 +151,10 @@ def segment(
     offset = rows.state[sender + NEXT] + seq_delta(seq, rows.state[sender + BASE] + rows.state[sender + NEXT])
 
     if flags & RST:
+        # Not beyond what was seen to be sent: a RST tells of nothing that the capture does not have.
+        if flags & ACK and rows.state[receiver + BITS] & BASED and speaks_for_its_side(rows, sender, offset, mark, hops):
+            if seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + NEXT]) <= 0:
+                acknowledge(rows, place, sender, receiver, ack, flags, ts)
         rows.note_letters(conn, direction, LETTER_RST)
         stop_idling(rows, conn, ts, previous, "rst", packet)
         rows.state[sender + BITS] |= RESET
@@ -162,16 +162,24 @@ def segment(
         start_linger(rows, place, ts)
         return 0
 
+    awaited = rows.state[receiver + ACKED]
     if flags & ACK:
         if not flags & SYN and not rows.state[conn + STATE] & OPENED:
             rows.state[conn + STATE] |= OPENED
         if acknowledge(rows, place, sender, receiver, ack, flags, ts) and rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, ts, previous, "data", packet)
+        if rows.state[sender + BITS] & RESET:
+            outlive(rows, place)
 
     if not rows.state[sender + BITS] & SPOKEN:
         rows.state[sender + USUAL] = (mark + 1) << 8 | hops
         if not flags & SYN:
             rows.state[sender + BITS] |= SPOKEN
+    if length == 0 and window == rows.state[sender + WINDOW] and flags & (SYN | FIN | ACK) == ACK:
+        # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived.
+        if rows.state[receiver + BITS] & DATA_SEEN and 0 <= awaited < rows.state[receiver + NEXT]:
+            if rows.state[receiver + ACKED] == awaited and seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
+                note_stuck(rows, receiver, 0)
     if window == 0 and not flags & SYN:
         letters |= LETTER_WINDOW
         if rows.state[sender + WINDOW]:

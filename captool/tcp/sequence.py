@@ -5,7 +5,7 @@ is seen shows that more came before. Nothing compares raw sequence numbers but `
 `HOLED` is set while `holes` lists something for the place.
 """
 
-# ruff: noqa: D103, F403, F405, SIM102
+# ruff: noqa: D103, F403, F405, FURB136, SIM102
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import cython
@@ -17,6 +17,7 @@ if not cython.compiled:  # compiled, they come from sequence.pxd
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows
 
+MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 HALF32 = cython.declare(cython.longlong, 0x80000000)
 # How far above the captured data an acknowledgement is believed: the capture may have missed that much.
@@ -148,6 +149,8 @@ def irregular_data(
     rows.note_letters(conn, place & 1, LETTER_AGAIN)
     rows.state[sender + RETRANSMISSIONS] += 1
     if end > rows.state[sender + ACKED]:
+        if offset <= rows.state[sender + ACKED]:
+            note_stuck(rows, sender, length)
         rows.state[sender + BITS] |= RESENDING
         rows.state[sender + RESENT] += 1
         if rows.state[sender + RESENT] == 1:
@@ -162,6 +165,27 @@ def irregular_data(
     if end > rows.state[sender + NEXT] and not rows.state[sender + BITS] & FINISHED:
         rows.state[sender + NEXT] = end
     return offset
+
+
+@cython.cfunc
+def note_stuck(rows: Rows, side: cython.longlong, length: cython.longlong) -> cython.int:
+    """The first bytes of this side that are not acknowledged were sent again (`length`), or acknowledged up to there again (0)."""
+    at: cython.longlong = (rows.state[side + ACKED] & MASK31) << 32
+    known: cython.longlong = rows.state[side + STUCK]
+    smallest: cython.longlong = known >> 16 & 0xFFFF
+    times: cython.longlong = known >> 8 & 0xFF
+    again: cython.longlong = known & 0xFF
+    if known & (MASK31 << 32) != at:
+        smallest = times = again = 0
+    if length:
+        if smallest == 0 or length < smallest:
+            smallest = length if length < 0xFFFF else 0xFFFF
+        if times < 0xFF:
+            times += 1
+    elif again < 0xFF:
+        again += 1
+    rows.state[side + STUCK] = at | smallest << 16 | times << 8 | again
+    return 0
 
 
 @cython.cfunc

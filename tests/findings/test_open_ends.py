@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import Talk
+from tests.builders import ACK, RST, Talk
 from tests.findings.judged import asked, found, later
 
 
@@ -13,15 +13,32 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "trace.pcap"
 
 
-def test_a_reader_that_stopped_is_named(path: Path) -> None:
+def stalled(seconds: float) -> Talk:
     talk = Talk().opened().server(b"x" * 100).client(window=0)
     for _ in range(3):
-        talk.wait(5).server(seq=talk.next[1] - 1).client(window=0)
-    (finding,) = found(path, talk, "zero-window-stall")
+        talk.wait(seconds / 3).server(seq=talk.next[1] - 1).client(window=0)
+    return talk
+
+
+def test_a_reader_that_stopped_is_named(path: Path) -> None:
+    (finding,) = found(path, stalled(63), "zero-window-stall")
     assert ("error", 3) == (finding.severity, finding.evidence["window_probes"])
     assert "The client did not read" in finding.message
-    (finding,) = found(path, talk.client(), "zero-window-stall")
-    assert "warning" == finding.severity
+    (finding,) = found(path, stalled(63).client(), "zero-window-stall")
+    assert ("warning", "window-opened") == (finding.severity, finding.evidence["ended_by"])
+
+
+@pytest.mark.parametrize(("lasted", "severity"), [(3, "info"), (15, "warning"), (63, "error")])
+def test_a_stall_that_the_capture_cuts_off_weighs_what_was_seen_of_it(path: Path, lasted: float, severity: str) -> None:
+    (finding,) = found(path, stalled(lasted), "zero-window-stall")
+    assert (severity, "capture-ended") == (finding.severity, finding.evidence["ended_by"])
+    assert finding.message.endswith("The capture ended first: whether it read on, is not known.")
+
+
+def test_a_stall_that_lasted_until_the_connection_was_reset_is_an_error(path: Path) -> None:
+    (finding,) = found(path, stalled(3).client(flags=RST | ACK, window=0), "zero-window-stall")
+    assert ("error", "close") == (finding.severity, finding.evidence["ended_by"])
+    assert f"until a RST ended the connection (packet {finding.packets[0] + 7})" in finding.message
 
 
 def test_silence_to_the_end_with_an_answer_due_is_a_possible_drop_and_no_more(path: Path) -> None:

@@ -26,6 +26,17 @@ def test_a_reset_on_the_first_use_with_another_ttl_comes_from_another_machine(pa
     assert "its TTL is 250, that of the server's others 64" in finding.message
 
 
+@pytest.mark.parametrize("hops", [62, 63, 65, 66])
+def test_a_ttl_that_differs_by_a_router_or_two_may_be_another_path(path: Path, hops: int) -> None:
+    (finding,) = found(path, reset_on_reuse(hops), "reset-after-idle")
+    assert ([], "medium") == (finding.evidence["sender_differs"], finding.confidence)  # window 0 and no acknowledgement as well
+    assert "another machine on the path may have sent it, or it took another path" in finding.message
+    told = asked().wait(351).client(b"GET /").server(flags=RST | ACK)
+    told.packets[-1] = with_hops(told.packets[-1], hops)
+    (finding,) = found(path, told, "reset-after-idle")
+    assert ("low", 1) == (finding.confidence, len(finding.evidence["sender_may_differ"]))
+
+
 def test_a_reset_with_the_ttl_of_the_peer_proves_no_middlebox(path: Path) -> None:
     (finding,) = found(path, reset_on_reuse(64), "reset-after-idle")
     assert ("low", []) == (finding.confidence, finding.evidence["sender_differs"])

@@ -1,8 +1,9 @@
 """Silent drops and lost output: what is claimed, and with which confidence."""
 
 
-from captool.direction import PerDirection
+from captool.direction import Moment, PerDirection
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
+from captool.tcp.connection import Reset
 from tables import attach, connection, dropped_tcp, gap, lost_output, tables, tcp
 
 
@@ -49,3 +50,11 @@ def test_request_without_response_on_an_ended_connection():
     (finding,) = unanswered_request(tables(connection(dropped_tcp(gaps=(gap(601),)), exchanges=(waiting,))))
     assert "unanswered-request" == finding.code
     assert [] == list(unanswered_request(tables(connection(tcp(close="open"), exchanges=(waiting,)))))
+
+
+def test_output_that_only_a_doubtful_reset_acknowledges_may_have_arrived():
+    reset = Reset(Moment(9, 0), "client", 63, 64, 0, 7, True, 0, 0, None, None, newly_acknowledged=7)
+    ended = tcp(close="rst", reset=reset, unacknowledged_bytes=PerDirection(0, 7))
+    (finding,) = output_lost(tables(connection(ended, exchanges=(attach(lost=lost_output()),))))
+    assert ("warning", "low") == (finding.severity, finding.confidence)
+    assert "a reset in the client's name (packet 9) that does not look like the client's packets" in finding.message

@@ -66,8 +66,10 @@ def test_each_cause_is_a_sentence_with_its_numbers(path):
     assert ("Connection 0 was closed by the client after 60.00 s of waiting, as with a read timeout of 60 s.",) == causes(path, timeout)
     short = Talk().opened().client(b"\x17wait").server().wait(5).client(flags=ACK | FIN)
     assert "perhaps by a read timeout of 5 s" in causes(path, short)[0]
-    stalled = Talk().opened().server(b"x" * 100).client(window=0).wait(5).server(seq=5100).client(window=0)
-    assert "stood still for 5.00 s because the client's program did not read (and did not read again)" in causes(path, stalled)[0]
+    stalled = Talk().opened().server(b"x" * 100).client(window=0).wait(25).server(seq=5100).client(window=0)
+    still = "stood still for 25.00 s because the client's program did not read, "
+    assert f"{still}and had not read on when the capture ended" in causes(path, stalled)[0]
+    assert f"{still}and did not read again before it was closed" in causes(path, stalled.client(flags=RST | ACK, window=0))[0]
     half = asked().client(flags=ACK | FIN).server().wait(70).server(b"result")
     for _ in range(4):
         half.wait(2).server(b"result", seq=half.next[1] - 6)
@@ -105,3 +107,10 @@ def test_quiet_but_healthy_is_said_only_where_nothing_is_wrong(path):
 def test_a_capture_that_ended_first_proves_nothing(path):
     talk = Talk().opened().client(b"GET /v1.41/info HTTP/1.1\r\nHost: d\r\n\r\n").server()
     assert "was still in use when the capture ended, so nothing is proven about its end." in causes(path, talk)[1]
+
+
+def test_what_is_sent_again_in_a_capture_of_one_direction_may_have_been_dropped(path):
+    talk = Talk()
+    for _ in range(5):
+        talk.wait(1).client(b"late", seq=1000)
+    assert "Connection 0 may have been dropped silently: 4 bytes of data were never acknowledged." == judged(path, talk).verdict[0]

@@ -1,6 +1,6 @@
 """Fragments of every size, order and overlap, against a naive twin; and what hostile ones cost."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captool.packets.fragments import MAX_DATAGRAM, MAX_HOLES, Datagram, Fragments
@@ -20,6 +20,7 @@ def naive(parts):
     return None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6).map(lambda place: 8 * place), st.binary(min_size=1, max_size=24), st.booleans()), max_size=12))
 def test_any_fragments_make_what_their_naive_twin_makes(parts):
     datagram = Datagram()

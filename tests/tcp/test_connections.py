@@ -7,6 +7,7 @@ import pytest
 from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
 from tests.builders import ACK, FIN, RST, SECOND, START, SYN, Packet, Talk, analyze, connection, ethernet, ip, pcap, tcp, tsval
+from tests.findings.judged import with_hops
 
 
 @pytest.fixture
@@ -151,6 +152,27 @@ def test_copies_are_told_with_a_burst_between_a_packet_and_its_copy(path: Path, 
     assert (len(talk.packets), 0) == (summary.duplicate_packets, sum(seen.retransmissions))
 
 
+@pytest.mark.parametrize(
+    "streams",
+    [
+        True,
+        pytest.param(False, marks=pytest.mark.xfail(strict=True, reason="prediction remembers two packets of a sender in its hot row, and no others")),
+    ],
+)
+@pytest.mark.parametrize("burst", [5, 16])
+def test_the_first_burst_that_is_seen_twice_is_told_too(path: Path, streams: bool, burst: int) -> None:
+    """No packet before it was captured twice: recording began at one interface first."""
+    talk = Talk().opened().client(b"q").server(b"a").client()
+    first = len(talk.packets)
+    for _ in range(burst):
+        talk.client(b"x" * 100)
+    for number, packet in enumerate(talk.packets[first:]):
+        packet.ts_ns = talk.packets[first].ts_ns + 1000 * number
+    again = [Packet(packet.frame, packet.ts_ns + 100_000) for packet in talk.packets[first:]]
+    summary, (seen,), _ = analyze(path, talk.packets + again, streams=streams)
+    assert (burst, 0) == (summary.duplicate_packets, seen.retransmissions.to_server)
+
+
 def test_connections_alike_in_everything_but_their_ends_are_no_copies_of_each_other(path: Path) -> None:
     talks = [Talk(client_end=("10.0.0.1", 10000 + number)).opened().client(b"abc").server(b"d") for number in range(200)]
     packets = sorted((packet for talk in talks for packet in (*talk.packets, talk.packets[0])), key=lambda packet: packet.ts_ns)
@@ -166,11 +188,27 @@ def test_a_retransmission_has_an_identification_of_its_own_and_is_no_duplicate(p
     assert (0, 1) == (summary.duplicate_packets, seen.retransmissions.to_server)
 
 
-def test_without_an_identification_the_timestamp_tells_duplicates(path: Path) -> None:
+def test_a_timestamp_does_not_tell_a_copy_from_what_is_sent_again_at_once(path: Path) -> None:
+    """Between hosts of one rack a round trip takes microseconds, the timestamp goes on every millisecond."""
     ends = (("2001:db8::1", 40000), ("2001:db8::2", 2376))
     frames = [ethernet(ip(tcp(*ends, payload=b"abc", options=tsval(value)), *ends)) for value in (7, 7, 8)]
     summary, (seen,), _ = analyze(path, [Packet(frame) for frame in frames])
-    assert (1, 1) == (summary.duplicate_packets, sum(seen.retransmissions))
+    assert (0, 2) == (summary.duplicate_packets, sum(seen.retransmissions))
+
+
+def test_where_a_syn_was_captured_twice_all_packets_were(path: Path) -> None:
+    talk = closed(Talk(client_end=("2001:db8::1", 40000), server_end=("2001:db8::2", 2376)).opened().client(b"abc").server(b"d"))
+    summary, (seen,), _ = analyze(path, doubled(talk, 3000))
+    assert (len(talk.packets), len(talk.packets), 0) == (summary.duplicate_packets, sum(seen.packets), sum(seen.retransmissions))
+
+
+@pytest.mark.parametrize("hops", [63, 65])
+def test_the_same_packet_with_another_hop_limit_was_captured_behind_a_router(path: Path, hops: int) -> None:
+    talk = Talk(client_end=("2001:db8::1", 40000), server_end=("2001:db8::2", 2376)).opened().client(b"abc").server(b"d").client()
+    routed = [Packet(packet.frame[:21] + bytes([hops]) + packet.frame[22:], packet.ts_ns + 3000) for packet in talk.packets]
+    both = sorted(talk.packets + routed, key=lambda packet: packet.ts_ns)
+    summary, (seen,), _ = analyze(path, both)
+    assert (6, 6, 0) == (summary.duplicate_packets, sum(seen.packets), sum(seen.retransmissions))
 
 
 def test_a_closed_connection_is_handed_out_after_its_linger_time_and_late_packets_belong_to_it(path: Path) -> None:
@@ -254,3 +292,57 @@ def test_many_packets_in_order_are_counted_across_every_wrap_of_what_is_kept_in_
     assert (sent, 0) == tuple(seen.acknowledged_offset)
     assert sum(seen.packets) + sum(quiet.packets) == len(packets)
     assert (0, 0) == tuple(seen.retransmissions)
+
+
+def test_the_acknowledgement_of_a_reset_tells_what_arrived(path: Path) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client().server(b"x" * 100)
+    seen = connection(path, talk.client(flags=RST | ACK))
+    assert ((0, 0), (None, None)) == (tuple(seen.unacknowledged_bytes), tuple(seen.unanswered))
+    assert seen.reset is not None
+    assert (100, 103) == (seen.reset.newly_acknowledged, seen.acknowledged_offset.to_client)
+
+
+@pytest.mark.parametrize("forged", ["hops", "number", "sequence", "unsent"])
+def test_the_acknowledgement_of_a_reset_that_does_not_look_like_its_sides_packets_is_not_believed(path: Path, forged: str) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client().server(b"x" * 100)
+    talk.client(flags=RST | ACK, seq=talk.next[0] + (forged == "sequence"), ack=talk.next[1] + 900 * (forged == "unsent"))
+    if forged == "hops":
+        talk.packets[-1] = with_hops(talk.packets[-1], 63)
+    if forged == "number":
+        frame = talk.packets[-1].frame
+        talk.packets[-1] = Packet(frame[:18] + b"\0\0" + frame[20:], talk.packets[-1].ts_ns)
+    assert (0, 100) == tuple(connection(path, talk).unacknowledged_bytes)
+
+
+def test_a_syn_that_is_tried_again_after_the_answer_of_an_older_connection_was_reset_opens_another(path: Path) -> None:
+    """A server in TIME_WAIT answers with the numbers of the old connection (RFC 5961 4); the client resets that and tries again."""
+    old = closed(Talk().opened().client(b"a"))
+    new = Talk(client_isn=900000, server_isn=700000, now=old.now + 2 * SECOND).client(flags=SYN, ack=0)
+    new.server(seq=old.next[1], ack=old.next[0]).client(flags=RST, seq=old.next[0])
+    new.wait(1).client(flags=SYN, ack=0, seq=900000)
+    new.next = [900001, 700000]
+    new.server(flags=SYN | ACK).client().client(b"b").server(b"c").client()
+    _, connections, _ = analyze(path, old.packets + new.packets)
+    assert [("SF", True), ("RSTO", False), ("S1", True)] == [(seen.conn_state, seen.handshake_seen) for seen in connections]
+
+
+def test_a_reset_after_which_its_side_goes_on_ended_nothing(path: Path) -> None:
+    """Injected into the connection, and not at the next byte: the client ignores it (RFC 5961 3.2)."""
+    talk = Talk().opened().client(b"GET /").server(b"200").client()
+    talk.server(flags=RST, seq=talk.next[1] + 500, window=0)
+    talk.next[1] -= 500
+    talk.client(b"more").server(b"yes").client()
+    seen = connection(path, talk)
+    assert ("open", None, None, None, "S1") == (seen.close, seen.closed_by, seen.reset, seen.closing, seen.conn_state)
+    talk.wait(400).client(b"much later").server(b"yes").client().client(flags=ACK | FIN).server(flags=ACK | FIN).client()
+    later = connection(path, talk)
+    assert ("fin", "client", "SF") == (later.close, later.closed_by, later.conn_state)
+    assert [400 * SECOND] == [gap.duration_ns // SECOND * SECOND for gap in later.gaps]
+
+
+def test_what_was_under_way_when_the_reset_was_sent_does_not_refute_it(path: Path) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client(b"more")
+    before = talk.next[1]
+    talk.server(b"late", captured=False).server(flags=RST, window=0)
+    talk.packets.append(Packet(ethernet(ip(tcp(talk.server_end, talk.client_end, before, talk.next[0], payload=b"late"), talk.server_end, talk.client_end, 7)), talk.now + 9000))
+    assert "rst" == connection(path, talk).close

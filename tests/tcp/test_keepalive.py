@@ -125,3 +125,9 @@ def test_frames_seen_twice_do_not_halve_the_interval(path: Path) -> None:
     talk.packets = [copy for packet in talk.packets for copy in (packet, packet)]
     seen = connection(path, talk)
     assert (5, 15 * SECOND) == (seen.keepalive.to_server.probes, seen.keepalive.to_server.interval_ns)
+
+
+def test_of_a_capture_of_one_direction_it_is_not_said_that_it_has_no_probes(path: Path) -> None:
+    talk = probed(Talk().opened().client(b"GET /").server(b"200").client(), 5, every=75)
+    talk.packets = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
+    assert ["not-observable", "not-observable"] == [side.status for side in connection(path, talk).keepalive]

@@ -40,8 +40,12 @@ class Twin:
         self.packets[me] += 1
         if flags & RST:
             self.end_gap(ts)
+            if self.reset is None:
+                self.peer_next = self.next[peer]
             self.reset = self.reset or (self.number, me, offset - self.next[me], self.last_packet[me], self.last_packet[peer])
             self.was_reset[me] = True
+            if offset == self.next[me] and self.acked[peer] < ack <= self.next[peer]:  # its ends, hop limit and number are as always here
+                self.acked[peer], self.resent[peer] = ack, 0
             self.closing = self.closing or (self.number, ts)
             self.last_packet[me] = self.number
             return
@@ -51,6 +55,10 @@ class Twin:
                 self.end_gap(ts)
             self.acked[peer] = ack
             self.resent[peer] = 0
+        if self.reset and self.reset[1] == me and not self.was_reset[peer] and self.peer_next < self.acked[peer] <= self.next[peer]:
+            if self.closing and self.closing[0] == self.reset[0]:
+                self.closing = None
+            self.reset, self.was_reset[me] = None, False
         if (window == 0) != (self.window[me] == 0):
             if window:
                 self.shut[me][-1][1] = ts
@@ -177,6 +185,7 @@ def conversations(draw: st.DrawFn) -> tuple[int, int, list[Said]]:
             closed[me] = True
             following[me] += 1
         elif what == "rst" and draw(st.booleans()):
+            ack = draw(st.sampled_from([ack, following[1 - me]]))
             said.append((me, now, following[me] + draw(st.sampled_from([0, 0, 9, -1])), ack, RST | ACK, b"", window))
         elif what in {"probe", "rubbish"}:
             # The twin keeps what came first, the tracker (as Linux) what is in order first: the byte must not differ.

@@ -1,0 +1,71 @@
+"""Packets too large for the path that vanish while smaller ones pass: a tunnel with a smaller MTU, and no ICMP that says so (RFC 2923)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from captool.direction import DIRECTIONS, Direction
+from captool.findings.finding import Finding
+from captool.findings.tables import Tables
+from captool.tcp.connection import TcpConnection, Unanswered
+from captool.units import SECOND_NS, counted, seconds
+
+# No tunnel leaves less than IPv6's 1280 bytes, of which headers take up to 100 (RFC 8200 5); Ethernet leaves 1460.
+LARGE: Final = 1000
+TRIES: Final = 3
+TRIED_NS: Final = 3 * SECOND_NS
+# After this time nothing that acknowledges what was sent earlier is still on its way.
+HEARD_NS: Final = SECOND_NS
+REMEDY: Final = (
+    "Look for a tunnel or VPN on the path: lower the MTU of the interface behind it or clamp the MSS there (TCPMSS "
+    "--clamp-mss-to-pmtu), and let ICMP `fragmentation needed` and ICMPv6 `packet too big` pass. `ping -M do -s SIZE` finds the size that "
+    "passes; on the sender, net.ipv4.tcp_mtu_probing=1 gets around it."
+)
+
+
+def mtu_black_hole(tables: Tables) -> Iterator[Finding]:
+    """The same large segment sent again and again in vain, on a path that carries smaller ones."""
+    for connection in tables.connections:
+        for direction in DIRECTIONS:
+            sent = too_large(connection.tcp, direction)
+            if sent is None:
+                continue
+            sender, peer = direction.sender, direction.opposite.sender
+            yield Finding(
+                code="mtu-black-hole",
+                severity="error",
+                confidence="medium" if sent.duplicate_acks else "low",
+                connection=connection.id,
+                packets=(sent.first.packet, sent.last.packet),
+                message=f"The {sender} sent the same {sent.head_bytes:,} bytes again {counted(sent.head_sent_again, 'time')} in "
+                f"{seconds(sent.last.ts_ns - sent.first.ts_ns)} (packets {sent.first.packet} to {sent.last.packet}), always in vain, "
+                "although "
+                + (
+                    f"what it sent after them did reach the {peer}, which asked for them again"
+                    if sent.duplicate_acks
+                    else f"the {peer} is still heard"
+                )
+                + ": so does a path that drops large packets without saying so (an MTU black hole).",
+                remedy=REMEDY,
+                evidence={
+                    "direction": direction.name.lower(),
+                    "segment_bytes": sent.head_bytes,
+                    "sent_again": sent.head_sent_again,
+                    "duplicate_acks": sent.duplicate_acks,
+                    "unacknowledged_bytes": sent.bytes,
+                    "sent_for_s": (sent.last.ts_ns - sent.first.ts_ns) / SECOND_NS,
+                    "proof_needs": peer,
+                },
+            )
+
+
+def too_large(tcp: TcpConnection, direction: Direction) -> Unanswered | None:
+    """What was sent again in vain in this direction, if it was large segments alone while the path carried something; else None."""
+    sent = tcp.unanswered[direction]
+    if sent is None or sent.head_bytes < LARGE or sent.head_sent_again < TRIES or sent.last.ts_ns - sent.first.ts_ns < TRIED_NS:
+        return None
+    heard = sent.peer_last_heard
+    if heard is None or heard.packet < sent.first.packet:
+        return None
+    # A peer that sends its own data again hears nothing either: then the path is dead.
+    alive = heard.ts_ns - sent.first.ts_ns >= HEARD_NS and not tcp.retransmissions[direction.opposite]
+    return sent if sent.duplicate_acks or alive else None

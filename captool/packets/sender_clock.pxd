@@ -1,0 +1,2 @@
+from captool.capture.frames cimport Frames
+from captool.packets.segments cimport Segments
