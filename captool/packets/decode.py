@@ -108,10 +108,10 @@ def ends_hash(
 @cython.inline
 @cython.exceptval(check=False)
 def packet_identity(
-    seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
+    key: cython.longlong, seq: cython.longlong, ack: cython.longlong, flags: cython.longlong, length: cython.longlong, mark: cython.longlong
 ) -> cython.longlong:
-    """31 bits that tell a sender's packets apart; never 0."""
-    mixed: cython.ulonglong = product(cython.cast(cython.ulonglong, seq << 31 ^ ack), MIX_A)
+    """31 bits that tell packets apart, of one sender (`key`) and of several; never 0."""
+    mixed: cython.ulonglong = product(cython.cast(cython.ulonglong, seq << 31 ^ ack ^ key << 32), MIX_A)
     mixed = product(mixed ^ cython.cast(cython.ulonglong, length << 41 ^ flags << 34 ^ mark), MIX_B)
     return cython.cast(cython.longlong, mixed >> 33) | 1
 
@@ -369,7 +369,7 @@ class Decoder:
             if identity < 0 and header > 20:
                 identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
             segments.identity[out] = cython.cast(
-                cython.int, packet_identity(u32(head, 4), u32(head, 8), head[13], wire_end - at - header, identity)
+                cython.int, packet_identity(key, u32(head, 4), u32(head, 8), head[13], wire_end - at - header, identity)
             )
             if frames.link_type[row] != 1 and not 0 < identity < 0x10000:
                 identity = at_place(identity, capture_place(data, frames.link_type[row], frames.offset[row]))

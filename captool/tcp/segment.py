@@ -27,6 +27,8 @@ SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
 # The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
+LOOKED_BACK = cython.declare(cython.longlong, SEEN // 8)
+OLD_ONES = cython.declare(cython.int, 32)
 COPY_TICKS = cython.declare(cython.longlong, 1_000_000 >> 10)
 PROBE_COPY_NS = cython.declare(cython.longlong, 1_000_000)
 
@@ -36,6 +38,24 @@ PROBE_COPY_NS = cython.declare(cython.longlong, 1_000_000)
 @cython.exceptval(check=False)
 def same_packet(kept: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.bint:
     return kept >> 32 == identity and (ticks - kept + DUPLICATE_TICKS) & MASK32 <= 2 * DUPLICATE_TICKS
+
+
+@cython.cfunc
+@cython.boundscheck(False)
+@cython.exceptval(check=False)
+def seen_lately(rows: Rows, packet: cython.longlong, identity: cython.longlong, ticks: cython.longlong) -> cython.bint:
+    """Whether one of the last packets of the capture, predicted or not, was the same. Places of packets that were not TCP hold old ones."""
+    distance: cython.longlong
+    kept: cython.longlong
+    old: cython.int = 0
+    for distance in range(1, LOOKED_BACK):
+        kept = rows.seen[packet - distance & SEEN - 1]
+        if same_packet(kept, identity, ticks):
+            return True
+        old = 0 if (ticks - kept + DUPLICATE_TICKS) & MASK32 <= 2 * DUPLICATE_TICKS else old + 1
+        if old > OLD_ONES:
+            break
+    return False
 
 
 @cython.cfunc
@@ -122,6 +142,12 @@ def segment(
             doubled = doubled or same_packet(rows.seen[packet - distance & SEEN - 1], identity, ticks)
         if not doubled:
             doubled = remembered(rows, place, identity, ticks)
+        if not doubled and rows.state[sender + BITS] & rows.state[receiver + BITS] & BASED:
+            # Bytes or an acknowledgement that are not the newest: those of a whole burst that is seen for the second time.
+            if seq_delta(seq + length, rows.state[sender + BASE] + rows.state[sender + NEXT]) < 0 or (
+                flags & ACK and seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + ACKED]) < 0
+            ):
+                doubled = seen_lately(rows, packet, identity, ticks)
         if doubled and not named:
             rows.state[conn + STATE] |= COPIED
     elif not doubled and length == 0 and place in rows.probing:
