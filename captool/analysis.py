@@ -177,7 +177,8 @@ def eventful(connection: Connection, window_ns: int) -> bool:
     """
     tcp = connection.tcp
     silent = tcp.longest_gap_ns >= window_ns
-    return bool(silent or connection.exchanges or tcp.reset or tcp.unanswered != (None, None) or tcp.shut_windows != (None, None))
+    told = any(pair != (None, None) for pair in (tcp.unanswered, tcp.awaited, tcp.shut_windows))
+    return bool(silent or connection.exchanges or tcp.reset or told)
 
 
 def listed(reading: Reading, window_ns: int) -> tuple[CaptureSummary, tuple[Connection, ...]]:

@@ -23,7 +23,12 @@ REMEDY: Final = (
 
 
 def mtu_black_hole(tables: Tables) -> Iterator[Finding]:
-    """The same large segment sent again and again in vain, on a path that carries smaller ones."""
+    """The same large segment sent again and again in vain, on a path that carries smaller ones; or what never came of it."""
+    yield from _sent_in_vain(tables)
+    yield from _never_came(tables)
+
+
+def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
     for connection in tables.connections:
         for direction in DIRECTIONS:
             sent = too_large(connection.tcp, direction)
@@ -54,6 +59,35 @@ def mtu_black_hole(tables: Tables) -> Iterator[Finding]:
                     "unacknowledged_bytes": sent.bytes,
                     "sent_for_s": (sent.last.ts_ns - sent.first.ts_ns) / SECOND_NS,
                     "proof_needs": peer,
+                },
+            )
+
+
+def _never_came(tables: Tables) -> Iterator[Finding]:
+    """What the capture nearer to the receiver shows of it."""
+    until_ns = tables.capture.watched_until_ns or 0
+    for connection in tables.connections:
+        for direction in DIRECTIONS:
+            awaited = connection.tcp.awaited[direction]
+            if awaited is None or awaited.bytes < LARGE or until_ns - awaited.later.ts_ns < TRIED_NS:
+                continue
+            sender, peer = direction.sender, direction.opposite.sender
+            yield Finding(
+                code="mtu-black-hole",
+                severity="warning",
+                confidence="low",
+                connection=connection.id,
+                packets=(awaited.later.packet,),
+                message=f"{awaited.bytes:,} bytes of the {sender} never came, although what it sent after them did (packet "
+                f"{awaited.later.packet}) and the {peer} asked for them: so does a path that drops large packets without saying so (an MTU "
+                "black hole); or they were lost, and the rest of the connection with them.",
+                remedy=REMEDY,
+                evidence={
+                    "direction": direction.name.lower(),
+                    "segment_bytes": None,
+                    "missing_bytes": awaited.bytes,
+                    "duplicate_acks": awaited.requests,
+                    "proof_needs": sender,
                 },
             )
 

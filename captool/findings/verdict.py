@@ -162,6 +162,9 @@ def _half_closed(finding: Finding) -> str:
 
 def _too_large(finding: Finding) -> str:
     sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    if finding.evidence["segment_bytes"] is None:
+        missing = f"{finding.evidence['missing_bytes']} bytes of the {sender}"
+        return f"stands still because {missing} never came while what was sent after them did: perhaps an MTU black hole"
     return (
         f"stands still because the {sender}'s large packets ({finding.evidence['segment_bytes']} bytes of data) do not arrive "
         f"while smaller ones {'do' if finding.evidence['duplicate_acks'] else 'may'}: an MTU black hole, most likely"

@@ -1,6 +1,6 @@
 from captool.tcp.layout cimport *
 from captool.tcp.side cimport (
-    Side, keepalive, moment, payload_bytes, side_of, stream_holes, unacknowledged_bytes, unanswered_data
+    Side, awaited_data, keepalive, moment, payload_bytes, side_of, stream_holes, unacknowledged_bytes, unanswered_data
 )
 
 cdef object describe(

@@ -24,6 +24,7 @@ if not cython.compiled:  # compiled, they come from closing.pxd
     from captool.tcp.layout import *
     from captool.tcp.side import (
         Side,
+        awaited_data,
         keepalive,
         moment,
         payload_bytes,
@@ -114,6 +115,7 @@ def describe(
             described_reset(state[conn + FIRST_HIGH] == 0 and state[conn + FIRST_LOW] >> 32 == 0xFFFF, seen_reset),
             shut_windows,
             new(PerDirection, (moment(client.last_packet, client.last_ns), moment(server.last_packet, server.last_ns))),  # last_sent
+            new(PerDirection, (awaited_data(client), awaited_data(server))) if client.stuck or server.stuck else NOTHING,
         ),
     )
 

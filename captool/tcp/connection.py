@@ -97,6 +97,17 @@ class Unanswered(NamedTuple):
         return lasted >= SILENT_NS or (self.retransmissions + 1 >= SILENT_TRANSMISSIONS and lasted >= SILENT_LEAST_NS)
 
 
+class Awaited(NamedTuple):
+    """Bytes of one direction that its receiver asked for again (RFC 5681 2) and that had not come when the connection or capture ended.
+
+    `later` is the last new packet of the data above them. `requests` counts the duplicate acknowledgements, at most 255.
+    """
+
+    bytes: int
+    later: Moment
+    requests: int
+
+
 class ShutWindow(NamedTuple):
     """The longest time in which the receiver of a direction let nothing in: its window was 0.
 
@@ -146,6 +157,7 @@ class TcpConnection(NamedTuple):
     receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
+    `awaited` is data that this capture does not have and the receiver neither.
     `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
     """
 
@@ -178,6 +190,7 @@ class TcpConnection(NamedTuple):
     reset: Reset | None = None
     shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS
     last_sent: PerDirection[Moment | None] = PerDirection(None, None)
+    awaited: PerDirection[Awaited | None] = PerDirection(None, None)
 
 
 class StreamPiece(NamedTuple):

@@ -17,6 +17,8 @@ cdef class Side:
     cdef long long resent_ns
     cdef long long resent_packet
     cdef long long stuck
+    cdef long long newest_packet
+    cdef long long newest_ns
     cdef long long probes
     cdef long long answered
     cdef long long longest_idle
@@ -35,4 +37,5 @@ cdef long long payload_bytes(Side side)
 cdef long long stream_holes(Side side)
 cdef long long unacknowledged_bytes(Side side, Side peer)
 cdef object unanswered_data(Side side, Side peer, long long missing)
+cdef object awaited_data(Side side)
 cdef object keepalive(Side side, Side peer, long long window_ns)

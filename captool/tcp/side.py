@@ -6,7 +6,7 @@
 import cython
 
 from captool.direction import Moment
-from captool.tcp.connection import Keepalive, Unanswered
+from captool.tcp.connection import Awaited, Keepalive, Unanswered
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
@@ -46,6 +46,8 @@ def side_of(
     side.resent = state[at + RESENT]
     side.resent_ns = state[at + RESENT_NS]
     side.resent_packet = state[at + RESENT_PACKET]
+    side.newest_packet = state[at + NEWEST_PACKET]
+    side.newest_ns = state[at + NEWEST_NS]
     side.stuck = state[at + STUCK] & 0xFFFFFFFF if state[at + STUCK] >> 32 == state[at + ACKED] & 0x7FFFFFFF else 0
     side.probes = state[at + PROBES]
     side.answered = state[at + ANSWERED]
@@ -114,6 +116,17 @@ def unanswered_data(side: Side, peer: Side, missing: cython.longlong) -> object:
         head_sent_again=side.stuck >> 8 & 0xFF,
         duplicate_acks=side.stuck & 0xFF,
     )
+
+
+@cython.cfunc
+def awaited_data(side: Side) -> object:
+    """What the peer asked for again, if the capture does not have it either (Awaited); else None."""
+    if not side.stuck & 0xFF or not side.holes:
+        return None
+    for begin, end in side.holes:
+        if begin <= side.acked < end:
+            return new(Awaited, (end - side.acked, new(Moment, (side.newest_packet, side.newest_ns)), side.stuck & 0xFF))
+    return None
 
 
 @cython.cfunc

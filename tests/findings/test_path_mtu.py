@@ -81,3 +81,24 @@ def test_it_is_said_while_it_happens(path: Path) -> None:
     seen: TcpConnection = connection(path, black_hole())
     said = [remark.sentence for remark in remarks(seen, Told(), Judging((), (), chosen=False))]
     assert any("large packets vanish so far: the server sent the same 1,448 bytes again 6 times" in sentence for sentence in said)
+
+
+def at_the_client(seconds: float) -> Talk:
+    """As recorded there: of the flight only the small segment came."""
+    talk = asked()
+    head = talk.next[1]
+    talk.server(b"x" * 1448, captured=False).server(b"x" * 1448, captured=False).server(b"x" * 156)
+    return talk.client(ack=head).wait(seconds).client(flags=ACK | FIN, ack=head)
+
+
+def test_the_client_sees_that_large_segments_never_came(path: Path) -> None:
+    (finding,) = found(path, at_the_client(12), "mtu-black-hole")
+    assert ("warning", "low", 2896) == (finding.severity, finding.confidence, finding.evidence["missing_bytes"])
+    assert "perhaps an MTU black hole" in judged(path, at_the_client(12)).verdict[0]
+    assert [] == found(path, at_the_client(1), "mtu-black-hole")
+
+
+def test_what_the_client_has_and_the_capture_lacks_is_no_black_hole(path: Path) -> None:
+    talk = asked()
+    talk.server(b"x" * 1448, captured=False).server(b"x" * 156).client().wait(12).client(flags=ACK | FIN)
+    assert [] == found(path, talk, "mtu-black-hole")
