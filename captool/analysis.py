@@ -123,8 +123,9 @@ def analyze(
                 elif len(others) < EXAMPLES:
                     others.append(one)
             found = sorted(found or others, key=lambda connection: connection.id)
-            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened(), clock_jumps=clocks.jumps())
-            alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found))
+            jumps = clocks.jumps()
+            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened(), clock_jumps=jumps)
+            alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found)) or clocks.open_jumps > 0
             return Reading(summary, found, tracker.connections, ring, alone)
 
     reading = None

@@ -53,8 +53,12 @@ class Known(NamedTuple):
 @cython.final
 @cython.cclass
 class SenderClocks:
-    """Chunks of a capture, in order -> `jumps`."""
+    """Chunks of a capture, in order -> `jumps`.
 
+    `open_jumps` counts those that some senders were heard after and none confirmed: whoever sees only a part of them cannot judge these.
+    """
+
+    open_jumps = cython.declare(cython.longlong, visibility="readonly")
     found: list
     latest_ns: cython.longlong
     examined: cython.longlong
@@ -64,6 +68,7 @@ class SenderClocks:
 
     def __init__(self) -> None:
         self.found = []
+        self.open_jumps = 0
         self.latest_ns = -1
         self.examined = 0
         self.ring = array.array("q", bytes(8 * KEPT * FIELDS))  # the last segments of the chunks before
@@ -139,6 +144,8 @@ class SenderClocks:
     @cython.cfunc
     def close(self) -> cython.int:
         jump = self.pending.jump()
+        if self.pending.after and not self.pending.confirmed:
+            self.open_jumps += 1
         self.pending = None
         if jump is not None:
             self.found.append(jump)
@@ -160,7 +167,7 @@ def by_length(jump: ClockJump) -> int:
 class Pending:
     """One jump: what was known of the senders before it, and what was heard of them after it."""
 
-    __slots__ = ("after", "before", "before_ns", "heard", "ns", "packet")
+    __slots__ = ("after", "before", "before_ns", "confirmed", "heard", "ns", "packet")
 
     def __init__(self, before_ns: int, ns: int, packet: int, before: list[Sample]) -> None:
         self.before_ns, self.ns, self.packet = before_ns, ns, packet
@@ -170,6 +177,7 @@ class Pending:
             self.before[sender] = Known(value, ts, value, ts) if known is None else known._replace(value=value, ns=ts)
         self.after: dict[Sender, tuple[int, int]] = {}
         self.heard = 0
+        self.confirmed = False  # by the clock of a sender: so much time passed
 
     def hear(self, heard: list[Sample]) -> bool:
         """Take in what came after the jump; whether nothing more is awaited."""
@@ -192,6 +200,7 @@ class Pending:
             ticks = (value - known.value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
             ahead = ts - known.ns - (ticks + 1) * _slowest_tick(known)
             if ticks < 0 or ahead < max(length // 2, SECOND_NS):
+                self.confirmed = True
                 return None
             denying[sender] = ahead
         hosts = {sender[:2] for sender in denying}

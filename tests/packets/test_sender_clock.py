@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from captool import analysis
 from captool.analysis import Analysis, analyze
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import ClockJump
 from captool.packets.decode import Decoder
 from captool.packets.sender_clock import SenderClocks
+from captool.report.json_report import render
 from tests.builders import ACK, PSH, SECOND, START, SYN, Endpoint, Packet, ethernet, ip, pcap, tcp, tsval
 
 AHEAD = 400 * SECOND
@@ -124,3 +126,17 @@ def test_the_answer_does_not_depend_on_where_chunks_end(path: Path, size: int) -
     (jump,) = clocks.jumps()
     assert ClockJump(46, jump.ahead_ns, 6) == jump
     assert 0.8 * AHEAD < jump.ahead_ns <= AHEAD
+
+
+def paused(hosts: Hosts) -> Hosts:
+    hosts.talk()
+    hosts.now += AHEAD
+    return hosts.talk()
+
+
+@pytest.mark.parametrize("tick_ns", [MS, None])
+@pytest.mark.parametrize("hosts", [set_forward, paused])
+def test_processes_that_see_a_part_of_the_senders_judge_as_one_that_sees_all(path: Path, monkeypatch: pytest.MonkeyPatch, hosts, tick_ns) -> None:
+    monkeypatch.setattr(analysis, "SHARED_BYTES", 0)
+    path.write_bytes(pcap(hosts(Hosts(8, tick_ns=tick_ns)).packets))
+    assert [render(analyze(path), None)] * 3 == [render(analyze(path, jobs=jobs), None) for jobs in (2, 3, 7)]
