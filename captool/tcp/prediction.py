@@ -91,7 +91,9 @@ def predicted(
     for it in range(begin, end):
         entry = slots[it]
         if entry < 0:
-            return it
+            entry = table.probable(keys[it] >> 1)  # it may have begun in this batch
+            if entry < 0:
+                return it
         at = entry * HALVES
         known = half[at + HOT_FLAGS]
         if not known & STEADY or flag_column[it] & (SYN | FIN | RST | ACK) != ACK or windows[it] == 0:

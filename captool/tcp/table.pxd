@@ -14,6 +14,7 @@ cdef class ConnectionTable:
     cdef long long touched
 
     cdef int look_ahead(self, Rows rows, Frames frames, Segments segments, Py_ssize_t begin, Py_ssize_t end)
+    cdef long long probable(self, long long hashed) noexcept
     cdef long long find(
         self, Rows rows, long long key, long long source_high, long long source_low, long long destination_high,
         long long destination_low, long long ports

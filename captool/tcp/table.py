@@ -85,6 +85,17 @@ class ConnectionTable:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(check=False)
+    def probable(self, hashed: cython.longlong) -> cython.longlong:
+        """The slot of the first connection with these 31 bits of hash; -1 for none."""
+        at: cython.longlong = hashed & self.mask
+        entry: cython.longlong = self.entries[at]
+        while entry and entry >> 32 != hashed:
+            at = (at + 1) & self.mask
+            entry = self.entries[at]
+        return (entry & MASK32) - 1
+
+    @cython.cfunc
     def find(
         self,
         rows: Rows,
