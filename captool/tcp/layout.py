@@ -36,6 +36,7 @@ ACK_SHIFT = 6
 ACK_EXPECTED = 1 << ACK_SHIFT
 NEWEST_IS_LAST = 256  # the side's last packet was new data
 FIRST_KNOWN = 1024  # FIRST_* holds the first transmission of what is unacknowledged
+CONTENT_SHIFT = 22  # its bytes are wanted
 LIMIT_SHIFT = 12  # LIMIT_CODE: the idle time that changes no maximum, as 4 bits of mantissa and 6 bits of exponent, rounded down
 
 # The full row: the connection. Words and ports of the two addresses in the order of their hashes; start of the idle time (-1 while not

@@ -22,6 +22,45 @@ MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 
 
 @cython.cfunc
+def hand_on(
+    rows: Rows,
+    conn: cython.longlong,
+    direction: cython.longlong,
+    seq: cython.longlong,
+    acked: cython.longlong,
+    length: cython.longlong,
+    start: cython.longlong,
+    packet: cython.longlong,
+    ts: cython.longlong,
+) -> cython.int:
+    """Give the next bytes of a side to reassembly: their stream offset is that of the full row, and what came since it was packed."""
+    side: cython.longlong
+    base: cython.longlong
+    offset: cython.longlong
+    acked_offset: cython.longlong
+    conn += rows.origin
+    side = conn + SIDES + SIDE * direction
+    base = rows.state[side + BASE]
+    offset = rows.state[side + NEXT]
+    offset += (seq - base - offset) & MASK32
+    acked_offset = rows.state[side + ACKED]
+    acked_offset += (acked - base - acked_offset) & MASK32
+    rows.assembly.segment(
+        rows.state[conn + ID],
+        direction,
+        offset,
+        length,
+        length,
+        start,
+        packet,
+        ts,
+        rows.state[side + BITS] & FROM_START != 0,
+        acked_offset,
+    )
+    return 0
+
+
+@cython.cfunc
 @cython.boundscheck(False)
 @cython.exceptval(-1)
 def predicted(
@@ -34,8 +73,7 @@ def predicted(
 ) -> cython.Py_ssize_t:
     """Take in the segments from `begin` on that do what nearly all do; returns the place of the first other one, or `end`.
 
-    Predicted are the next bytes in order, where the content is not wanted, and bare acknowledgements that say something
-    new, of connections in the table. Neither can be a duplicate. What is done here is what `segment` would do, with the hot row
+    Predicted are the next bytes in order and bare acknowledgements that say something new, of connections in the table. Neither can be a duplicate. What is done here is what `segment` would do, with the hot row
     alone if possible.
 
     Connections are interleaved at random, so the processor guesses every other branch wrongly that depends on what kind of segment
@@ -58,6 +96,7 @@ def predicted(
     acks: cython.p_uint = words(segments.ack)
     lengths: cython.p_int = ints(segments.payload_length)
     captured: cython.p_int = ints(segments.payload_captured)
+    starts: cython.p_int = ints(segments.payload_offset)
     times: cython.p_longlong = longs(frames.ts_ns)
     at: cython.Py_ssize_t
     side: cython.Py_ssize_t
@@ -164,6 +203,8 @@ def predicted(
         now |= has_data * NEWEST_IS_LAST << direction
         now &= ~(says_more * FIRST_KNOWN << (1 - direction))
         packet = frames.first_packet + frame_column[it]
+        if has_data & known >> CONTENT_SHIFT:
+            hand_on(rows, entry * ROW, direction, following, half[at + HOT_ACKED], length, starts[it], packet, ts)
         distance = packet - half[at + HOT_PACKET]
         half[entry * HALVES + HOT_FLAGS] = cython.cast(cython.uint, now)
         half[at + HOT_NEXT] = cython.cast(cython.uint, following + length & MASK32)

@@ -204,7 +204,7 @@ class Rows:
                 flags |= FIRST_KNOWN << direction
             if state >> (9 * direction) & LETTER_ACK:
                 flags |= ACK_EXPECTED << direction
-            if state >> (9 * direction) & LETTER_DATA and self.state[side + BITS] & DATA_SEEN and not state & WANTED:
+            if state >> (9 * direction) & LETTER_DATA and self.state[side + BITS] & DATA_SEEN:
                 flags |= DATA_EXPECTED << direction
         if self.state[conn + IDLE_SINCE] >= 0:
             flags |= IDLE
@@ -212,6 +212,8 @@ class Rows:
                 self.state[client + LAST_PACKET], self.state[server + LAST_PACKET]
             ):
                 steady = False
+        if state & WANTED:
+            flags |= ONE << CONTENT_SHIFT
         if steady:
             flags |= STEADY
         self.halves[half + HOT_FLAGS] = flags | self.state[conn + LIMIT_CODE] << LIMIT_SHIFT
