@@ -5,9 +5,7 @@ Whatever stops making sense is left alone from there on, with what was known bef
 ends, or that raises, explains nothing.
 """
 
-from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Final, Literal
 
 import h11
@@ -15,31 +13,14 @@ import h11
 from captool.direction import Direction, Moment
 from captool.http.exchange import HttpExchange
 from captool.http.headers import MAX_TARGET, kept_fields, shortened
-from captool.http.message import (
-    SWITCHING_PROTOCOLS,
-    RequestStart,
-    ascii_line,
-    events,
-    has_length,
-    proposes_upgrade,
-    request_reader,
-    response_reader,
-)
+from captool.http.message import SWITCHING_PROTOCOLS, Head, proposes_upgrade
 from captool.http.pieces import HeldPieces, Piece, StreamData
-from captool.http.progress import ExchangeInProgress, KeptExchanges
+from captool.http.progress import ExchangeInProgress, Following, KeptExchanges
+from captool.http.request_reader import RequestReader
+from captool.http.response_reader import ResponseReader
 
 # h11 copies what is left behind a message; short slices keep a long piece with many small messages linear.
 SLICE: Final = 1 << 16
-MAX_UNANSWERED: Final = 1024
-
-
-class Following(Enum):
-    """How a direction is followed."""
-
-    MESSAGES = "HTTP messages"
-    UNDECIDED = "kept until the response says whether the connection stays HTTP"
-    STREAM = "bytes of a hijacked stream"
-    LEFT = "not followed any more"
 
 
 class HttpConversation:
@@ -60,17 +41,14 @@ class HttpConversation:
         self._following = [Following.MESSAGES, Following.MESSAGES]
         self._lost = [False, False]
         self._stream: ExchangeInProgress | None = None
-        self._unanswered: deque[ExchangeInProgress] = deque()
         self._request: ExchangeInProgress | None = None
-        self._request_moment: Moment | None = None
-        self._request_start = RequestStart()
-        self._request_reader = request_reader()
+        self._requests = RequestReader()
+        self._responses = ResponseReader()
         self._may_leave_http = False
         self._undecided: ExchangeInProgress | None = None
         self._held = HeldPieces()
         self._early = HeldPieces()
         self._greeting = b""
-        self._response_reader: h11.Connection | None = None
 
     @property
     def not_http(self) -> bool:
@@ -94,7 +72,7 @@ class HttpConversation:
     @property
     def answering(self) -> int:
         """The number of the exchange whose response or stream is being read, -1 where there is none."""
-        exchange = self._stream or (self._unanswered[0] if self._unanswered else None)
+        exchange = self._stream or self._responses.current
         return exchange.number if exchange else -1
 
     def exchanges(self) -> tuple[HttpExchange, ...]:
@@ -148,7 +126,7 @@ class HttpConversation:
         """The connection ended. A body or stream that goes on until the close is complete if both ends `closed` it in view."""
         if not closed or self._lost[Direction.TO_CLIENT] or self._following[Direction.TO_CLIENT] is Following.LEFT:
             return
-        last = self._stream or (self._unanswered[0] if self._unanswered else None)
+        last = self._stream or self._responses.current
         if last is not None and (last.hijack or last.until_close):
             last.end = moment
             last.complete = True
@@ -167,16 +145,12 @@ class HttpConversation:
                 return
             if following is Following.LEFT:
                 return
-            if self._request is None and not self._request_start.whole:
-                if not self._starts_request(data, piece.moment):
-                    return
-                data = ascii_line(data)
+            if self._request is None and not self._starts_request(data, piece.moment):
+                return
             data = self._read_request(data, piece.moment)
 
     def _starts_request(self, data: bytes, moment: Moment) -> bool:
-        if self._request_moment is None:
-            self._request_moment = moment
-        beginning = self._request_start.add(data)
+        beginning = self._requests.beginning(data, moment)
         if beginning == "request":
             return True
         self._leave(Direction.TO_SERVER)
@@ -188,16 +162,14 @@ class HttpConversation:
 
     def _read_request(self, data: bytes, moment: Moment) -> bytes:
         """Read one request to its end; gives what follows it."""
-        for event in events(self._request_reader, data):
+        for event in self._requests.read(data):
             if isinstance(event, h11.Request):
-                self._begin_exchange(event, self._request_moment or moment)
+                self._begin_exchange(event, self._requests.begun or moment)
             elif isinstance(event, h11.Data) and self._request:
                 self._request.body_bytes[Direction.TO_SERVER] += len(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                rest = self._request_reader.trailing_data[0]
                 self._end_request()
-                return rest
-        return b""
+        return self._requests.rest
 
     def _begin_exchange(self, request: h11.Request, moment: Moment) -> None:
         method = request.method.decode("latin-1")
@@ -207,8 +179,7 @@ class HttpConversation:
         self._request = exchange
         self._may_leave_http = proposes_upgrade(request) or self._hijacks(method, target)
         if self._following[Direction.TO_CLIENT] is Following.MESSAGES:
-            self._unanswered.append(exchange)
-            if len(self._unanswered) > MAX_UNANSWERED:
+            if not self._responses.expect(exchange):
                 self._leave(Direction.TO_CLIENT)
         else:
             exchange.response_followed = False
@@ -216,9 +187,6 @@ class HttpConversation:
     def _end_request(self) -> None:
         exchange = self._request
         self._request = None
-        self._request_moment = None
-        self._request_start = RequestStart()
-        self._request_reader = request_reader()
         if self._stream:
             self._following[Direction.TO_SERVER] = Following.STREAM
         elif self._may_leave_http and exchange and exchange.status is None:
@@ -237,62 +205,35 @@ class HttpConversation:
                 return
             if following is Following.LEFT:
                 return
-            if not self._unanswered:
+            exchange = self._responses.current
+            if exchange is None:
                 self._unasked(piece._replace(data=data))
                 return
-            data = self._read_response(self._unanswered[0], piece._replace(data=data), found)
-
-    def _read_response(self, exchange: ExchangeInProgress, piece: Piece, found: list[StreamData]) -> bytes:
-        """Read one response, interim ones before it included, to its end; gives what follows it."""
-        if self._response_reader is None:
-            self._response_reader = response_reader(exchange.method)
-        reader = self._response_reader
-        for event in events(reader, piece.data):
-            if isinstance(event, h11.InformationalResponse | h11.Response):
-                if self._read_head(exchange, event, piece, found):
-                    return reader.trailing_data[0]
-            elif isinstance(event, h11.Data):
+            for event in self._responses.read(exchange, data, piece.moment):
+                if not isinstance(event, h11.Data):
+                    self._read_head(exchange, event, found)
+                    continue
                 exchange.body_bytes[Direction.TO_CLIENT] += len(event.data)
                 body = StreamData(exchange.number, Direction.TO_CLIENT, bytes(event.data), piece.moment, piece.stream_end, "body")
                 found.append(body)
-            elif isinstance(event, h11.EndOfMessage):
-                exchange.end = piece.moment
-                exchange.complete = True
-                self._response_reader = None
-                self._unanswered.popleft()
-                return reader.trailing_data[0]
-        return b""
+            data = self._responses.rest
 
-    def _read_head(
-        self, exchange: ExchangeInProgress, head: h11.InformationalResponse | h11.Response, piece: Piece, found: list[StreamData]
-    ) -> bool:
-        """Take note of a response's head; true when the connection stopped being HTTP with it."""
-        final = isinstance(head, h11.Response)
+    def _read_head(self, exchange: ExchangeInProgress, head: Head, found: list[StreamData]) -> None:
+        """Decide by a response's head whether the connection stays HTTP."""
         upgraded = head.status_code == SWITCHING_PROTOCOLS
-        if not (final or upgraded):
-            return False
-        exchange.status = head.status_code
-        exchange.response = piece.moment
-        exchange.response_headers = kept_fields(head.headers)
-        bodiless = exchange.method == "HEAD" or head.status_code in {204, 304}
-        exchange.until_close = isinstance(head, h11.Response) and not bodiless and not has_length(head)
         accepted = 200 <= head.status_code < 300
         raw = exchange.until_close and accepted and self._hijacks(exchange.method, exchange.target)
         if upgraded or raw or (accepted and exchange.method == "CONNECT"):
             self._hijack(exchange, "upgrade" if upgraded else "raw", found)
-            return True
-        if self._undecided is exchange:
+        elif self._undecided is exchange:
             self._stay_http(exchange, found)
-        return False
 
     def _hijack(self, exchange: ExchangeInProgress, how: Literal["upgrade", "raw"], found: list[StreamData]) -> None:
         exchange.hijack = how
         self._stream = exchange
-        for mistaken in list(self._unanswered)[1:]:
-            mistaken.response_followed = False
-        self._unanswered.clear()
+        self._responses.stop()
+        exchange.response_followed = True
         self._undecided = None
-        self._response_reader = None
         protocol = dict(exchange.response_headers).get("upgrade", "").lower()
         self.http2 = self.http2 or protocol in {"h2c", "h2"}
         self._following[Direction.TO_CLIENT] = Following.STREAM
@@ -319,15 +260,16 @@ class HttpConversation:
 
     def _unasked(self, piece: Piece) -> None:
         """Data of a server that nobody asked: early by a slip of the capture, or the rest of something that began before it."""
-        if not self._kept.count and self._request_moment is None:
+        if not self._kept.count and self._requests.begun is None:
             self._greeting += piece.data[: 5 - len(self._greeting)]
             self._strange = self._strange or not b"HTTP/".startswith(self._greeting)
-        if self._following[Direction.TO_SERVER] is Following.LEFT or (self._request_moment is not None and not self._early.add(piece)):
+        expected = self._requests.begun is not None
+        if self._following[Direction.TO_SERVER] is Following.LEFT or (expected and not self._early.add(piece)):
             self._leave(Direction.TO_CLIENT)
 
     def _catch_up(self, found: list[StreamData]) -> None:
         """Read what the server said before the request that it answers was seen."""
-        if self._early and self._unanswered:
+        if self._early and self._responses.current:
             try:
                 for piece in self._early.take():
                     self._read_responses(piece, found)
@@ -348,10 +290,9 @@ class HttpConversation:
         self._following[direction] = Following.LEFT
         self._early.take()
         if direction is Direction.TO_CLIENT:
-            for exchange in [*self._unanswered, *([self._stream] if self._stream else [])]:
-                exchange.response_followed = False
-            self._unanswered.clear()
-            self._response_reader = None
+            self._responses.stop()
+            if self._stream:
+                self._stream.response_followed = False
             if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
                 return
         self._following[Direction.TO_SERVER] = Following.LEFT

@@ -1,13 +1,27 @@
 """Exchanges while they go on: what was seen of each so far, and which of them are kept."""
 
 from collections import deque
+from enum import Enum
 from typing import Final, Literal
+
+import h11
 
 from captool.direction import Direction, Moment
 from captool.http.exchange import HttpExchange
+from captool.http.headers import kept_fields
+from captool.http.message import Head, has_length
 
 KEPT_FIRST: Final = 256
 KEPT_LAST: Final = 256
+
+
+class Following(Enum):
+    """How a direction is followed."""
+
+    MESSAGES = "HTTP messages"
+    UNDECIDED = "kept until the response says whether the connection stays HTTP"
+    STREAM = "bytes of a hijacked stream"
+    LEFT = "not followed any more"
 
 
 class ExchangeInProgress:
@@ -45,6 +59,14 @@ class ExchangeInProgress:
         self.hijack: Literal["upgrade", "raw"] | None = None
         self.until_close = False
         self.response_followed = True
+
+    def answer(self, head: Head, moment: Moment) -> None:
+        """Take note of the head of the response, which is the final one or a 101."""
+        self.status = head.status_code
+        self.response = moment
+        self.response_headers = kept_fields(head.headers)
+        bodiless = self.method == "HEAD" or head.status_code in {204, 304}
+        self.until_close = isinstance(head, h11.Response) and not bodiless and not has_length(head)
 
     def frozen(self) -> HttpExchange:
         """What is known of the exchange so far."""

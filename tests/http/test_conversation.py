@@ -130,6 +130,15 @@ def test_a_target_that_is_not_ascii_is_read_as_the_daemon_reads_it() -> None:
     assert ("/images/b%C3%BCcher/json", 200) == (only(conversation).target, only(conversation).status)
 
 
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_a_body_of_any_bytes_is_counted_as_it_is(size: int) -> None:
+    body = bytes(range(256)) * 4
+    head = b"PUT /archive HTTP/1.1\r\nHost: d\r\nContent-Length: %d\r\n\r\n" % len(body)
+    conversation, _ = heard([(CLIENT, head), (CLIENT, body), (SERVER, OK), (CLIENT, GET), (SERVER, OK)], size)
+    assert [1024, 0] == [exchange.request_body_bytes for exchange in conversation.exchanges()]
+    assert [True, True] == [exchange.complete for exchange in conversation.exchanges()]
+
+
 def test_upgrade_passes_both_directions_on_with_their_ends() -> None:
     conversation, found = listen(pieces(DIALOGUES["upgrade"], 1 << 20))
     assert [(SERVER, len(UPGRADED) + 10), (CLIENT, len(ATTACH) + 9), (SERVER, len(UPGRADED) + 14)] == [
