@@ -26,6 +26,7 @@ from captool.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # the layers above TCP are imported when the first connection speaks TLS or HTTP
     from captool.dockerapi.exchange import DockerExchange
+    from captool.http.losses import HttpLosses
     from captool.tcp.packet_log import PacketLog
     from captool.tls.summary import TlsSummary
 
@@ -60,6 +61,11 @@ class PieceReader(Protocol):
         """False once no further byte can change what is known."""
         ...
 
+    @property
+    def losses(self) -> "HttpLosses | None":
+        """What could not be read of the HTTP by now, None where nothing is missing."""
+        ...
+
     def feed(self, piece: StreamPiece, acknowledged: int | None, /) -> None:
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now."""
         ...
@@ -73,6 +79,7 @@ class Unread:
     """Reads nothing: of a connection that speaks neither TLS nor HTTP."""
 
     wants_more = False
+    losses = None
 
     def feed(self, piece: StreamPiece, acknowledged: int | None, /) -> None:
         """Pass the piece over."""
@@ -260,4 +267,5 @@ def _read(
     for tcp in closed.values():
         conversation = conversations.pop(tcp.id, None)
         tls, exchanges = conversation.finish(tcp) if conversation else (None, ())
-        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges)
+        losses = conversation.losses if conversation else None
+        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges, losses=losses)

@@ -14,6 +14,8 @@ class HttpExchange(NamedTuple):
     None; after it the bytes of the stream count as body bytes of their direction. `complete` is true when the whole response
     was seen. `response_followed` is false when a hole in the capture or bytes that do not parse ended the reading of the server's
     direction before the response did, or where a hijacked stream has a hole: what is missing then says nothing about the server.
+    `request_hole` and `response_hole` say that the capture lacks some of the request or the response, or all of it. `uncertain`: found
+    behind a hole by what it looks like, so that it may be text inside of something else, or the response that to another request.
     Header names are lower case; values of credentials (authorization, x-registry-auth, ...) are replaced by `[redacted]`.
     Long targets and header values are cut and end with `[...]`.
     """
@@ -31,3 +33,6 @@ class HttpExchange(NamedTuple):
     complete: bool
     hijack: Literal["upgrade", "raw"] | None
     response_followed: bool = True
+    request_hole: bool = False
+    response_hole: bool = False
+    uncertain: bool = False

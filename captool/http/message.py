@@ -31,6 +31,22 @@ def response_reader(method: str) -> h11.Connection:
     return reader
 
 
+def rest_of_request(left: int) -> h11.Connection:
+    """A reader for the `left` bytes of a request's body that are still to come."""
+    reader = request_reader()
+    reader.receive_data(b"POST / HTTP/1.1\r\nHost: -\r\nContent-Length: %d\r\n\r\n" % left)
+    reader.next_event()
+    return reader
+
+
+def rest_of_response(framing: bytes) -> h11.Connection:
+    """A reader for the rest of a response's body, whose end the header field `framing` tells (none: it is that of the connection)."""
+    reader = response_reader("GET")
+    reader.receive_data(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n")
+    reader.next_event()
+    return reader
+
+
 def events(reader: h11.Connection, data: bytes) -> Iterator[h11.Event]:
     """What the reader makes of more data (not empty: that would mean the end to h11); raises `h11.ProtocolError`."""
     reader.receive_data(data)

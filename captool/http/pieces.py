@@ -25,11 +25,12 @@ class StreamData(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Plaintext of one direction that came at once."""
+    """Plaintext of one direction that came at once; `begins`: and not the later part of something longer."""
 
     data: bytes
     moment: Moment
     stream_end: int
+    begins: bool = True
 
 
 class HeldPieces:

@@ -7,7 +7,8 @@ from typing import Final, Literal
 import h11
 
 from captool.direction import Moment
-from captool.http.message import events, request_reader
+from captool.http.body import Body, body_of_request
+from captool.http.message import events, request_reader, rest_of_request
 
 MAX_METHOD: Final = 32
 TAIL: Final = len(b" HTTP/1.1\r")
@@ -23,14 +24,16 @@ class RequestReader:
     `begun` is the moment of the first byte of the request that is being read, None between two; `rest` is what follows the one that ended.
     """
 
-    __slots__ = ("_in_first_line", "_reader", "_start", "begun", "rest")
+    __slots__ = ("_body", "_in_first_line", "_reader", "_start", "begun", "rest")
 
     def __init__(self) -> None:
         self.rest = b""
-        self._begin_anew()
+        self.begin_anew()
 
-    def _begin_anew(self) -> None:
+    def begin_anew(self) -> None:
+        """The next bytes are the beginning of a request."""
         self.begun: Moment | None = None
+        self._body: Body | None = None
         self._in_first_line = True
         self._start = RequestStart()
         self._reader = request_reader()
@@ -48,12 +51,26 @@ class RequestReader:
             self._in_first_line = False
             data = ascii_line(data)
         for event in events(self._reader, data):
-            if isinstance(event, h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                self._body = body_of_request(event)
+            elif isinstance(event, h11.Data):
+                self._body = self._body and self._body.after(len(event.data))
+            elif isinstance(event, h11.EndOfMessage):
                 self.rest = self._reader.trailing_data[0]
-                self._begin_anew()
+                self.begin_anew()
                 yield event
                 return
             yield event
+
+    def lose(self, missing: int | None) -> Literal["goes on", "ended", "unknown"]:
+        """So many bytes are missing before the next ones: what that makes of the request being read. Where it does not go on it is over."""
+        body = self._body.behind(missing) if self._body is not None else None
+        if body is None or not body.left:
+            self.begin_anew()
+            return "ended" if body is not None else "unknown"
+        self._reader = rest_of_request(body.left)
+        self._body = body
+        return "goes on"
 
 
 class RequestStart:
@@ -85,8 +102,11 @@ class RequestStart:
 
 
 def ascii_line(data: bytes) -> bytes:
-    """The data with what is not ASCII in its first line percent-encoded: Go's server takes such targets as they are, h11 does not."""
+    """The data with what h11 takes for no part of a target percent-encoded in its first line, since a server answers it all the same.
+
+    Go's takes what is not ASCII as it is, and refuses control characters with 400.
+    """
     line, newline, rest = data.partition(b"\n")
-    if line.isascii():
+    if line.isascii() and line.removesuffix(b"\r").decode().isprintable():
         return data
-    return b"".join(b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line) + newline + rest
+    return b"".join(b"%%%02X" % byte if byte > 126 or (byte < 32 and byte != 13) else bytes((byte,)) for byte in line) + newline + rest

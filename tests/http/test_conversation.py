@@ -253,7 +253,12 @@ def test_a_hole_in_the_requests_leaves_the_response_readable() -> None:
     conversation.lose(CLIENT)
     conversation.feed(CLIENT, GET, at(2), 999)
     conversation.feed(SERVER, OK + OK, at(3), len(OK))
-    assert (200, True, True) == (only(conversation).status, only(conversation).complete, only(conversation).response_followed)
+    conversation.finish(at(4))
+    build, info = conversation.exchanges()
+    assert (200, True, True, True) == (build.status, build.complete, build.response_followed, build.request_hole)
+    # What follows the hole looks like a request and need not be one, and what the second response answers is not known.
+    assert (None, False, True) == (info.status, info.response_followed, info.uncertain)
+    assert 1 == conversation.losses().unpaired_count
 
 
 @pytest.mark.parametrize("direction", [CLIENT, SERVER])
@@ -271,7 +276,8 @@ def test_a_stream_goes_on_behind_a_hole_and_is_not_complete(direction: int) -> N
 def test_a_hole_before_the_answer_leaves_stdin_without_a_meaning() -> None:
     conversation, _ = heard([(CLIENT, ATTACH + b"stdin")])
     conversation.lose(SERVER)
-    assert (False, []) == (conversation.wants_more, conversation.feed(CLIENT, GET, at(3), 1))
+    assert [] == conversation.feed(SERVER, b"output", at(3), 1)
+    assert (False, []) == (conversation.wants_more, conversation.feed(CLIENT, GET, at(4), 1))
     assert conversation.exchange_count == 1
 
 

@@ -1,0 +1,109 @@
+"""Real recordings of connections that carry many requests, with packets taken out: what is told is what the whole recording tells."""
+
+import struct
+from functools import cache
+
+import pytest
+
+from captool.analysis import analyze
+from captool.report.json_report import report
+from captool.report.text import render
+from fixture_cases import FIXTURES
+
+# A TLS session under AES-CBC on which the runner asks for a container every 30 s, and one under AES-GCM.
+CASES = {"silent-drop": "machines", "keepalive-too-slow": "machines"}
+
+
+@cache
+def recorded(case):
+    """Header and packets of the recording, and the connection with the most exchanges in it."""
+    path = FIXTURES / case / "server.pcap"
+    content, place, packets = path.read_bytes(), 24, []
+    while place < len(content):
+        (size,) = struct.unpack_from("<I", content, place + 8)
+        packets.append(content[place : place + 16 + size])
+        place += 16 + size
+    whole = max(analyze(path, FIXTURES / case / CASES[case]).connections, key=lambda one: len(one.exchanges))
+    return content[:24], packets, whole
+
+
+def of_connection(case):
+    """The numbers (from 0) of the connection's packets with data, behind those of the handshake."""
+    _, packets, whole = recorded(case)
+    first = whole.exchanges[0].http.request.packet - 1
+    ends = {whole.tcp.client.port, whole.tcp.server.port}
+    found = []
+    for number, packet in enumerate(packets[first:], first):
+        ip = packet[16 + 14 :]
+        segment = ip[(ip[0] & 15) * 4 : int.from_bytes(ip[2:4])]
+        if set(struct.unpack_from(">HH", segment)) == ends and len(segment) > (segment[12] >> 4) * 4:
+            found.append(number)
+    return found
+
+
+def without(case, lost, tmp_path):
+    header, packets, whole = recorded(case)
+    path = tmp_path / "lossy.pcap"
+    path.write_bytes(header + b"".join(packet for number, packet in enumerate(packets) if number not in lost))
+    lossy = analyze(path, FIXTURES / case / CASES[case])
+    return lossy, next(one for one in lossy.connections if one.tcp.client == whole.tcp.client)
+
+
+def compared(case, lossy):
+    """How many exchanges are told as the whole recording tells them; nothing may be told otherwise."""
+    whole = {one.http.request.ts_ns: one.http for one in recorded(case)[2].exchanges}
+    same = 0
+    for exchange in lossy.exchanges:
+        http, truth = exchange.http, whole[exchange.http.request.ts_ns]
+        assert (truth.method, truth.target) == (http.method, http.target)
+        if http.response is not None:
+            assert (truth.status, truth.response.ts_ns) == (http.status, http.response.ts_ns)
+            same += 1
+        if http.complete:
+            assert (truth.end.ts_ns, truth.response_body_bytes) == (http.end.ts_ns, http.response_body_bytes)
+    return same
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_without_any_one_packet_no_other_exchange_is_lost(case, tmp_path):
+    _, _, whole = recorded(case)
+    answered = sum(one.http.response is not None for one in whole.exchanges)
+    assert answered >= 10
+    for lost in of_connection(case):
+        _, lossy = without(case, {lost}, tmp_path)
+        assert compared(case, lossy) >= answered - 1, lost
+        # What is missing at the very end leaves no hole in the stream.
+        assert lossy.losses is not None or lost in of_connection(case)[-3:] or compared(case, lossy) == answered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_without_neighbours_the_others_are_told_as_they_were(case, count, tmp_path):
+    _, _, whole = recorded(case)
+    answered = sum(one.http.response is not None for one in whole.exchanges)
+    numbers = of_connection(case)
+    for place in range(0, len(numbers) - count, count):
+        _, lossy = without(case, set(numbers[place : place + count]), tmp_path)
+        # Each packet may belong to another exchange, and one more response may be that to any of those.
+        assert compared(case, lossy) >= answered - count - 1
+
+
+def test_reports_say_what_is_missing_and_where_reading_went_on(tmp_path):
+    case = "silent-drop"
+    _, _, whole = recorded(case)
+    response = whole.exchanges[9].http.response.packet
+    lossy, one = without(case, {response - 1}, tmp_path)
+    hit, after = one.exchanges[9].http, one.exchanges[10].http
+    assert (None, True, False) == (hit.status, hit.response_hole, hit.response_followed)
+    text = " ".join(render(lossy, connection=one.id).split())
+    assert f"The capture lacks bytes of what the server said, before packet {after.response.packet}; reading went on in packet" in text
+    assert "Not complete: 1 exchange (GET /containers/" in text
+    values = report(lossy)["connections"][one.id]
+    (place,) = values["http_losses"]["places"]
+    assert ("to_client", None, after.response.packet, "turn") == (
+        place["direction"], place["missing_bytes"], place["resumed_packet"], place["found_by"],
+    )  # fmt: skip
+    told = [exchange for exchange in values["exchanges"] if exchange["response_hole"] or exchange["uncertain"]]
+    assert [(None, True, False), (200, False, True)] == [(exchange["status"], exchange["response_hole"], exchange["uncertain"]) for exchange in told]
