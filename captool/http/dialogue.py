@@ -222,10 +222,7 @@ class Dialogue:
                 self.refuse(TO_SERVER, refusal, piece.moment)
 
     def _unasked(self, piece: Piece) -> bool:
-        """Data of a server that nobody asked; true when whom it answers is known now after all.
-
-        It is early by a slip of the capture, the rest of something that began before it, or the answer to a request that is not in it.
-        """
+        """Data that nobody asked for: early, or the rest or answer of what the capture lacks; true when whom it answers is known now."""
         if self.following[TO_SERVER] is Following.LEFT:
             self._leave(TO_CLIENT)
         elif self.behind.requests_lost and self.behind.knows_asker(piece):
@@ -281,6 +278,8 @@ class Dialogue:
             return
         (self._early if direction else self._held).take()
         if direction is TO_SERVER and not undecided:
+            if self._request:
+                self._request.asked = self._request.request
             self._request = None
             self.requests.begin_anew()
         if direction is TO_CLIENT or not undecided:

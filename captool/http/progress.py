@@ -104,7 +104,6 @@ class ExchangeInProgress:
             self.response_followed = False
         else:
             self.request_hole = True
-            self.asked = self.asked or self.request
 
     def frozen(self) -> HttpExchange:
         """What is known of the exchange so far."""

@@ -209,9 +209,16 @@ class Resumption:
         responses, known = self._responses, asked not in self.suspects
         if known and not self.requests_lost and asked is self._hit:
             return False  # its response began in the hole, and this is a part of it
-        if known and (self.requests_lost or list(responses.unanswered).index(asked) > 1):
-            # Several responses lie in the hole, or the client did not wait for them, or it said more than was seen.
-            responses.give_up(asked, also=True)
+        if known:
+            several = self.requests_lost or list(responses.unanswered).index(asked) > 1
+        else:
+            several = asked.stretch != self._stretch and not self._certain
+        if several:  # responses lie in the hole, or the client did not wait for them, or it said more than was seen
+            if known:
+                responses.give_up(asked, also=True)
+            else:
+                responses.stop()
+                self._give_up(self.suspects[: self.suspects.index(asked) + 1])
             responses.unanswered.appendleft(unknown_request(asked.request))
             return True
         if known:
