@@ -8,10 +8,16 @@ import pytest
 from captool.analysis import analyze
 from captool.report.json_report import report
 from captool.report.text import render
+from captool.report.transcript_text import TranscriptText
+from captool.transcript import transcript
 from fixture_cases import FIXTURES
 
-# A TLS session under AES-CBC on which the runner asks for a container every 30 s, and one under AES-GCM.
-CASES = {"silent-drop": "machines", "keepalive-too-slow": "machines"}
+# Plain HTTP, TLS 1.3, and TLS 1.2 under AES-CBC with a question every 30 s.
+CASES = {"many-requests": [], "many-requests-tls13": ["keys.log"], "silent-drop": ["machines"]}
+
+
+def keys(case):
+    return [FIXTURES / case / name for name in CASES[case]]
 
 
 @cache
@@ -23,7 +29,7 @@ def recorded(case):
         (size,) = struct.unpack_from("<I", content, place + 8)
         packets.append(content[place : place + 16 + size])
         place += 16 + size
-    whole = max(analyze(path, FIXTURES / case / CASES[case]).connections, key=lambda one: len(one.exchanges))
+    whole = max(analyze(path, keys(case)).connections, key=lambda one: len(one.exchanges))
     return content[:24], packets, whole
 
 
@@ -45,7 +51,7 @@ def without(case, lost, tmp_path):
     header, packets, whole = recorded(case)
     path = tmp_path / "lossy.pcap"
     path.write_bytes(header + b"".join(packet for number, packet in enumerate(packets) if number not in lost))
-    lossy = analyze(path, FIXTURES / case / CASES[case])
+    lossy = analyze(path, keys(case))
     return lossy, next(one for one in lossy.connections if one.tcp.client == whole.tcp.client)
 
 
@@ -87,7 +93,7 @@ def test_without_neighbours_the_others_are_told_as_they_were(case, count, tmp_pa
     for place in range(0, len(numbers) - count, count):
         _, lossy = without(case, set(numbers[place : place + count]), tmp_path)
         # Each packet may belong to another exchange, and one more response may be that to any of those.
-        assert compared(case, lossy) >= answered - count - 1
+        assert compared(case, lossy) >= answered - count - 1, numbers[place]
 
 
 def test_reports_say_what_is_missing_and_where_reading_went_on(tmp_path):
@@ -107,3 +113,21 @@ def test_reports_say_what_is_missing_and_where_reading_went_on(tmp_path):
     )  # fmt: skip
     told = [exchange for exchange in values["exchanges"] if exchange["response_hole"] or exchange["uncertain"]]
     assert [(None, True, False), (200, False, True)] == [(exchange["status"], exchange["response_hole"], exchange["uncertain"]) for exchange in told]
+
+
+@pytest.mark.parametrize("case", ["many-requests", "many-requests-tls13"])
+def test_a_followed_log_that_lost_a_line_goes_on_and_its_place_is_shown(case, tmp_path):
+    _, _, whole = recorded(case)
+    logs = next(one for one in whole.exchanges if "/logs" in one.http.target)
+    numbers = [number for number in of_connection(case) if logs.http.response.packet < number + 1 < logs.http.end.packet]
+    lossy, one = without(case, {numbers[3]}, tmp_path)
+    (lost,) = [exchange for exchange in one.exchanges if exchange.http.response_hole]
+    assert (200, False, True) == (lost.http.status, lost.http.complete, lost.http.end is not None)
+    assert (1, 0) == (lost.stream.holes, lost.stream.unattributed_bytes)
+    assert 56 + 5 - 7 == lost.stream.stdout_bytes + lost.stream.stderr_bytes
+    assert ["chunks"] == [loss.found for loss in one.losses.losses]
+    assert len(whole.exchanges) - 1 == sum(exchange.http.complete and not exchange.http.uncertain for exchange in one.exchanges)
+    printed = list(TranscriptText().render(transcript(tmp_path / "lossy.pcap", keys(case))))
+    assert 1 == sum("the capture lacks what was printed before this" in line for line in printed)
+    assert "http-incomplete" in {finding.code for finding in lossy.findings}
+    assert {"info"} == {finding.severity for finding in lossy.findings if finding.code == "http-incomplete"}

@@ -138,11 +138,10 @@ class Dialogue:
         if self.stream:
             self.following[TO_SERVER] = Following.STREAM
         elif self._may_leave_http and exchange and exchange.status is None:
+            self.following[TO_SERVER] = Following.UNDECIDED
+            self._undecided = exchange
             if self.following[TO_CLIENT] is Following.LEFT:
                 self._leave(TO_SERVER)
-            else:
-                self.following[TO_SERVER] = Following.UNDECIDED
-                self._undecided = exchange
 
     def _read_responses(self, piece: Piece, found: list[StreamData]) -> None:
         data = piece.data
@@ -159,6 +158,8 @@ class Dialogue:
                     return
                 data = begun
                 self.following[TO_CLIENT] = Following.MESSAGES
+                if self._undecided is not None and self._undecided not in self.responses.unanswered:
+                    self._leave(TO_SERVER)
             elif self.behind.unpaired_is_over(piece):
                 self.responses.skip()
             exchange = self.responses.current
@@ -193,9 +194,8 @@ class Dialogue:
     def _hijack(self, exchange: ExchangeInProgress, how: Literal["upgrade", "raw"], found: list[StreamData]) -> None:
         exchange.hijack = how
         self.stream = exchange
-        followed = exchange.response_followed
+        self.responses.unanswered.popleft()
         self.responses.stop()
-        exchange.response_followed = followed
         self._undecided = None
         protocol = dict(exchange.response_headers).get("upgrade", "").lower()
         self.http2 = self.http2 or protocol in {"h2c", "h2"}
@@ -272,8 +272,9 @@ class Dialogue:
         """Look for the beginning of a message, unless the client asks several things at once: then nobody knows whose the answers are."""
         following = self.following[direction]
         undecided = self.following[TO_SERVER] is Following.UNDECIDED
+        decides = undecided and direction is TO_CLIENT and self.responses.current is self._undecided
         self.behind.lose(direction, first=following is not Following.SEEKING)
-        if self.behind.overlapped or (undecided and direction is TO_CLIENT):
+        if self.behind.overlapped or decides:
             self._leave(direction)
             return
         (self._early if direction else self._held).take()

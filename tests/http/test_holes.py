@@ -209,6 +209,18 @@ def test_a_rest_of_an_upload_before_the_next_turn_makes_it_certain() -> None:
     assert [("/tar", 202, False), ("/c", 203, False)] == told(heard(talk, {6}))[2:]
 
 
+def test_a_stream_is_found_behind_a_hole() -> None:
+    attach = b"POST /attach HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    upgraded = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    start = serial("a", "b", "c")
+    for lost in ({5}, {6}, {5, 6}, {4, 5}):
+        talk = [*start, Segment(7, CLIENT, attach, 3), Segment(8, SERVER, upgraded, 3), Segment(9, SERVER, b"out", 3), Segment(10, CLIENT, b"in", 3)]
+        exchange = heard(talk, lost).exchanges()[-1]
+        assert ("/attach", 101, "upgrade", 2, 3) == (
+            exchange.target, exchange.status, exchange.hijack, exchange.request_body_bytes, exchange.response_body_bytes,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["a\x1b[31m", "a\0", "ü", "a\x7f"])
 def test_a_path_with_control_characters_is_told_and_read_on_behind(name: str) -> None:
     said = get(name)
