@@ -106,10 +106,11 @@ class HttpConversation:
         if self._uncrossed[direction]:
             self._cross(direction, moment)
         found: list[StreamData] = []
+        before = dialogue.behind.before(direction)
         for start in range(0, len(data), SLICE):
             part = data if len(data) <= SLICE else data[start : start + SLICE]
             try:
-                dialogue.read(direction, Piece(part, moment, stream_end, start == 0), found)
+                dialogue.read(direction, Piece(part, moment, stream_end, start == 0, *before), found)
             except h11.ProtocolError as refusal:
                 dialogue.refuse(direction, refusal, moment)
         dialogue.behind.said(direction, moment)

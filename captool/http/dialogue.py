@@ -31,8 +31,7 @@ class Dialogue:
         self.strange = False
         self.following = [Following.MESSAGES, Following.MESSAGES]
         self.kept = KeptExchanges()
-        self.requests = RequestReader()
-        self.responses = ResponseReader()
+        self.requests, self.responses = RequestReader(), ResponseReader()
         self.behind = Resumption(self.kept, self.responses)
         self.stream: ExchangeInProgress | None = None
         self._hijacks = hijacks
@@ -155,10 +154,13 @@ class Dialogue:
             if following is Following.SEEKING:
                 begun = self.behind.find_response(piece._replace(data=data))
                 if begun is None:
+                    if self._early or self.behind.may_be_answer(piece):
+                        self._early.add(piece)
                     return
+                self._early.take()
                 data = begun
                 self.following[TO_CLIENT] = Following.MESSAGES
-                if self._undecided is not None and self._undecided not in self.responses.unanswered:
+                if self._undecided and self._undecided not in (*self.responses.unanswered, *self.behind.suspects):
                     self._leave(TO_SERVER)
             elif self.behind.unpaired_is_over(piece):
                 self.responses.skip()
@@ -239,9 +241,10 @@ class Dialogue:
 
     def _catch_up(self, found: list[StreamData]) -> None:
         """Read what the server said before the request that it answers was seen."""
-        if not (self._asked and self._early):
+        asked, self._asked = self._asked, False
+        if not (asked and self._early):
             return
-        self._asked = False
+        self.behind.look_again()
         for piece in self._early.take():
             exchange = self.responses.current
             if exchange is None or exchange.request.packet <= piece.moment.packet:
@@ -263,10 +266,7 @@ class Dialogue:
             return
         self.hit(direction)
         self.behind.losses.begin(direction, None, str(refusal), moment)
-        if self.kept.count or self.behind.requests_lost:
-            self.seek(direction)
-        else:
-            self._leave(direction)
+        (self.seek if self.kept.count or self.behind.requests_lost else self._leave)(direction)
 
     def seek(self, direction: Direction) -> None:
         """Look for the beginning of a message, unless the client asks several things at once: then nobody knows whose the answers are."""

@@ -69,6 +69,18 @@ class Resumption:
         if direction is TO_SERVER:
             self._guess = None
 
+    def before(self, direction: Direction) -> tuple[int, bool]:
+        """The packet of the last piece of a direction, and whether bytes are missing behind it."""
+        return self._latest[direction], self._directly[direction]
+
+    def may_be_answer(self, piece: Piece) -> bool:
+        """Whether a piece of the server begins like a response, and the client may have said something before it that is not heard yet."""
+        return not self.over and piece.moment.packet > self._latest[TO_SERVER] and piece.begins and begins_response(piece.data)
+
+    def look_again(self) -> None:
+        """The server's pieces that were passed over come once more."""
+        self._response_search.clear()
+
     def begins(self, exchange: ExchangeInProgress) -> None:
         """A request began while both directions are followed."""
         ended = self._responses.ended
@@ -86,7 +98,7 @@ class Resumption:
         begun = self._request_search.begun
         found = self._request_search.add(piece.data, piece.moment, candidate=piece.begins)
         if self._request_search.begun is not None and begun != self._request_search.begun:
-            self._before = -1 if self._directly[TO_SERVER] else self._latest[TO_SERVER]
+            self._before = -1 if piece.directly else piece.before
         if found is None:
             return None
         begun = self._request_search.begun or piece.moment
@@ -130,7 +142,7 @@ class Resumption:
         """Whether a response to nobody knows what, perhaps to HEAD, cannot go on with this piece."""
         current = self._responses.current
         unknown = current is not None and current.number < 0
-        return unknown and piece.begins and begins_response(piece.data) and self.turn(piece.moment.packet) is not None
+        return unknown and piece.begins and begins_response(piece.data) and self.turn(piece) is not None
 
     def confirm(self, answered: ExchangeInProgress) -> None:
         """The server answers this suspect: it was a request, and those behind it are as good, to the next hole.
@@ -163,9 +175,9 @@ class Resumption:
             self._kept.add(exchange)
         self.suspects = [one for one in self.suspects if one not in suspects]
 
-    def turn(self, packet: int) -> ExchangeInProgress | None:
-        """The latest request before this packet, where it was whole and the server has said nothing since."""
-        spoke = self._latest[TO_CLIENT]
+    def turn(self, piece: Piece) -> ExchangeInProgress | None:
+        """The latest request before this piece of the server, where it was whole and the server has said nothing since."""
+        packet, spoke = piece.moment.packet, piece.before
         exchange = next((one for one in self._latest_first() if one.request.packet < packet), None)
         return exchange if exchange is not None and exchange.asked is not None and spoke < exchange.asked.packet < packet else None
 
@@ -178,12 +190,12 @@ class Resumption:
 
         The exchange that they belong to is the reader's current one then.
         """
-        search, packet = self._response_search, piece.moment.packet
-        turn = self.turn(packet) if piece.begins and not self.overlapped else None
+        search = self._response_search
+        turn = self.turn(piece) if piece.begins and not self.overlapped else None
         begun = search.begun
         found = search.add(piece.data, piece.moment, candidate=turn is not None)
         if turn is not None and search.begun is not None and search.begun != begun:
-            self._asked, self._certain = turn, not self._directly[TO_CLIENT]
+            self._asked, self._certain = turn, not piece.directly
         if found is None:
             return piece.data if search.begun is None and self._goes_on_in_chunks(piece) else None
         search.clear()
