@@ -131,3 +131,20 @@ def test_a_followed_log_that_lost_a_line_goes_on_and_its_place_is_shown(case, tm
     assert 1 == sum("the capture lacks what was printed before this" in line for line in printed)
     assert "http-incomplete" in {finding.code for finding in lossy.findings}
     assert {"info"} == {finding.severity for finding in lossy.findings if finding.code == "http-incomplete"}
+
+
+def test_without_its_first_request_a_plain_connection_is_read_from_the_first_answer_on(tmp_path):
+    _, _, whole = recorded("many-requests")
+    _, lossy = without("many-requests", {whole.exchanges[0].http.request.packet - 1}, tmp_path)
+    assert compared("many-requests", lossy) == len(whole.exchanges) - 1
+    assert [200] == [one.status for one in lossy.losses.unpaired]
+
+
+def test_without_the_servers_first_packets_no_answer_is_given_to_the_first_request(tmp_path):
+    """The handshake's answer is not there either, so that nothing says how much is missing."""
+    _, packets, whole = recorded("many-requests")
+    until = whole.exchanges[5].http.request.packet - 1
+    lost = {number for number, packet in enumerate(packets[:until]) if packet[16 + 14 + 12 : 16 + 14 + 16] == bytes((10, 77, 2, 2))}
+    _, lossy = without("many-requests", lost, tmp_path)
+    assert [None] * 5 == [one.http.status for one in lossy.exchanges[:5]]
+    assert compared("many-requests", lossy) >= len(whole.exchanges) - 6

@@ -15,7 +15,7 @@ class Body(NamedTuple):
 
     def after(self, size: int) -> "Body":
         """The body when `size` more bytes of it have come."""
-        return self._replace(left=self.left - size) if self.ends == "length" else self
+        return Body("length", self.left - size) if self.ends == "length" else self
 
     def behind(self, missing: int | None) -> "Body | None":
         """What is left behind a hole of `missing` bytes (None: so many as nobody knows) that began inside the body.
