@@ -27,6 +27,7 @@ from captool.tcp.tracker import Tracker
 
 if TYPE_CHECKING:  # the layers above TCP are imported when the first connection speaks TLS or HTTP
     from captool.dockerapi.exchange import DockerExchange
+    from captool.http.losses import HttpLosses
     from captool.tcp.packet_log import PacketLog
     from captool.tls.summary import TlsSummary
 
@@ -61,6 +62,11 @@ class PieceReader(Protocol):
         """False once no further byte can change what is known."""
         ...
 
+    @property
+    def losses(self) -> "HttpLosses | None":
+        """What could not be read of the HTTP by now, None where nothing is missing."""
+        ...
+
     def feed(self, piece: StreamPiece, acknowledged: int | None, /) -> None:
         """Read a piece; `acknowledged` is how far the client has acknowledged the server's stream by now."""
         ...
@@ -74,6 +80,7 @@ class Unread:
     """Reads nothing: of a connection that speaks neither TLS nor HTTP."""
 
     wants_more = False
+    losses = None
 
     def feed(self, piece: StreamPiece, acknowledged: int | None, /) -> None:
         """Pass the piece over."""
@@ -269,4 +276,5 @@ def _read(
     for tcp in closed.values():
         conversation = conversations.pop(tcp.id, None)
         tls, exchanges = conversation.finish(tcp) if conversation else (None, ())
-        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges)
+        losses = conversation.losses if conversation else None
+        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges, losses=losses)

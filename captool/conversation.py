@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.dockerapi.conversation import DockerConversation, OutputSink
     from captool.dockerapi.exchange import DockerExchange
     from captool.http.exchange import HttpExchange
+    from captool.http.losses import HttpLosses
     from captool.tls.conversation import TlsConversation
     from captool.tls.record_reader import PlaintextRun
     from captool.tls.summary import TlsSummary
@@ -33,6 +34,7 @@ class Conversation:
         protocol = protocol_of(first)
         self._tls = tls_conversation(ring) if protocol == "tls" else None
         self._read = protocol is not None or plaintext is not None
+        self._heard = [False, False]
         self._docker: DockerConversation | None = None
         self._output = output
         self._plaintext = plaintext
@@ -47,7 +49,10 @@ class Conversation:
             return
         docker = self._docker_conversation()
         if piece.missing_before:
-            docker.lose(Direction(piece.direction))
+            docker.lose(Direction(piece.direction), piece.missing_before)
+        elif not (piece.from_start or self._heard[piece.direction]) and docker.waiting > 1:
+            docker.lose(Direction(piece.direction))  # the server, whose beginning the capture lacks
+        self._heard[piece.direction] = True
         for data, end, moment in by_segment(piece):
             if self._plaintext:
                 self._plaintext(Direction(piece.direction), data, moment)
@@ -84,6 +89,11 @@ class Conversation:
     def latest_request(self) -> "tuple[int, HttpExchange] | None":
         """The number and the state by now of the exchange whose request came last, None before the first one could be read."""
         return self._docker.latest_request if self._docker is not None else None
+
+    @property
+    def losses(self) -> "HttpLosses | None":
+        """What could not be read of the HTTP by now, None where nothing is missing."""
+        return self._docker.losses if self._docker is not None else None
 
     @property
     def locked(self) -> "TlsSummary | None":

@@ -175,6 +175,8 @@ def _match(connection: Connection, tls: TlsSummary, private_keys: Iterable[Priva
 class _Handshake:
     """Reads a connection until it is known whether a secret opens it; what follows is of no interest."""
 
+    losses = None
+
     def __init__(self, ring: KeyRing, first: StreamPiece) -> None:
         self._tls = TlsConversation(ring) if protocol_of(first) == "tls" else None
 

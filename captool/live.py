@@ -202,7 +202,7 @@ def _said(followed: Followed, now_ns: int, heard_ns: int) -> Iterator[Remark]:
         return
     number, http = latest
     followed.request = request_line(http)
-    lasting = not http.complete and heard_ns - http.request.ts_ns >= LONG_REQUEST_NS
+    lasting = http.end is None and http.response_followed and heard_ns - http.request.ts_ns >= LONG_REQUEST_NS
     if number != followed.told_request and (http.hijack is not None or lasting):
         followed.told_request = number
         yield _asked(http, heard_ns)
@@ -221,6 +221,6 @@ def _request_due_ns(followed: Followed) -> int:
     """When the latest request will have waited for long."""
     conversation = followed.conversation
     latest = conversation.latest_request if isinstance(conversation, Conversation) else None
-    if latest is None or latest[0] == followed.told_request or latest[1].complete:
+    if latest is None or latest[0] == followed.told_request or latest[1].end is not None:
         return NEVER
     return latest[1].request.ts_ns + LONG_REQUEST_NS + KEYS_COME_NS

@@ -20,4 +20,6 @@ def protocol_of(first: StreamPiece) -> Protocol | None:
     text = TEXT.fullmatch(first.data[:8]) is not None
     if starts_like_tls(first.data) or not (first.from_start or text):
         return "tls"
-    return "http" if (text and first.direction == Direction.TO_SERVER) or not first.from_start else None
+    # A server says so when the capture lacks what the client asked first.
+    answers = first.data.startswith(b"HTTP/1.")
+    return "http" if (text and first.direction == Direction.TO_SERVER) or answers or not first.from_start else None

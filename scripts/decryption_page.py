@@ -44,7 +44,8 @@ elliptic-curve key decrypts nothing. Plaintext is released only after its tag or
 
 Read as well: SSL 3.0 and hellos in the form of SSL 2.0, extended master secret, encrypt-then-MAC, renegotiation, HelloRetryRequest, KeyUpdate,
 early data, client certificates, and what follows a hole in the capture where the cipher needs nothing from before it (AEAD, NULL, block
-ciphers since TLS 1.1). Not read: TLS compression (the reason says so), DTLS, QUIC.
+ciphers since TLS 1.1). HTTP goes on behind it with the next message that can be found, and what cannot be known there is called so
+([http-incomplete](findings.md#http-incomplete)). Not read: TLS compression (the reason says so), DTLS, QUIC.
 
 ## Reasons
 

@@ -169,16 +169,48 @@ def test_timestamps_that_jump_or_run_backwards_give_an_answer(tmp_path: Path, ti
     assert render_json(result)
 
 
-def http(dialogue: list[tuple[Direction, bytes]], step: int = 1 << 14) -> Callable[[], object]:
+def http(dialogue: list[tuple[Direction, bytes]], step: int = 1 << 14, *, hole_at: int = -1) -> Callable[[], object]:
+    """Listen to a dialogue; each part of it is a packet later. `hole_at`: before which part bytes of its direction are missing."""
+
     def listen() -> object:
         conversation, ends = DockerConversation(), [0, 0]
-        for direction, data in dialogue:
+        for number, (direction, data) in enumerate(dialogue):
+            if number == hole_at:
+                conversation.lose(direction)
             for at in range(0, len(data), step):
                 ends[direction] += len(data[at : at + step])
-                conversation.feed(direction, data[at : at + step], Moment(1, 1), ends[direction], None)
-        return conversation.finish(Moment(2, 2), None, closed=True)
+                conversation.feed(direction, data[at : at + step], Moment(number, number), ends[direction], None)
+        return conversation.finish(Moment(len(dialogue), 2), None, closed=True)
 
     return listen
+
+
+EXCHANGE = [(CLIENT_SAYS, GET), (SERVER_SAYS, OK)]
+UPLOAD = b"PUT /tar HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, GET), (SERVER_SAYS, CHUNKED), (CLIENT_SAYS, GET), *[(SERVER_SAYS, OK)] * count], hole_at=7),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, GET), *[(SERVER_SAYS, OK[:-9])] * count], hole_at=5),
+        lambda count: http([*EXCHANGE * 2, *[(CLIENT_SAYS, GET)] * 1000, *[(SERVER_SAYS, OK[:-9])] * count], hole_at=1004),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, GET), (SERVER_SAYS, CHUNKED), (SERVER_SAYS, b"1\r\nx\r\n" * count)], hole_at=6),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, UPLOAD), *[(CLIENT_SAYS, GET)] * (count // 4)], hole_at=5),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, UPLOAD), *[(CLIENT_SAYS, GET[:-2])] * count], hole_at=5),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, UPLOAD), *[(CLIENT_SAYS, b"G")] * count], hole_at=5),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, UPLOAD), *[(CLIENT_SAYS, GET[:-2])] * 9, *[(CLIENT_SAYS, b"x")] * count], hole_at=5),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, UPLOAD), *[(SERVER_SAYS, OK)] * 4000, *[(CLIENT_SAYS, b"x")] * count], hole_at=5),
+        lambda count: http([*EXCHANGE * 2, (CLIENT_SAYS, UPLOAD), (CLIENT_SAYS, UPLOAD), *[(SERVER_SAYS, OK)] * 4000, *[(CLIENT_SAYS, b"1\r\nx\r\n")] * count], hole_at=5),
+        lambda count: http([*EXCHANGE, *[(CLIENT_SAYS, GET[:-2] + b"a\x1b: b\r\n\r\n"), (SERVER_SAYS, OK)] * (count // 8)]),
+    ],
+    ids=[
+        "responses behind a hole", "beginnings of responses", "beginnings of responses to many requests", "chunks", "requests in an upload",
+        "beginnings of requests", "a method without end", "a head without end", "answers to lost requests", "answers during an upload", "headers that are none",
+    ],
+)  # fmt: skip
+def test_http_behind_a_hole_takes_time_in_proportion(prepare: Callable[[int], Callable[[], object]]) -> None:
+    assert growth(prepare, 4000) < PROPORTIONATE
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.tls.stacks import CLIENT, SERVER, run
         (CLIENT, b"GET /_ping HTTP/1.1\r\n", True, "http"),
         (CLIENT, b"G", True, "http"),
         (SERVER, b"HTTP/1.1 200 OK\r\n", False, "http"),
+        (SERVER, b"HTTP/1.1 200 OK\r\n", True, "http"),
         (SERVER, b"SSH-2.0-OpenSSH_9.2\r\n", True, None),
         (CLIENT, b"G\xfe\x00\x01", True, None),
         (SERVER, b"\x9c\x01\x02\x03", False, "tls"),

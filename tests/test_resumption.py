@@ -88,6 +88,7 @@ class Renewed:
     """A link of a chain whose tickets a server renews (OpenSSL keeps a valid one): it opens with `needs`, and gives `brings` then."""
 
     wants_more = False
+    losses = None
 
     def __init__(self, ring, needs, brings):
         self.ring, self.needs, self.brings = ring, needs, brings

@@ -10,6 +10,7 @@ from captool.dockerapi.exchange import ContainerStream, DockerExchange, Output
 from captool.dockerapi.stdcopy import Payload, StdcopyReader
 from captool.http.conversation import HttpConversation
 from captool.http.exchange import HttpExchange
+from captool.http.losses import HttpLosses
 from captool.http.pieces import StreamData
 
 # Streams of exchanges that are not kept any more are dropped when there are more than this.
@@ -64,6 +65,16 @@ class DockerConversation:
     def exchange_count(self) -> int:
         """How many requests were seen; `finish` gives at most the first and the last 256 of them."""
         return self._http.exchange_count
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an answer."""
+        return self._http.waiting
+
+    @property
+    def losses(self) -> HttpLosses | None:
+        """What could not be read of the HTTP by now, None where nothing is missing."""
+        return self._http.losses()
 
     @property
     def latest_request(self) -> tuple[int, HttpExchange] | None:
@@ -122,12 +133,15 @@ class DockerConversation:
             moment = moment if printed.end == len(data) else moment_of(printed.end - 1)
             stream.arrival.counted(printed.stdout_bytes, printed.stderr_bytes, printed.text, moment, stream_end)
 
-    def lose(self, direction: Direction) -> None:
-        """A hole: bytes of this direction are missing. A hijacked stream goes on behind it, HTTP messages cannot be followed further."""
+    def lose(self, direction: Direction, missing: int | None = None) -> None:
+        """A hole: bytes of this direction are missing, `missing` of them where that is known.
+
+        A hijacked stream goes on behind it, HTTP with the next message that can be found.
+        """
         stream = self._opened(self._http.answering) if direction is Direction.TO_CLIENT else None
         if stream is not None:
             stream.reader.lose()
-        self._http.lose(direction)
+        self._http.lose(direction, missing)
 
     def finish(self, moment: Moment, acknowledged: int | None, *, closed: bool) -> tuple[DockerExchange, ...]:
         """The connection ended (`closed`: by its ends, in view). Output beyond `acknowledged` did not arrive."""

@@ -50,6 +50,8 @@ def write_key_log(output: Path, lines: Iterable[str]) -> None:
 class _Secrets:
     """Reads a connection for the secrets of its session."""
 
+    losses = None
+
     def __init__(self, ring: KeyRing, lines: dict[str, None], first: StreamPiece) -> None:
         tls = starts_like_tls(first.data) or not (first.from_start or first.data[:1].isalpha())
         self._tls = TlsConversation(ring) if tls else None

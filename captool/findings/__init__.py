@@ -5,6 +5,7 @@ from captool.findings.closes import client_timeout, half_close_idle, server_clos
 from captool.findings.coverage import capture_loss, clock_jump, clock_step, doubted, mid_stream, snapped_packets
 from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
+from captool.findings.http_losses import http_incomplete
 from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
 from captool.findings.openings import connection_refused, connection_unanswered
@@ -42,6 +43,7 @@ RULES = (
     packets_lost,
     other_side_unmatched,
     not_decrypted,
+    http_incomplete,
     capture_loss,
     snapped_packets,
     clock_step,

@@ -21,7 +21,7 @@ REMEDIES: Final["dict[Reason, str]"] = {
     "resumed-without-original": "Add the capture in which the session was first negotiated, or a key log of the resumption.",
     "handshake-not-captured": "Start recording before the connection is opened: the keys depend on random values in the handshake.",
     "stream-gap": "Record again without loss (larger buffer, see the recorder's drop counter). Records behind a hole are read where "
-    "the cipher allows: AEAD, and block ciphers since TLS 1.1.",
+    "the cipher allows: AEAD, and block ciphers since TLS 1.1; HTTP in them goes on with the next message that can be found.",
     "snapped": "Record whole packets: tcpdump -s 0.",
     "bad-record-mac": "The capture or the key is damaged from that record on; compare with a capture of the other side.",
     "unsupported-suite": "Report the suite to captool's authors with a small capture.",

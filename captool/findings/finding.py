@@ -26,6 +26,7 @@ CODES: tuple[str, ...] = (
     "no-matching-key",
     "resumed-without-original",
     "handshake-not-captured",
+    "http-incomplete",
     "keepalive-too-slow",
     "keepalive-unanswered",
     "reset-after-idle",

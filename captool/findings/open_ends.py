@@ -193,7 +193,9 @@ def _every(side: Keepalive) -> int | None:
 
 def _due(connection: Connection, gap: Gap) -> str | None:
     """What may still have been to come; None where nothing says that anything was."""
-    if any(not exchange.http.complete for exchange in connection.exchanges):
+    # One that the capture lacks a part of is over when another came behind it.
+    due = [http.response_followed for http in (exchange.http for exchange in connection.exchanges) if http.end is None]
+    if any(due) or (connection.exchanges and connection.exchanges[-1].http.end is None):
         return "while an answer was due"
     if connection.exchanges:
         return None

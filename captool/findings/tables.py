@@ -8,6 +8,7 @@ from captool.tcp.connection import TcpConnection
 
 if TYPE_CHECKING:  # a capture without TLS and HTTP is told without these layers
     from captool.dockerapi.exchange import DockerExchange
+    from captool.http.losses import HttpLosses
     from captool.other_side import Counterpart, OtherSide
     from captool.tls.summary import TlsSummary
 
@@ -24,6 +25,7 @@ class Connection(NamedTuple):
     """One connection on every layer. `tls` is None where there is no TLS; `exchanges` is empty where nothing could be read.
 
     `counterpart` is the same connection in the capture of the other side, None without one or where that does not have it.
+    `losses` tells what could not be read of the HTTP, None where nothing is missing.
     """
 
     tcp: TcpConnection
@@ -31,6 +33,7 @@ class Connection(NamedTuple):
     tls: "TlsSummary | None"
     exchanges: "tuple[DockerExchange, ...]"
     counterpart: "Counterpart | None" = None
+    losses: "HttpLosses | None" = None
 
     @property
     def id(self) -> int:

@@ -1,45 +1,23 @@
 """HTTP/1.1 on one connection, followed passively: plaintext of both directions in, exchanges and stream bytes out.
 
-RFC 9110 and 9112. The two directions are read message by message; a response belongs to the oldest request that has none.
-Whatever stops making sense is left alone from there on, with what was known before it: a sniffer that is stricter than the two
-ends, or that raises, explains nothing.
+RFC 9110 and 9112. The two directions are read message by message; a response belongs to the oldest request that has none. Behind bytes
+that are missing, or make no sense, the next message is looked for; what cannot be known there is called so.
 """
 
-from collections import deque
 from collections.abc import Callable
-from enum import Enum
-from typing import Final, Literal
+from typing import Final
 
 import h11
 
 from captool.direction import Direction, Moment
+from captool.http.dialogue import Dialogue
 from captool.http.exchange import HttpExchange
-from captool.http.headers import MAX_TARGET, kept_fields, shortened
-from captool.http.message import (
-    SWITCHING_PROTOCOLS,
-    RequestStart,
-    ascii_line,
-    events,
-    has_length,
-    proposes_upgrade,
-    request_reader,
-    response_reader,
-)
-from captool.http.pieces import HeldPieces, Piece, StreamData
-from captool.http.progress import ExchangeInProgress, KeptExchanges
+from captool.http.losses import HttpLosses
+from captool.http.pieces import Piece, StreamData
+from captool.http.progress import Following
 
 # h11 copies what is left behind a message; short slices keep a long piece with many small messages linear.
 SLICE: Final = 1 << 16
-MAX_UNANSWERED: Final = 1024
-
-
-class Following(Enum):
-    """How a direction is followed."""
-
-    MESSAGES = "HTTP messages"
-    UNDECIDED = "kept until the response says whether the connection stays HTTP"
-    STREAM = "bytes of a hijacked stream"
-    LEFT = "not followed any more"
 
 
 class HttpConversation:
@@ -52,307 +30,133 @@ class HttpConversation:
     """
 
     def __init__(self, hijacks: Callable[[str, str], bool]) -> None:
-        self.http2 = False
-        self.refusal: str | None = None
-        self._hijacks = hijacks
-        self._strange = False
-        self._kept = KeptExchanges()
-        self._following = [Following.MESSAGES, Following.MESSAGES]
-        self._lost = [False, False]
-        self._stream: ExchangeInProgress | None = None
-        self._unanswered: deque[ExchangeInProgress] = deque()
-        self._request: ExchangeInProgress | None = None
-        self._request_moment: Moment | None = None
-        self._request_start = RequestStart()
-        self._request_reader = request_reader()
-        self._may_leave_http = False
-        self._undecided: ExchangeInProgress | None = None
-        self._held = HeldPieces()
-        self._early = HeldPieces()
-        self._greeting = b""
-        self._response_reader: h11.Connection | None = None
+        self._dialogue = Dialogue(hijacks)
+        self._uncrossed = [False, False]
+
+    @property
+    def http2(self) -> bool:
+        """Whether the connection became HTTP/2, which is not read."""
+        return self._dialogue.http2
+
+    @property
+    def refusal(self) -> str | None:
+        """The first reason why bytes could not be read, and whose they were."""
+        return self._dialogue.refusal
 
     @property
     def not_http(self) -> bool:
         """Whether the first bytes were not HTTP, as in a capture that begins in the middle of a stream."""
-        return self._strange and not (self._kept.count or self.http2)
+        return self._dialogue.strange and not (self._dialogue.kept.count or self.http2)
 
     @property
     def exchange_count(self) -> int:
         """How many requests were seen, kept or not."""
-        return self._kept.count
+        return self._dialogue.kept.count
 
     @property
     def wants_more(self) -> bool:
         """False once no further byte of either direction can change what is known."""
-        return any(following is not Following.LEFT for following in self._following)
+        return any(following is not Following.LEFT for following in self._dialogue.following)
 
     def is_stream(self, direction: Direction) -> bool:
         """Whether the direction carries the bytes of a hijacked stream, to the end."""
-        return self._following[direction] is Following.STREAM
+        return self._dialogue.following[direction] is Following.STREAM
 
     @property
     def answering(self) -> int:
         """The number of the exchange whose response or stream is being read, -1 where there is none."""
-        exchange = self._stream or (self._unanswered[0] if self._unanswered else None)
+        exchange = self._dialogue.stream or self._dialogue.responses.current
         return exchange.number if exchange else -1
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an answer."""
+        return len(self._dialogue.responses.unanswered)
+
+    def losses(self) -> HttpLosses | None:
+        """What could not be read by now, None where nothing is missing."""
+        told = self._dialogue.behind.losses.told()
+        spoken = self._dialogue.kept.count or (told is not None and (told.unpaired or any(loss.refusal for loss in told.losses)))
+        return told if spoken else None
 
     def exchanges(self) -> tuple[HttpExchange, ...]:
         """What is known of the first and the last 256 exchanges, in the order of their requests."""
-        return tuple(exchange.frozen() for exchange in self._kept.in_order())
+        return tuple(exchange.frozen() for exchange in self._dialogue.kept.in_order())
 
     def exchange_numbers(self) -> tuple[int, ...]:
         """The numbers (from 0) of `exchanges()`: they jump where exchanges were only counted."""
-        return tuple(exchange.number for exchange in self._kept.in_order())
+        return tuple(exchange.number for exchange in self._dialogue.kept.in_order())
 
     def exchange(self, number: int) -> HttpExchange | None:
         """What is known of the exchange with this number, None when it was only counted."""
-        exchange = self._kept.numbered(number)
+        exchange = self._dialogue.kept.numbered(number)
         return exchange.frozen() if exchange else None
 
     def feed(self, direction: Direction, data: bytes, moment: Moment, stream_end: int) -> list[StreamData]:
-        """Read more plaintext of one direction; gives the stream and body bytes that it carried. Never raises."""
-        following = self._following[direction]
+        """Read more plaintext of one direction; gives the stream and body bytes that it carried. Never raises.
+
+        Behind a hole a message may begin where the bytes of one call begin: they are to be those of one record or segment.
+        """
+        dialogue = self._dialogue
+        following = dialogue.following[direction]
         if following is Following.LEFT or not data:
             return []
         if following is Following.STREAM:
-            return [self._stream_data(direction, Piece(data, moment, stream_end))]
+            return [dialogue.stream_data(direction, Piece(data, moment, stream_end))]
+        if self._uncrossed[direction]:
+            self._cross(direction, moment)
         found: list[StreamData] = []
-        read = self._read_responses if direction else self._read_requests
+        before = dialogue.behind.before(direction)
         for start in range(0, len(data), SLICE):
             part = data if len(data) <= SLICE else data[start : start + SLICE]
             try:
-                read(Piece(part, moment, stream_end), found)
-                self._catch_up(found)
+                dialogue.read(direction, Piece(part, moment, stream_end, start == 0, *before), found)
             except h11.ProtocolError as refusal:
-                self._refuse(direction, refusal)
+                dialogue.refuse(direction, refusal, moment)
+        dialogue.behind.said(direction, moment)
         return found
 
     def pass_stream(self, direction: Direction, size: int) -> int:
         """So many bytes of a hijacked stream (`is_stream`) came by; gives the number of their exchange, -1 where there is none."""
-        exchange = self._stream
-        if exchange is None:
-            return -1
-        exchange.body_bytes[direction] += size
-        return exchange.number
+        stream = self._dialogue.stream
+        return stream.carry(direction, size) if stream else -1
 
-    def lose(self, direction: Direction) -> None:
-        """A hole: bytes of this direction are missing. A stream goes on behind it, incomplete; messages cannot be followed any further."""
-        self._lost[direction] = True
-        if self._following[direction] is not Following.STREAM:
-            self._leave(direction)
-        elif self._stream and direction is Direction.TO_CLIENT:
-            self._stream.response_followed = False
+    def lose(self, direction: Direction, missing: int | None = None) -> None:
+        """A hole: bytes of this direction are missing, `missing` of them where that is known. Reading goes on behind it where it can."""
+        dialogue = self._dialogue
+        following = dialogue.following[direction]
+        if following is Following.STREAM:
+            if dialogue.stream and direction is Direction.TO_CLIENT:
+                dialogue.stream.lose(direction)
+        elif following is not Following.LEFT:
+            dialogue.hit(direction)
+            dialogue.behind.losses.begin(direction, missing)
+            self._uncrossed[direction] = True
+
+    def _cross(self, direction: Direction, moment: Moment) -> None:
+        """The first bytes behind a hole: go on in the body that it lies in, or look for a message."""
+        self._uncrossed[direction] = False
+        dialogue, losses = self._dialogue, self._dialogue.behind.losses
+        losses.heard(direction, moment)
+        outcome = "unknown"
+        if dialogue.following[direction] is Following.MESSAGES:
+            reader = dialogue.responses if direction else dialogue.requests
+            outcome = reader.lose(losses.missing(direction))
+        if outcome == "unknown":
+            dialogue.seek(direction)
+            return
+        losses.resume(direction, moment, "length")
+        if outcome == "ended" and direction is Direction.TO_SERVER:
+            dialogue.end_request(moment)
 
     def finish(self, moment: Moment, *, closed: bool = True) -> None:
         """The connection ended. A body or stream that goes on until the close is complete if both ends `closed` it in view."""
-        if not closed or self._lost[Direction.TO_CLIENT] or self._following[Direction.TO_CLIENT] is Following.LEFT:
+        dialogue = self._dialogue
+        dialogue.finish()
+        if not closed or dialogue.following[Direction.TO_CLIENT] is Following.LEFT:
             return
-        last = self._stream or (self._unanswered[0] if self._unanswered else None)
-        if last is not None and (last.hijack or last.until_close):
+        last = dialogue.stream or dialogue.responses.current
+        if last is not None and (last.hijack or last.until_close) and not last.response_hole:
             last.end = moment
             last.complete = True
-        self._following = [Following.LEFT, Following.LEFT]
-
-    def _read_requests(self, piece: Piece, found: list[StreamData]) -> None:
-        data = piece.data
-        while data:
-            following = self._following[Direction.TO_SERVER]
-            if following is Following.STREAM:
-                found.append(self._stream_data(Direction.TO_SERVER, piece._replace(data=data)))
-                return
-            if following is Following.UNDECIDED:
-                if not self._held.add(piece._replace(data=data)):
-                    self._leave(Direction.TO_SERVER)
-                return
-            if following is Following.LEFT:
-                return
-            if self._request is None and not self._request_start.whole:
-                if not self._starts_request(data, piece.moment):
-                    return
-                data = ascii_line(data)
-            data = self._read_request(data, piece.moment)
-
-    def _starts_request(self, data: bytes, moment: Moment) -> bool:
-        if self._request_moment is None:
-            self._request_moment = moment
-        beginning = self._request_start.add(data)
-        if beginning == "request":
-            return True
-        self._leave(Direction.TO_SERVER)
-        if beginning == "http2":
-            self.http2 = True
-            self._leave(Direction.TO_CLIENT)
-        self._strange = True
-        return False
-
-    def _read_request(self, data: bytes, moment: Moment) -> bytes:
-        """Read one request to its end; gives what follows it."""
-        for event in events(self._request_reader, data):
-            if isinstance(event, h11.Request):
-                self._begin_exchange(event, self._request_moment or moment)
-            elif isinstance(event, h11.Data) and self._request:
-                self._request.body_bytes[Direction.TO_SERVER] += len(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                rest = self._request_reader.trailing_data[0]
-                self._end_request()
-                return rest
-        return b""
-
-    def _begin_exchange(self, request: h11.Request, moment: Moment) -> None:
-        method = request.method.decode("latin-1")
-        target = shortened(request.target, MAX_TARGET)
-        exchange = ExchangeInProgress(self._kept.count, method, target, moment, kept_fields(request.headers))
-        self._kept.add(exchange)
-        self._request = exchange
-        self._may_leave_http = proposes_upgrade(request) or self._hijacks(method, target)
-        if self._following[Direction.TO_CLIENT] is Following.MESSAGES:
-            self._unanswered.append(exchange)
-            if len(self._unanswered) > MAX_UNANSWERED:
-                self._leave(Direction.TO_CLIENT)
-        else:
-            exchange.response_followed = False
-
-    def _end_request(self) -> None:
-        exchange = self._request
-        self._request = None
-        self._request_moment = None
-        self._request_start = RequestStart()
-        self._request_reader = request_reader()
-        if self._stream:
-            self._following[Direction.TO_SERVER] = Following.STREAM
-        elif self._may_leave_http and exchange and exchange.status is None:
-            if self._following[Direction.TO_CLIENT] is Following.LEFT:
-                self._leave(Direction.TO_SERVER)
-            else:
-                self._following[Direction.TO_SERVER] = Following.UNDECIDED
-                self._undecided = exchange
-
-    def _read_responses(self, piece: Piece, found: list[StreamData]) -> None:
-        data = piece.data
-        while data:
-            following = self._following[Direction.TO_CLIENT]
-            if following is Following.STREAM:
-                found.append(self._stream_data(Direction.TO_CLIENT, piece._replace(data=data)))
-                return
-            if following is Following.LEFT:
-                return
-            if not self._unanswered:
-                self._unasked(piece._replace(data=data))
-                return
-            data = self._read_response(self._unanswered[0], piece._replace(data=data), found)
-
-    def _read_response(self, exchange: ExchangeInProgress, piece: Piece, found: list[StreamData]) -> bytes:
-        """Read one response, interim ones before it included, to its end; gives what follows it."""
-        if self._response_reader is None:
-            self._response_reader = response_reader(exchange.method)
-        reader = self._response_reader
-        for event in events(reader, piece.data):
-            if isinstance(event, h11.InformationalResponse | h11.Response):
-                if self._read_head(exchange, event, piece, found):
-                    return reader.trailing_data[0]
-            elif isinstance(event, h11.Data):
-                exchange.body_bytes[Direction.TO_CLIENT] += len(event.data)
-                body = StreamData(exchange.number, Direction.TO_CLIENT, bytes(event.data), piece.moment, piece.stream_end, "body")
-                found.append(body)
-            elif isinstance(event, h11.EndOfMessage):
-                exchange.end = piece.moment
-                exchange.complete = True
-                self._response_reader = None
-                self._unanswered.popleft()
-                return reader.trailing_data[0]
-        return b""
-
-    def _read_head(
-        self, exchange: ExchangeInProgress, head: h11.InformationalResponse | h11.Response, piece: Piece, found: list[StreamData]
-    ) -> bool:
-        """Take note of a response's head; true when the connection stopped being HTTP with it."""
-        final = isinstance(head, h11.Response)
-        upgraded = head.status_code == SWITCHING_PROTOCOLS
-        if not (final or upgraded):
-            return False
-        exchange.status = head.status_code
-        exchange.response = piece.moment
-        exchange.response_headers = kept_fields(head.headers)
-        bodiless = exchange.method == "HEAD" or head.status_code in {204, 304}
-        exchange.until_close = isinstance(head, h11.Response) and not bodiless and not has_length(head)
-        accepted = 200 <= head.status_code < 300
-        raw = exchange.until_close and accepted and self._hijacks(exchange.method, exchange.target)
-        if upgraded or raw or (accepted and exchange.method == "CONNECT"):
-            self._hijack(exchange, "upgrade" if upgraded else "raw", found)
-            return True
-        if self._undecided is exchange:
-            self._stay_http(exchange, found)
-        return False
-
-    def _hijack(self, exchange: ExchangeInProgress, how: Literal["upgrade", "raw"], found: list[StreamData]) -> None:
-        exchange.hijack = how
-        self._stream = exchange
-        for mistaken in list(self._unanswered)[1:]:
-            mistaken.response_followed = False
-        self._unanswered.clear()
-        self._undecided = None
-        self._response_reader = None
-        protocol = dict(exchange.response_headers).get("upgrade", "").lower()
-        self.http2 = self.http2 or protocol in {"h2c", "h2"}
-        self._following[Direction.TO_CLIENT] = Following.STREAM
-        # A request body that is still on its way comes before the client's part of the stream.
-        if self._following[Direction.TO_SERVER] is not Following.LEFT and self._request is not exchange:
-            self._following[Direction.TO_SERVER] = Following.STREAM
-            found.extend(self._stream_data(Direction.TO_SERVER, piece) for piece in self._held.take())
-
-    def _stay_http(self, exchange: ExchangeInProgress, found: list[StreamData]) -> None:
-        """The answer was an ordinary one: what the client sent meanwhile were requests, unless no response can follow."""
-        self._undecided = None
-        held = self._held.take()
-        if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
-            return
-        if exchange.until_close:
-            self._leave(Direction.TO_SERVER)
-            return
-        self._following[Direction.TO_SERVER] = Following.MESSAGES
-        try:
-            for piece in held:
-                self._read_requests(piece, found)
-        except h11.ProtocolError as refusal:
-            self._refuse(Direction.TO_SERVER, refusal)
-
-    def _unasked(self, piece: Piece) -> None:
-        """Data of a server that nobody asked: early by a slip of the capture, or the rest of something that began before it."""
-        if not self._kept.count and self._request_moment is None:
-            self._greeting += piece.data[: 5 - len(self._greeting)]
-            self._strange = self._strange or not b"HTTP/".startswith(self._greeting)
-        if self._following[Direction.TO_SERVER] is Following.LEFT or (self._request_moment is not None and not self._early.add(piece)):
-            self._leave(Direction.TO_CLIENT)
-
-    def _catch_up(self, found: list[StreamData]) -> None:
-        """Read what the server said before the request that it answers was seen."""
-        if self._early and self._unanswered:
-            try:
-                for piece in self._early.take():
-                    self._read_responses(piece, found)
-            except h11.ProtocolError as refusal:
-                self._refuse(Direction.TO_CLIENT, refusal)
-
-    def _stream_data(self, direction: Direction, piece: Piece) -> StreamData:
-        number = self.pass_stream(direction, len(piece.data))
-        return StreamData(number, direction, piece.data, piece.moment, piece.stream_end, "hijacked")
-
-    def _refuse(self, direction: Direction, refusal: h11.ProtocolError) -> None:
-        self.refusal = self.refusal or f"{direction.sender}: {refusal}"
-        self._strange = True
-        self._leave(direction)
-
-    def _leave(self, direction: Direction) -> None:
-        """Stop following a direction; the client's cannot be followed either where only the server's answer gives it a meaning."""
-        self._following[direction] = Following.LEFT
-        self._early.take()
-        if direction is Direction.TO_CLIENT:
-            for exchange in [*self._unanswered, *([self._stream] if self._stream else [])]:
-                exchange.response_followed = False
-            self._unanswered.clear()
-            self._response_reader = None
-            if self._following[Direction.TO_SERVER] is not Following.UNDECIDED:
-                return
-        self._following[Direction.TO_SERVER] = Following.LEFT
-        self._held.take()
+        dialogue.following = [Following.LEFT, Following.LEFT]

@@ -12,8 +12,10 @@ class HttpExchange(NamedTuple):
     body byte (None while it goes on: a hijacked stream ends with its connection). `hijack` is how the connection stopped being
     HTTP: `upgrade` (101), `raw` (200 without a length on an endpoint that hijacks, the old form, or the answer to CONNECT), or
     None; after it the bytes of the stream count as body bytes of their direction. `complete` is true when the whole response
-    was seen. `response_followed` is false when a hole in the capture or bytes that do not parse ended the reading of the server's
-    direction before the response did, or where a hijacked stream has a hole: what is missing then says nothing about the server.
+    was seen. `response_followed` is false where the capture lacks some of the response or of a hijacked stream, where bytes of it make no
+    sense, or where it could not be told among those behind a hole: what is missing then says nothing about the server.
+    `request_hole` and `response_hole` say that the capture lacks some of the request or the response, or all of it. `uncertain`: found
+    behind a hole by what it looks like, so that it may be text inside of something else, or the response that to another request.
     Header names are lower case; values of credentials (authorization, x-registry-auth, ...) are replaced by `[redacted]`.
     Long targets and header values are cut and end with `[...]`.
     """
@@ -31,3 +33,6 @@ class HttpExchange(NamedTuple):
     complete: bool
     hijack: Literal["upgrade", "raw"] | None
     response_followed: bool = True
+    request_hole: bool = False
+    response_hole: bool = False
+    uncertain: bool = False

@@ -5,20 +5,16 @@ each message gets a reader of its own, and the response's reader is told only wh
 section 6.3: the method decides whether a body follows).
 """
 
-import re
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
 import h11
 
 # Go's server takes heads of 1 MiB and its client more (net/http DefaultMaxHeaderBytes); the sniffer must not be stricter.
 HEAD_LIMIT: Final = 1 << 20
 
-MAX_METHOD: Final = 32
-TAIL: Final = len(b" HTTP/1.1\r")
-_VERSION: Final = re.compile(rb" HTTP/[0-9]\.[0-9]\r?$")
-HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4
 SWITCHING_PROTOCOLS: Final = 101
+Head = h11.InformationalResponse | h11.Response
 
 
 def request_reader() -> h11.Connection:
@@ -32,6 +28,22 @@ def response_reader(method: str) -> h11.Connection:
     fields = [("host", "-"), ("connection", "upgrade"), ("upgrade", "-")]
     reader.send(h11.Request(method=method, target="*", headers=fields))
     reader.send(h11.EndOfMessage())
+    return reader
+
+
+def rest_of_request(left: int) -> h11.Connection:
+    """A reader for the `left` bytes of a request's body that are still to come."""
+    reader = request_reader()
+    reader.receive_data(b"POST / HTTP/1.1\r\nHost: -\r\nContent-Length: %d\r\n\r\n" % left)
+    reader.next_event()
+    return reader
+
+
+def rest_of_response(framing: bytes) -> h11.Connection:
+    """A reader for the rest of a response's body, whose end the header field `framing` tells (none: it is that of the connection)."""
+    reader = response_reader("GET")
+    reader.receive_data(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n")
+    reader.next_event()
     return reader
 
 
@@ -54,39 +66,3 @@ def has_length(response: h11.Response) -> bool:
 def proposes_upgrade(request: h11.Request) -> bool:
     """Whether the client would like to leave HTTP/1.1 behind this request (RFC 9110 section 7.8)."""
     return request.method == b"CONNECT" or any(name == b"upgrade" for name, _ in request.headers)
-
-
-class RequestStart:
-    """The first line of what should be a request, looked at before h11 sees its end (RFC 9112 section 3).
-
-    h11 speaks up only once a whole head is there; the stdin of an unseen stream may never look like one.
-    """
-
-    __slots__ = ("_head", "_tail", "whole")
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._tail = b""
-        self.whole = False
-
-    def add(self, data: bytes) -> Literal["request", "http2", "other"]:
-        """What these and the earlier bytes can be the start of."""
-        if self.whole:
-            return "request"
-        line, newline, _ = data.partition(b"\n")
-        self._head = (self._head + line[: MAX_METHOD + 1])[: MAX_METHOD + 1]
-        self._tail = (self._tail + line)[-TAIL:]
-        self.whole = bool(newline)
-        if self._head.startswith(HTTP2_PREFACE):
-            return "http2"
-        method, space, _ = self._head.partition(b" ")
-        fits = method.isalpha() and (space or len(method) <= MAX_METHOD) and (not newline or _VERSION.search(self._tail))
-        return "request" if fits else "other"
-
-
-def ascii_line(data: bytes) -> bytes:
-    """The data with what is not ASCII in its first line percent-encoded: Go's server takes such targets as they are, h11 does not."""
-    line, newline, rest = data.partition(b"\n")
-    if line.isascii():
-        return data
-    return b"".join(b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line) + newline + rest

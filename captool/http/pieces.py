@@ -25,11 +25,17 @@ class StreamData(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Plaintext of one direction that came at once."""
+    """Plaintext of one direction that came at once; `begins`: and not the later part of something longer.
+
+    `before` is the packet of the piece before it in its direction, `directly` says that bytes are missing between the two.
+    """
 
     data: bytes
     moment: Moment
     stream_end: int
+    begins: bool = True
+    before: int = -1
+    directly: bool = False
 
 
 class HeldPieces:

@@ -81,7 +81,14 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
 def _exchange(exchange: DockerExchange) -> str:
     http, stream = exchange.http, exchange.stream
     text = printable(f"{http.method} {shortened(http.target)}")
-    text += f" → {http.status}" if http.status is not None else " → no response"
+    if http.status is not None:
+        text += f" → {http.status}"
+    else:
+        text += " → no response" if http.response_followed else " → response not in the capture, or not found in it"
+    lacking = "the request" * http.request_hole, "the response" * (http.response_hole and http.status is not None and stream is None)
+    if any(lacking):
+        text += f" (the capture lacks part of {' and '.join(filter(None, lacking))})"
+    text += " (found behind a hole by its looks: not certain)" * http.uncertain
     if stream is not None:
         parts = [("stdin", stream.stdin_bytes), ("stdout", stream.stdout_bytes), ("stderr", stream.stderr_bytes)]
         seen = ", ".join(f"{name} {size(count)}" for name, count in parts if count) or "no output"

@@ -12,7 +12,8 @@ from captool.report.other_side_json import other_side, passage
 from captool.report.printable import iso
 from captool.report.tcp_json import Json, both, in_seconds, tcp_values
 
-if TYPE_CHECKING:  # imported only where a connection speaks TLS
+if TYPE_CHECKING:  # imported only where a connection speaks TLS or HTTP
+    from captool.http.losses import HttpLosses
     from captool.tls.certificate import PresentedCertificate
     from captool.tls.summary import TlsSummary
 
@@ -111,6 +112,7 @@ def _connection(connection: Connection) -> Json:
         "tcp": tcp_values(tcp),
         "tls": _tls(connection.tls) if connection.tls else None,
         "exchanges": [_exchange(exchange) for exchange in connection.exchanges],
+        "http_losses": _losses(connection.losses) if connection.losses else None,
         "passage": passage(connection.counterpart) if connection.counterpart else None,
     }
 
@@ -184,6 +186,9 @@ def _exchange(exchange: DockerExchange) -> Json:
         "response_packet": http.response.packet if http.response else None,
         "end": iso(http.end.ts_ns) if http.end else None,
         "complete": http.complete,
+        "request_hole": http.request_hole,
+        "response_hole": http.response_hole,
+        "uncertain": http.uncertain,
         "hijack": http.hijack,
         "request_body_bytes": http.request_body_bytes,
         "response_body_bytes": http.response_body_bytes,
@@ -206,6 +211,28 @@ def _exchange(exchange: DockerExchange) -> Json:
                 "text": stream.lost.text.decode("utf-8", "backslashreplace"),
             },
         },
+    }
+
+
+def _losses(losses: "HttpLosses") -> Json:
+    return {
+        "count": losses.loss_count,
+        "places": [
+            {
+                "direction": loss.direction.name.lower(),
+                "packet": loss.behind.packet if loss.behind else None,
+                "missing_bytes": loss.missing,
+                "refusal": loss.refusal,
+                "resumed": iso(loss.resumed.ts_ns) if loss.resumed else None,
+                "resumed_packet": loss.resumed.packet if loss.resumed else None,
+                "found_by": loss.found,
+            }
+            for loss in losses.losses
+        ],
+        "unpaired_count": losses.unpaired_count,
+        "unpaired": [
+            {"status": one.status, "response": iso(one.response.ts_ns), "response_packet": one.response.packet} for one in losses.unpaired
+        ],
     }
 
 

@@ -52,6 +52,9 @@ ABOUT = {
     "two probes.",
     "any-interface": "On the router: `any.pcap` from all interfaces (`-i any`, each packet once coming and once going), and each of its two interfaces in a file.",
     "lossy-path": "A path that loses 3 % of the packets and delays a quarter of the others, so that they are overtaken, while a job prints 73 kB. Everything arrives.",
+    "many-requests": "Twenty-two exchanges one after the other on one connection without TLS: answers of every size, an upload, a download and a followed "
+    "log. Tests take packets out of it.",
+    "many-requests-tls13": "The same under TLS 1.3, with the client's key log.",
     "ecdhe-no-secrets": "TLS 1.2 with ECDHE, and only the private keys: they fit the certificate, and cannot open the session.",
     "ecdhe-key-log": "The same kind of session with the client's key log, which opens it.",
     "stock-docker-tls13": "The official docker client 28.2.2, unmodified, runs a container on stock dockerd: TLS 1.3, three connections. The key log was taken "

@@ -68,7 +68,7 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool,
             front = stack.enter_context(tls_front(directory, names.server, *options))
         with contextlib.ExitStack() as recorders:
             _start_recorders(scenario, directory, names, machine, recorders, live=live)
-            command = _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine)
+            command = _client(scenario, directory, docker, machine)
             received = directory / "received"
             options = {"namespace": names.client, "stdout": received.open("wb")}
             client = stack.enter_context(started(command, log=directory / "client.log", **options))
@@ -105,6 +105,14 @@ def _start_recorders(
         recorders.enter_context(recording(trace, *options))
     if scenario.rotate_s:
         recorders.enter_context(rotating(directory / "rotated", names.server, INTERFACE, scenario.rotate_s, directory / "rotated.log"))
+
+
+def _client(scenario: Scenario, directory: Path, docker: Daemon, machine: Path) -> list[str]:
+    if scenario.many_requests:
+        words = [sys.executable, str(Path(__file__).with_name("many_requests.py")), "--host", SERVER_IP, "--image", IMAGE]
+        words += ["--job", scenario.job, "--port", str(PLAIN_PORT if scenario.plain else PORT)]
+        return words if scenario.plain else [*words, "--machine", str(machine), "--key-log", str(directory / "keys.log")]
+    return _runner(scenario, directory, machine) if scenario.suite else _docker_client(scenario, directory, docker, machine)
 
 
 def _runner(scenario: Scenario, directory: Path, machine: Path) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Scenario:
     """What a run consists of. `suite` is an OpenSSL name for the TLS front and the lab's own client; None means the docker client.
 
-    The docker client talks to dockerd's own TLS, or with `plain` to its port without TLS. `key_log` is written by the lab's own client;
+    The docker client talks to dockerd's own TLS, or with `plain` to its port without TLS; with `many_requests` a client does that asks
+    many things on one connection. `key_log` is written by the lab's own client;
     `session_keys` is what the recorder takes of the unmodified one. `keepalive_s` (idle, interval) is the client's, `front_keepalive_s`
     the TLS front's. `half_closed_timeout_s`, `resets` and `lossy` are the firewall's, beside `established_timeout_s`. `client_buffer`
     is how many bytes the client's sockets hold, `read_timeout_s` how long the client waits for output. `incidents` come so many
@@ -33,6 +34,7 @@ class Scenario:
     read_timeout_s: float | None = None
     incidents: tuple[tuple[float, str], ...] = ()
     rotate_s: int | None = None
+    many_requests: bool = False
 
 
 # All output after the silence comes at once: what is written later than the first retransmission waits in the server's kernel,
@@ -43,6 +45,7 @@ echo 'ok 1 - parser'; echo 'ok 2 - network'; echo 'ok 3 - storage'; echo 'warnin
 echo 'Uploading artifacts...'; echo 'Job succeeded'"""
 
 QUIET_FOR = "echo start; sleep {}; echo result; echo oops >&2"
+FEW_LINES = "for line in 1 2 3 4 5 6 7 8; do echo line $line; sleep 0.2; done; echo oops >&2"
 BOTH = ("server", "client")
 
 SCENARIOS = {
@@ -83,5 +86,8 @@ SCENARIOS = {
     # the same things recorded in other ways, or on a bad path
     "rotated": Scenario(QUIET_FOR.format(25), "AES256-SHA", keepalive_s=(4, 4), rotate_s=7),
     "any-interface": Scenario(QUIET_FOR.format(7), "AES256-SHA", keepalive_s=(3, 3), sides=("any", "towards-client", "towards-server")),
+    # many exchanges on one connection, from which tests take packets out
+    "many-requests": Scenario(FEW_LINES, None, plain=True, many_requests=True, settle_s=3),
+    "many-requests-tls13": Scenario(FEW_LINES, None, key_log=True, many_requests=True, settle_s=3),
     "lossy-path": Scenario("echo start; seq 1 9000; sleep 2; seq 9001 14000; echo oops >&2", "AES128-GCM-SHA256", lossy=True, sides=BOTH),
 }

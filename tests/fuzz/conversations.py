@@ -103,12 +103,12 @@ def _heard(said: list[tuple[int, bytes]], step: int) -> tuple[object, int]:
     for number, (how, text) in enumerate(said, 1):
         direction, moment = Direction(how & 1), Moment(number, number)
         if how & 0x80:
-            conversation.lose(direction)
+            conversation.lose(direction, None if how & 0x40 else how >> 1 & 31)
         for at in range(0, len(text), step):
             ends[direction] += len(text[at : at + step])
             out += sum(len(piece.data) for piece in conversation.feed(direction, text[at : at + step], moment, ends[direction]))
     conversation.finish(moment)
-    return (conversation.exchanges(), conversation.refusal, conversation.http2, conversation.not_http), out
+    return (conversation.exchanges(), conversation.refusal, conversation.http2, conversation.not_http, conversation.losses()), out
 
 
 def docker(data: bytes) -> object:

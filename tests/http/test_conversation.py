@@ -130,6 +130,15 @@ def test_a_target_that_is_not_ascii_is_read_as_the_daemon_reads_it() -> None:
     assert ("/images/b%C3%BCcher/json", 200) == (only(conversation).target, only(conversation).status)
 
 
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_a_body_of_any_bytes_is_counted_as_it_is(size: int) -> None:
+    body = bytes(range(256)) * 4
+    head = b"PUT /archive HTTP/1.1\r\nHost: d\r\nContent-Length: %d\r\n\r\n" % len(body)
+    conversation, _ = heard([(CLIENT, head), (CLIENT, body), (SERVER, OK), (CLIENT, GET), (SERVER, OK)], size)
+    assert [1024, 0] == [exchange.request_body_bytes for exchange in conversation.exchanges()]
+    assert [True, True] == [exchange.complete for exchange in conversation.exchanges()]
+
+
 def test_upgrade_passes_both_directions_on_with_their_ends() -> None:
     conversation, found = listen(pieces(DIALOGUES["upgrade"], 1 << 20))
     assert [(SERVER, len(UPGRADED) + 10), (CLIENT, len(ATTACH) + 9), (SERVER, len(UPGRADED) + 14)] == [
@@ -244,7 +253,12 @@ def test_a_hole_in_the_requests_leaves_the_response_readable() -> None:
     conversation.lose(CLIENT)
     conversation.feed(CLIENT, GET, at(2), 999)
     conversation.feed(SERVER, OK + OK, at(3), len(OK))
-    assert (200, True, True) == (only(conversation).status, only(conversation).complete, only(conversation).response_followed)
+    conversation.finish(at(4))
+    build, info = conversation.exchanges()
+    assert (200, True, True, True) == (build.status, build.complete, build.response_followed, build.request_hole)
+    # What follows the hole looks like a request and need not be one, and what the second response answers is not known.
+    assert (None, False, True) == (info.status, info.response_followed, info.uncertain)
+    assert 1 == conversation.losses().unpaired_count
 
 
 @pytest.mark.parametrize("direction", [CLIENT, SERVER])
@@ -262,7 +276,8 @@ def test_a_stream_goes_on_behind_a_hole_and_is_not_complete(direction: int) -> N
 def test_a_hole_before_the_answer_leaves_stdin_without_a_meaning() -> None:
     conversation, _ = heard([(CLIENT, ATTACH + b"stdin")])
     conversation.lose(SERVER)
-    assert (False, []) == (conversation.wants_more, conversation.feed(CLIENT, GET, at(3), 1))
+    assert [] == conversation.feed(SERVER, b"output", at(3), 1)
+    assert (False, []) == (conversation.wants_more, conversation.feed(CLIENT, GET, at(4), 1))
     assert conversation.exchange_count == 1
 
 
