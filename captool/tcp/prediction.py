@@ -73,8 +73,8 @@ def predicted(
 ) -> cython.Py_ssize_t:
     """Take in the segments from `begin` on that do what nearly all do; returns the place of the first other one, or `end`.
 
-    Predicted are the next bytes in order and bare acknowledgements that say something new, of connections in the table. Neither can be a duplicate. What is done here is what `segment` would do, with the hot row
-    alone if possible.
+    Predicted are the next bytes in order and bare acknowledgements that say something new, of connections in the table. Neither can be a
+    duplicate. What is done here is what `segment` would do, with the hot row alone if possible.
 
     Connections are interleaved at random, so the processor guesses every other branch wrongly that depends on what kind of segment
     this is. What can be calculated is not branched upon: `has_data` and `says_more` are 0 or 1.
