@@ -17,6 +17,8 @@ from captool.capture.summary import ClockJump
 
 if not cython.compiled:  # compiled, they come from sender_clock.pxd
     from captool.capture.frames import Frames
+    from captool.packets.link import u32
+    from captool.packets.options import timestamp_mark
     from captool.packets.segments import Segments
 
 MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
@@ -259,6 +261,7 @@ def timestamp(frames: Frames, segments: Segments, row: cython.Py_ssize_t) -> cyt
     payload: cython.Py_ssize_t = segments.payload_offset[row]
     header: cython.Py_ssize_t
     at: cython.Py_ssize_t
+    mark: cython.longlong
     begin: cython.Py_ssize_t = frames.offset[segments.frame[row]]
     end: cython.Py_ssize_t = begin + frames.captured[segments.frame[row]]
     if payload > len(data) or begin <= payload - 24 < end < payload:  # the snap length cut the header
@@ -269,25 +272,6 @@ def timestamp(frames: Frames, segments: Segments, row: cython.Py_ssize_t) -> cyt
             return NONE
         if data[at + 12] >> 4 << 2 != header or u32(data, at) != segments.ports[row] or u32(data, at + 4) != segments.seq[row]:
             continue
-        at += 20
-        while payload - at >= 10:
-            if data[at] == 1:
-                at += 1
-            elif data[at] == 8 and data[at + 1] == 10:
-                return u32(data, at + 2)
-            elif data[at] == 0 or data[at + 1] < 2:
-                return NONE
-            else:
-                at += data[at + 1]
-        return NONE
+        mark = timestamp_mark(data, at + 20, payload)
+        return mark & MASK32 if mark >= 0 else NONE
     return NONE
-
-
-@cython.cfunc
-def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
-    return (
-        cython.cast(cython.longlong, data[at]) << 24
-        | cython.cast(cython.longlong, data[at + 1]) << 16
-        | cython.cast(cython.longlong, data[at + 2]) << 8
-        | data[at + 3]
-    )
