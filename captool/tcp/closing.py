@@ -3,6 +3,7 @@
 # ruff: noqa: F403, F405, PLR0911, PLR1730
 # (layout.py is the vocabulary; the compiler makes Python calls of min and max)
 
+from sys import intern
 from typing import Final
 
 import cython
@@ -70,6 +71,8 @@ def describe(
     lost_by_server: cython.longlong = unacknowledged_bytes(server, client)
     first: object = new(Endpoint, (address(state[conn + FIRST_HIGH], state[conn + FIRST_LOW]), ports >> 16))
     second: object = new(Endpoint, (address(state[conn + SECOND_HIGH], state[conn + SECOND_LOW]), ports & 0xFFFF))
+    client_last: object = moment(client.last_packet, client.last_ns)
+    server_last: object = moment(server.last_packet, server.last_ns)
     unanswered: object = NOTHING
     shut_windows: object = OPEN_WINDOWS
     if lost_by_client or lost_by_server:
@@ -109,12 +112,12 @@ def describe(
             unanswered,
             both(stream_holes(client), stream_holes(server)),
             state[conn + SNAPPED],
-            new(Moment, (last.last_packet, last.last_ns)),  # last_packet
+            server_last if last is server else client_last,  # last_packet
             state[conn + START_PACKET],
             moment(state[conn + CLOSING_PACKET], state[conn + CLOSING_NS]),
             described_reset(state[conn + FIRST_HIGH] == 0 and state[conn + FIRST_LOW] >> 32 == 0xFFFF, seen_reset),
             shut_windows,
-            new(PerDirection, (moment(client.last_packet, client.last_ns), moment(server.last_packet, server.last_ns))),  # last_sent
+            new(PerDirection, (client_last, server_last)),  # last_sent
             new(PerDirection, (awaited_data(client), awaited_data(server))) if client.stuck or server.stuck else NOTHING,
         ),
     )
@@ -182,9 +185,9 @@ def both(to_server: cython.longlong, to_client: cython.longlong) -> object:
 
 @cython.cfunc
 def address(high: cython.longlong, low: cython.longlong) -> str:
-    """The text of an address kept as two signed 64-bit words."""
+    """The text of an address kept as two signed 64-bit words; a server's is that of many connections."""
     if high == 0 and low >> 32 == 0xFFFF:
-        return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
+        return intern(f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}")
     import socket
     import struct
 
