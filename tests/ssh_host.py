@@ -34,6 +34,13 @@ class SshHost:
         inode = Path(f"/run/netns/{self.namespace}").stat().st_ino
         return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and _is(entry, inode, names)]
 
+    def running(self, *names, seconds=10):
+        """As `processes`, once there is one: a process that is just replacing its program has no name for a moment."""
+        deadline = time.monotonic() + seconds
+        while not (found := self.processes(*names)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
     def without(self, *names, seconds=10):
         """Whether these programs have ended there in this time."""
         deadline = time.monotonic() + seconds

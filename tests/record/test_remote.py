@@ -188,7 +188,7 @@ def test_a_recording_that_is_killed_leaves_no_tcpdump_there_without_any_traffic(
     with remote_recording(host, tmp_path, "-w", "t.pcap", "udp port 9999") as process:
         host.send(50)
         wait_for_packets(tmp_path / "t.pcap")
-        assert host.processes("tcpdump")
+        assert host.running("tcpdump")
         process.kill()
         process.wait()
         assert host.without("tcpdump", "sh")
@@ -216,7 +216,7 @@ def test_a_connection_that_ends_in_the_middle_keeps_what_has_come(host, tmp_path
 
 def test_tcpdump_that_dies_there_is_no_lost_connection(host, tmp_path):
     with remote_recording(host, tmp_path, "-w", "t.pcap", "udp port 9999") as process:
-        (victim,) = host.processes("tcpdump")
+        (victim,) = host.running("tcpdump")
         os.kill(victim, signal.SIGKILL)
         ended(process, 5)
     assert f"tcpdump on root@{THERE}:{PORT} ended: " in (tmp_path / "said").read_text()
@@ -224,7 +224,7 @@ def test_tcpdump_that_dies_there_is_no_lost_connection(host, tmp_path):
 
 def test_a_server_that_closes_the_connection_is_told_from_a_client_that_was_killed(host, tmp_path):
     with remote_recording(host, tmp_path, "-w", "t.pcap", "udp port 9999") as process:
-        (sh, *_) = sorted(host.processes("sh"))
+        (sh, *_) = sorted(host.running("sh"))
         parent = int(Path(f"/proc/{sh}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)  # sshd's process of this connection
         ended(process, 5)
@@ -310,7 +310,7 @@ def test_sudo_without_a_password_is_enough_and_its_tcpdump_ends_as_well(tmp_path
     ):
         host.send(50)
         wait_for_packets(tmp_path / "here/t.pcap")
-        assert host.processes("tcpdump")
+        assert host.running("tcpdump")
         process.send_signal(end)
         process.wait()
         assert host.without("tcpdump", "sh", "sudo")
