@@ -80,11 +80,11 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
     entries = timeouts(tables)
     for connection in tables.connections:
         tcp = connection.tcp
-        gap = worst_gap(connection)
-        silence = _last_silence(connection, tables)
-        due = _due(connection, gap) if gap is not None else None
-        if tcp.close != "open" or gap is None or gap.ended_by != "end-of-capture" or due is None:
+        gap = worst_gap(connection) if tcp.close == "open" else None
+        due = _due(connection, gap) if gap is not None and gap.ended_by == "end-of-capture" else None
+        if gap is None or due is None:
             continue
+        silence = _last_silence(connection, tables)
         every = min((between for between in map(_every, tcp.keepalive) if between is not None), default=None)
         stopped = every is not None and silence > PROBES_MISSED * every
         probe = next((side.last_probe for side in tcp.keepalive if side.unanswered and silence > ANSWER_NS), None)
