@@ -288,13 +288,14 @@ def protected(*, genuine: bool, count: int) -> list[tuple[int, bytes]]:
         lambda count: tls([(0, HELLO), (1, clear(20, b"\1") * count)]),
         lambda count: tls([(0, HELLO), (1, byte_records(bytes(count)))]),
         lambda count: tls([(0, HELLO), (1, byte_records(bytes(count // 8)))], step=1),
+        lambda count: tls([(0, HELLO), (1, clear(22, message(11, bytes(count))))], step=1),
         lambda count: tls([(0, HELLO * (count // 8))]),
         lambda count: tls(protected(genuine=True, count=count // 2), keys=ring()),
         lambda count: tls(protected(genuine=False, count=count // 2), keys=ring()),
     ],
     ids=[
         "records of no byte", "handshake records of no byte", "alerts", "ChangeCipherSpec", "messages in records of a byte",
-        "the same byte by byte", "hellos", "protected records of no byte", "records that do not open",
+        "the same byte by byte", "a record byte by byte", "hellos", "protected records of no byte", "records that do not open",
     ],
 )  # fmt: skip
 def test_tls_takes_time_in_proportion(prepare: Callable[[int], Callable[[], object]]) -> None:

@@ -55,39 +55,38 @@ class StreamRun(Protocol):
 
 
 class RecordBuffer:
-    """The bytes of one direction that do not make a whole record yet: less than one record."""
+    """The bytes of one direction that do not make a whole record yet: less than one record. `kept` counts them."""
 
-    __slots__ = ("_missing", "_parts")
+    __slots__ = ("_missing", "_parts", "kept")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._missing = 0
+        self.kept = 0
 
     @property
     def missing(self) -> int:
         """How many bytes what is kept lacks to be a whole record, or a whole header while that is not there; 0 where nothing is kept."""
         return max(self._missing, 1) if self._parts else 0
 
-    @property
-    def kept(self) -> int:
-        """How many bytes are kept."""
-        return sum(map(len, self._parts))
-
     def join(self, data: bytes) -> bytes | None:
         """What was kept with `data` behind it, None (and all kept) while that cannot hold a whole record."""
         if not self._parts:
             return data
         self._parts.append(data)
+        self.kept += len(data)
         self._missing -= len(data)
         if self._missing > 0:
             return None
         joined = b"".join(self._parts)
         self._parts.clear()
+        self.kept = 0
         return joined
 
     def keep(self, rest: bytes, length: int = HEADER_LENGTH) -> None:
         """Keep the beginning of a record, whose `length` is known once its header is there."""
         self._parts = [rest] if rest else []
+        self.kept = len(rest)
         self._missing = length - len(rest)
 
 
