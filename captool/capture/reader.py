@@ -27,7 +27,7 @@ CHUNK: Final = 1 << 20  # what Python does for each chunk costs little beside it
 ROWS: Final = 16384
 LINK_TYPES_NAMED: Final = 8  # in an error message; a hostile file has thousands
 
-FIRST_PACKET: Final = CHUNK  # of a pipe, beside other files, this much is looked at to learn when it begins
+FIRST_PACKET: Final = 1 << 19  # of a pipe, beside other files, this much is looked at to learn when it begins
 FILES_NAMED: Final = 10  # in a note
 MAX_OPEN: Final = 64
 OVERLAP_NS: Final = 10_000_000  # by less than this the files of a rotated set overlap, where packets come from several queues

@@ -1,7 +1,7 @@
 """Jumps of the capture's time that the clocks of the senders deny: the recording machine's clock was set forward.
 
 Whoever sends TCP timestamps (RFC 7323) tells with each packet how his own clock went on. Where the time of a capture jumps ahead by seconds
-and the senders' clocks do not, no such time passed for them. Only jumps are looked at, so this costs a comparison a packet.
+and the senders' clocks do not, no such time passed for them. Only a chunk that reaches over so much time is looked through.
 Compiled by Cython (pure-Python mode) and runs unchanged without it.
 """
 
@@ -86,7 +86,7 @@ class SenderClocks:
         end: cython.Py_ssize_t
         look: cython.Py_ssize_t
         ts_ns: cython.longlong[::1] = frames.ts_ns
-        for row in range(frames.count):
+        for row in range(frames.count if segments.latest_ns - latest > JUMP_NS else 0):
             ts = ts_ns[row]
             if ts > latest:
                 if ts - latest > JUMP_NS and latest >= 0 and self.examined < MAX_EXAMINED:
@@ -99,7 +99,7 @@ class SenderClocks:
                     self.pending = Pending(latest, ts, frames.first_packet + row, before)
                     begin = end
                 latest = ts
-        self.latest_ns = latest
+        self.latest_ns = segments.latest_ns
         self.settle(frames, segments, begin, segments.count, False)
         self.keep(frames, segments)
 
