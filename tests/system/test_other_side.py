@@ -224,7 +224,7 @@ def test_lost_packets_are_counted_as_the_router_dropped_them(path):
     path.talk("500", "!1500000", "~2", "10", "~0.3")
     dropped = int(re.search(r"counter packets (\d+)", path.at("router", "nft", "list", "ruleset"))[1])
     path.rules("flush ruleset")
-    path.talk("1")
+    path.talk("1", "~1.2")  # what is lost in the last second of the other capture may only be late
     analysis = path.recorded()
     lost = sum(one.passage.to_server.lost for one in analysis.other_side.counterparts)
     judged = sum(one.passage.to_server.not_judged for one in analysis.other_side.counterparts)
