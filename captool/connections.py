@@ -119,7 +119,7 @@ def read_connections(
     cut = ""
     conversations: dict[int, PieceReader] = {}
     open_conversation = open_conversation or summing_up(ring)
-    for frames in capture.chunks():
+    for frames in capture.chunks(decoder):
         segments = decoder.decode(frames)
         tracker.add(frames, segments)
         if clocks is not None:
@@ -216,7 +216,7 @@ def _read_again(
                     yield again._replace(tcp=waiting.pop(again.id).tcp)
 
     with contextlib.suppress(CaptureError), CaptureReader(paths) as capture:
-        for frames in capture.chunks():
+        for frames in capture.chunks(decoder):
             tracker.add(frames, decoder.decode(frames))
             yield list(ended())
             if not left:

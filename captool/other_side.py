@@ -73,7 +73,7 @@ def read_other_side(paths: Iterable[Path], service_ports: tuple[int, ...]) -> Re
     decoder, tracker, log = Decoder(), Tracker(service_ports=service_ports, streams=False), PacketLog()
     connections: list[TcpConnection] = []
     with CaptureReader(paths) as capture:
-        for frames in capture.chunks():
+        for frames in capture.chunks(decoder):
             segments = decoder.decode(frames)
             tracker.add(frames, segments)
             log.add(frames, segments)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from captool.analysis import analyze
-from captool.capture.frames import LAST_NS
+from captool.capture.walk import LAST_NS
 from captool.direction import Direction, Moment
 from captool.dockerapi.conversation import DockerConversation
 from captool.dockerapi.stdcopy import StdcopyReader

@@ -6,15 +6,17 @@ on the length of a file. One that ends in the middle of a packet, or goes wrong,
 
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Final, Protocol, cast
 
-from captool.capture.frames import COLUMNS_FULL, CORRUPT, Frames
+from captool.capture.frames import Frames
 from captool.capture.merge import Source
 from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
 from captool.capture.pcapng import PcapngFile
+from captool.capture.read_ahead import ReadAhead
 from captool.capture.source import Pipe
+from captool.capture.walk import COLUMNS_FULL, CORRUPT
 from captool.errors import CaptureError
 
 SPARE: Final = 1 << 18
@@ -75,7 +77,8 @@ class ForeignFileError(CaptureError):
 class OpenFile(Source):
     """One file of a capture while it is read; its present chunk is in `frames`, which nobody else may use until it is closed.
 
-    `wait`, if given, is asked at the end of the file whether there will be more.
+    `wait`, if given, is asked at the end of the file whether there will be more. With `ahead`, which nobody else may use until then either,
+    a file that has all its bytes and is not compressed is read ahead; `frames` is one of its chunks then, and `own_frames` what was given.
 
     Raises ForeignFileError or CaptureError for what is no capture, OSError for what cannot be read.
     """
@@ -86,8 +89,10 @@ class OpenFile(Source):
         source: io.FileIO | Pipe | io.BytesIO,
         frames: Frames,
         wait: Callable[[io.FileIO | Pipe], bool] | None = None,
+        ahead: ReadAhead | None = None,
     ) -> None:
         super().__init__(frames)
+        self.own_frames = frames
         frames.count = 0
         frames.last_ts_ns = 0
         self.path = path
@@ -98,10 +103,11 @@ class OpenFile(Source):
         self._source = source
         self._wait = wait
         self._stream = open_stream(source)
-        self._fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
-        while self._fill < HEADER_LENGTH and wait is not None and not isinstance(source, io.BytesIO) and wait(source):
-            self._fill = read_up_to(self._stream, frames.buffer, self._fill, frames.spare)
-        self._file, self._position = recognise(path, frames.buffer, self._fill)
+        self._ahead = ahead if wait is None and self._stream is source and isinstance(source, io.FileIO) else None
+        frames.fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
+        while frames.fill < HEADER_LENGTH and wait is not None and not isinstance(source, io.BytesIO) and wait(source):
+            frames.fill = read_up_to(self._stream, frames.buffer, frames.fill, frames.spare)
+        self._file, frames.reached = recognise(path, frames.buffer, frames.fill)
         self._chunks = self._walk()
 
     @property
@@ -120,7 +126,9 @@ class OpenFile(Source):
         return self._file.dropped_packets
 
     def close(self) -> None:
-        """Close the file; `frames` may be used for another one."""
+        """Close the file; `own_frames` may be used for another one."""
+        if self._ahead is not None:
+            self._ahead.stop()
         self._source.close()
 
     def next_chunk(self) -> bool:
@@ -138,47 +146,63 @@ class OpenFile(Source):
         return [(str(self.path), text) for text in taken]
 
     def _walk(self) -> Iterator[bool]:
-        frames, position, fill = self.frames, self._position, self._fill
-        before = 0  # bytes of the file that were moved out of the buffer
+        before = 0  # bytes of the file in front of those in the buffer
         ended = False
         while True:
+            frames = self.frames
             frames.count = 0
-            position, needed = self._file.walk(frames, position, fill)
+            self._file.walk(frames)
             if frames.count:
                 self.packets += frames.count
                 yield True
-            if needed == COLUMNS_FULL:
+                if self._ahead is not None and frames.needed > 0:
+                    before += yield from self._read_ahead(self._ahead)
+                    frames = self.frames
+                    if frames.needed <= 0:
+                        continue
+            if frames.needed == COLUMNS_FULL:
                 continue
-            if needed == CORRUPT:
+            if frames.needed == CORRUPT:
                 self.truncated = True
-                self.notes.append(
-                    f"{self.path}: damaged at byte {before + position} ({self._file.fault}); the {self.packets} packets before it were read"
-                )
+                place, fault = before + frames.reached, self._file.fault
+                self.notes.append(f"{self.path}: damaged at byte {place} ({fault}); the {self.packets} packets before it were read")
                 return
             if ended and self._wait is not None and not isinstance(self._source, io.BytesIO) and self._wait(self._source):
                 ended = False
             if ended:
-                if position < fill or needed == 1:
+                if frames.reached < frames.fill or frames.needed == 1:
                     self.truncated = True
                     self.notes.append(
-                        f"{self.path}: ends in the middle of a packet or block (the last whole one ends at byte {before + position}, "
-                        f"the file at {before + fill})"
+                        f"{self.path}: ends in the middle of a packet or block (the last whole one ends at byte {before + frames.reached}, "
+                        f"the file at {before + frames.fill})"
                     )
                 return
-            rest = fill - position
-            frames.buffer[:rest] = frames.buffer[position:fill]
-            before += position
-            position, fill = 0, rest
-            if needed > frames.spare:
-                grow(frames, needed)
+            rest = frames.fill - frames.reached
+            frames.buffer[:rest] = frames.buffer[frames.reached : frames.fill]
+            before += frames.reached
+            frames.reached, frames.fill = 0, rest
+            if frames.needed > frames.spare:
+                grow(frames, frames.needed)
             try:
-                got = read_up_to(self._stream, frames.buffer, fill, frames.spare)
+                frames.fill = read_up_to(self._stream, frames.buffer, rest, frames.spare)
             except OSError as error:
                 self.truncated = True
-                self.notes.append(f"{self.path}: cannot be read beyond byte {before + fill} ({reason(error)})")
+                self.notes.append(f"{self.path}: cannot be read beyond byte {before + rest} ({reason(error)})")
                 return
-            ended = got == fill
-            fill = got
+            ended = frames.fill == rest
+
+    def _read_ahead(self, ahead: ReadAhead) -> Generator[bool, None, int]:
+        """Give the chunks that come ahead, the last of which stays; returns how far the beginning of the buffer went on in the file."""
+        passed = 0
+        if ahead.start(self._source.fileno(), self._file.walker(), self.frames):
+            while (frames := ahead.next()) is not None:
+                passed += self.frames.reached
+                self.frames = frames
+                if frames.count:
+                    self._file.count(frames)
+                    self.packets += frames.count
+                    yield True
+        return passed
 
 
 def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | PcapngFile, int]:

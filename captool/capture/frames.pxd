@@ -5,6 +5,11 @@ cdef class Frames:
     cdef public Py_ssize_t count
     cdef public long long first_packet
     cdef public long long last_ts_ns
+    cdef public Py_ssize_t fill
+    cdef public Py_ssize_t reached
+    cdef public long long needed
+    cdef public object decoded
+    cdef public bint staged
     cdef readonly long long[::1] ts_ns
     cdef readonly int[::1] offset
     cdef readonly int[::1] captured
@@ -12,3 +17,7 @@ cdef class Frames:
     cdef readonly int[::1] link_type
 
     cpdef object use(self, bytearray buffer)
+
+
+cdef class Stage:
+    cdef int work(self, Frames frames) noexcept nogil

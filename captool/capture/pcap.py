@@ -3,8 +3,8 @@
 import struct
 from typing import Final
 
-from captool.capture import frames as records
 from captool.capture.frames import Frames
+from captool.capture.walk import PcapWalk
 
 HEADER_LENGTH: Final = 24
 
@@ -40,11 +40,16 @@ class PcapFile:
         """Packets seen of each link type."""
         return {self.link_type: self.packets}
 
-    def walk(self, frames: Frames, start: int, end: int) -> tuple[int, int]:
-        """Fill the columns from `frames.buffer[start:end]`; see `frames.walk_pcap` for the result."""
+    def walker(self) -> PcapWalk:
+        """What walks the records of the file."""
+        return PcapWalk(self.order == ">", self.fraction_ns, self.record_header, self.link_type, MAX_CAPTURED)
+
+    def walk(self, frames: Frames) -> None:
+        """Fill the columns from `frames.buffer[frames.reached : frames.fill]`; see `captool.capture.walk` for what that leaves."""
         before = frames.count
-        position, needed = records.walk_pcap(
-            frames, start, end, self.order == ">", self.fraction_ns, self.record_header, self.link_type, MAX_CAPTURED
-        )
+        self.walker().walk(frames)
         self.packets += frames.count - before
-        return position, needed
+
+    def count(self, frames: Frames) -> None:
+        """Count the packets of a chunk that another walked."""
+        self.packets += frames.count

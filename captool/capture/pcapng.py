@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from captool.capture import frames as records
-from captool.capture.frames import LAST_NS, Frames, Interfaces
+from captool.capture.frames import Frames
+from captool.capture.walk import CORRUPT, LAST_NS, OTHER_BLOCK, Interfaces, PcapngWalk
 
 SECTION_HEADER: Final = 0x0A0D0D0A
 INTERFACE_DESCRIPTION: Final = 1
@@ -46,30 +46,37 @@ class PcapngFile:
             return self._earlier_drops
         return (self._earlier_drops or 0) + sum(self._drops.values())
 
-    def walk(self, frames: Frames, start: int, end: int) -> tuple[int, int]:
-        """Fill the columns from `frames.buffer[start:end]` and take in the other blocks between the packets.
+    def walker(self) -> PcapngWalk:
+        """What walks the packet blocks of the present section; while it exists, no other block may be taken in."""
+        return PcapngWalk(self.order == ">", self.interfaces, MAX_BLOCK)
 
-        Returns the position reached and `COLUMNS_FULL`, `CORRUPT` (reason in `fault`) or the bytes that the next block needs.
+    def walk(self, frames: Frames) -> None:
+        """Fill the columns from `frames.buffer[frames.reached : frames.fill]` and take in the other blocks between the packets.
+
+        `frames.needed` is `COLUMNS_FULL`, `CORRUPT` (reason in `fault`) or the bytes that the next block needs.
         """
-        position = start
         while True:
             if self._skip:
-                step = min(self._skip, end - position)
+                step = min(self._skip, frames.fill - frames.reached)
                 self._skip -= step
-                position += step
+                frames.reached += step
                 if self._skip:
-                    return position, 1
-            position, needed = records.walk_pcapng(frames, position, end, self.order == ">", self.interfaces, MAX_BLOCK)
-            if needed != records.OTHER_BLOCK:
-                self._count_packets()
-                if needed == records.CORRUPT:
+                    frames.needed = 1
+                    break
+            self.walker().walk(frames)
+            if frames.needed != OTHER_BLOCK:
+                if frames.needed == CORRUPT:
                     self.fault = self.fault or "a packet block contradicts itself"
-                return position, needed
-            whole = self._other_block(frames.buffer, position, end)
+                break
+            whole = self._other_block(frames.buffer, frames.reached, frames.fill)
             if whole <= 0:
-                self._count_packets()
-                return position, -whole if whole else records.CORRUPT
-            position += whole
+                frames.needed = -whole if whole else CORRUPT
+                break
+            frames.reached += whole
+        self._count_packets()
+
+    def count(self, _frames: Frames) -> None:
+        """Count the packets of a chunk that another walked; the walk itself counts them for each interface."""
 
     def _other_block(self, buffer: bytearray, at: int, end: int) -> int:  # noqa: PLR0911 - one return for each kind of fault
         """Length of the block that was taken in; 0 for a corrupt one (sets `fault`); minus the bytes it needs if not whole."""

@@ -15,9 +15,10 @@ from typing import Final, Protocol, Self
 
 from captool.capture import linktype
 from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, grow, look, unreadable
-from captool.capture.frames import Frames
+from captool.capture.frames import Frames, Stage
 from captool.capture.merge import BEGINS, FULL, NEVER, merge
 from captool.capture.pcap import HEADER_LENGTH
+from captool.capture.read_ahead import AVAILABLE, ReadAhead
 from captool.capture.source import Pipe, capture_files, open_source
 from captool.capture.summary import CaptureSummary, ClockStep
 from captool.errors import CaptureError
@@ -25,6 +26,7 @@ from captool.units import counted
 
 CHUNK: Final = 1 << 20  # what Python does for each chunk costs little beside it, and it fits a third-level cache
 ROWS: Final = 16384
+LONG: Final = 4  # chunks, from which on a file is read ahead
 LINK_TYPES_NAMED: Final = 8  # in an error message; a hostile file has thousands
 
 FIRST_PACKET: Final = 1 << 19  # of a pipe, beside other files, this much is looked at to learn when it begins
@@ -114,6 +116,8 @@ class CaptureReader:
         self._reading: list[OpenFile] = []  # in the order in which they were named
         self._all_begun = False
         self._idle: list[Frames] = []
+        self._stage: Stage | None = None
+        self._ahead: ReadAhead | None = None
         self._overlapping: set[Path] = set()
 
     def __enter__(self) -> Self:
@@ -136,8 +140,12 @@ class CaptureReader:
         self._reading.clear()
         self._pipes.clear()
 
-    def chunks(self) -> Iterator[Frames]:
-        """All packets, chunk by chunk; each chunk is valid until the next one is asked for."""
+    def chunks(self, stage: Stage | None = None) -> Iterator[Frames]:
+        """All packets, chunk by chunk; each chunk is valid until the next one is asked for.
+
+        With `stage`, files are read ahead where that can be done, and chunks are given over which the stage went already.
+        """
+        self._stage = stage
         merged = self._frames()
         for path in tuple(self.paths):
             yield from self._before(path, merged)
@@ -302,7 +310,7 @@ class CaptureReader:
         try:
             source = self._pipes.pop(path, None) or open_source(path, self._stopped)
             try:
-                file = OpenFile(path, source, self._frames(), self._will_grow if self.wait else None)
+                file = OpenFile(path, source, self._frames(), self._will_grow if self.wait else None, self._ahead_of(source))
             except BaseException:
                 source.close()
                 raise
@@ -329,7 +337,7 @@ class CaptureReader:
             return
         file.close()
         self._reading.remove(file)
-        self._idle.append(file.frames)
+        self._idle.append(file.own_frames)
         self._notes += file.notes
         self.truncated_file = self.truncated_file or file.truncated
         for number, packets in file.link_types.items():
@@ -343,7 +351,20 @@ class CaptureReader:
         self._go_on()
 
     def _frames(self) -> Frames:
-        return self._idle.pop() if self._idle else Frames(bytearray(self.chunk_size + SPARE), self.chunk_size, ROWS)
+        return self._idle.pop() if self._idle else self._new_frames()
+
+    def _new_frames(self) -> Frames:
+        return Frames(bytearray(self.chunk_size + SPARE), self.chunk_size, ROWS)
+
+    def _ahead_of(self, source: io.FileIO | Pipe) -> ReadAhead | None:
+        """What reads this file ahead: of several that are read at a time, only the one that began alone, if it has enough for it."""
+        if not AVAILABLE or self._stage is None or self._reading or isinstance(source, Pipe):
+            return None
+        if os.fstat(source.fileno()).st_size < LONG * self.chunk_size:
+            return None
+        if self._ahead is None:
+            self._ahead = ReadAhead(self._new_frames, self._stage)
+        return self._ahead
 
     def _will_grow(self, source: io.FileIO | Pipe) -> bool:
         return self.wait is not None and self._all_begun and self.wait(source)

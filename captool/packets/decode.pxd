@@ -1,7 +1,3 @@
-from captool.capture.columns cimport octets
-from captool.capture.frames cimport Frames
-from captool.packets.extension_headers cimport after_extension_headers
-from captool.packets.link cimport after_link_header, capture_place
-from captool.packets.options cimport timestamp_mark
+from captool.capture.frames cimport Frames, Stage
+from captool.packets.headers cimport read_headers
 from captool.packets.segments cimport Segments
-from captool.packets.tunnel cimport inside

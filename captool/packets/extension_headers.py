@@ -9,7 +9,6 @@ RFC 8200 4.1: hop-by-hop, routing, destination options, fragment; RFC 4302: auth
 import cython
 
 if not cython.compiled:  # compiled, they come from extension_headers.pxd
-    from captool.packets.fragments import Fragments
     from captool.packets.link import u16
 
 UNDECODABLE = cython.declare(cython.longlong, -1)
@@ -17,16 +16,16 @@ NO_TCP = cython.declare(cython.longlong, -2)
 
 
 @cython.cfunc
-def after_extension_headers(
-    data: cython.uchar[::1], fragments: "Fragments", at: cython.Py_ssize_t, end: cython.Py_ssize_t
-) -> cython.longlong:
-    """Length of the headers before TCP's << 32 | place of the IPv6 header, which is `at`, or where `fragments` put a datagram together.
+@cython.nogil
+@cython.exceptval(check=False)
+def after_extension_headers(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
+    """Length of the headers before TCP's, of which the first is the IPv6 header at `at`, which is whole.
 
-    -1 where the headers are cut, -2 where no TCP header follows, or not yet. The IPv6 header itself is whole.
+    -1 where the headers are cut, -2 where no TCP header follows; for a fragment of a TCP segment minus the length of what is before the
+    fragment header.
     """
     header: cython.longlong = 40
     steps: cython.int = 0
-    found: cython.longlong
     protocol: cython.longlong = data[at + 6]
     while (
         protocol == 0 or protocol == 43 or protocol == 60 or protocol == 51 or protocol == 44 or protocol == 135
@@ -36,10 +35,7 @@ def after_extension_headers(
             break
         if protocol == 44:
             if u16(data, at + header + 2) & 0xFFF9:
-                if data[at + header] != 6:
-                    return NO_TCP
-                found = fragments.add_ipv6(at, header, end)
-                return NO_TCP if found < 0 else cython.cast(cython.longlong, 40) << 32 | found
+                return -header if data[at + header] == 6 else NO_TCP
             protocol = data[at + header]
             header += 8
         elif protocol == 51:
@@ -49,7 +45,7 @@ def after_extension_headers(
             protocol = data[at + header]
             header += (data[at + header + 1] + 1) * 8
     if protocol == 6:
-        return header << 32 | at
+        return header
     if protocol == 0 or protocol == 43 or protocol == 60 or protocol == 51 or protocol == 44:
         return UNDECODABLE
     return NO_TCP

@@ -16,13 +16,15 @@ NONE = cython.declare(cython.longlong, -1)
 
 # Compiled, a call into another module is not inlined: decode.py, which reads every packet, has these two for itself as well.
 @cython.cfunc
-@cython.exceptval(-1)
+@cython.nogil
+@cython.exceptval(check=False)
 def u16(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
     return cython.cast(cython.longlong, data[at]) << 8 | data[at + 1]
 
 
 @cython.cfunc
-@cython.exceptval(-1)
+@cython.nogil
+@cython.exceptval(check=False)
 def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
     return (
         cython.cast(cython.longlong, data[at]) << 24
@@ -33,6 +35,8 @@ def u32(data: cython.uchar[::1], at: cython.Py_ssize_t) -> cython.longlong:
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_link_header(
     data: cython.uchar[::1], link: cython.int, at: cython.Py_ssize_t, end: cython.Py_ssize_t
 ) -> cython.longlong:
@@ -89,6 +93,8 @@ def after_link_header(
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def capture_place(data: cython.uchar[::1], link: cython.int, at: cython.Py_ssize_t) -> cython.longlong:
     """Where a frame of `-i any` was captured, in 30 bits: its interface's number and which way it went there; 0 where that is not told.
 
@@ -102,6 +108,8 @@ def capture_place(data: cython.uchar[::1], link: cython.int, at: cython.Py_ssize
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_ppp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
     if end - at < 2:
         return NONE
@@ -119,6 +127,8 @@ def after_ppp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssi
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_ethertype(
     data: cython.uchar[::1], kind: cython.longlong, at: cython.Py_ssize_t, end: cython.Py_ssize_t
 ) -> cython.longlong:
@@ -152,6 +162,8 @@ def after_ethertype(
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_radiotap(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
     """Passes the radio's own header (radiotap.org), whose second byte pair is its length, least significant byte first."""
     if end - at < 8:
@@ -160,6 +172,8 @@ def after_radiotap(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.P
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_wireless_header(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
     """IEEE 802.11 data frames with LLC and SNAP. Encrypted ones, fragments and aggregates are not IP to us."""
     kind: cython.int

@@ -10,6 +10,8 @@ NONE = cython.declare(cython.longlong, -1)
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def timestamp_mark(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.longlong:
     """2**32 + TSval of the options in `data[at:end]` (RFC 7323), -1 without."""
     length: cython.Py_ssize_t

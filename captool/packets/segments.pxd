@@ -2,6 +2,16 @@ cdef class Segments:
     cdef readonly Py_ssize_t rows
     cdef public Py_ssize_t count
     cdef public long long latest_ns
+    cdef public Py_ssize_t row
+    cdef public long long size
+    cdef public long long snapped
+    cdef public long long other
+    cdef public long long undecodable
+    cdef public long long elsewhere
+    cdef public Py_ssize_t fragment_at
+    cdef public Py_ssize_t fragment_end
+    cdef public long long fragment_header
+    cdef public long long whole_length
     cdef readonly int[::1] frame
     cdef readonly long long[::1] source_high
     cdef readonly long long[::1] source_low
@@ -20,3 +30,5 @@ cdef class Segments:
     cdef readonly int[::1] payload_captured
     cdef readonly long long[::1] key
     cdef readonly int[::1] slot
+
+    cdef int begin(self) noexcept nogil

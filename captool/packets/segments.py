@@ -18,12 +18,16 @@ class Segments:
     `identity` is a hash of what tells a sender's packets apart. `key` is 31 bits of a hash of the two ends, the same for both directions,
     and below them 1 where the destination is the first of them; `slot` is room for the tracker. `latest_ns` is the latest time of all
     packets so far, TCP or not.
+
+    `row` is the first packet that was not looked at yet. Of those before it, `size` is the sum of their lengths on the wire, `snapped` how many a snap
+    length cut, `other` how many are no TCP, `undecodable` how many are damaged, `elsewhere` how many belong to another shard. What stands at
+    `row`, if it is not the end, is in `fragment_at` and those below it (`captool.packets.headers.read_headers`).
     """
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.count = 0
         self.latest_ns = 0
+        self.begin()
         self.frame = array.array("i", bytes(4 * rows))
         self.source_high = array.array("q", bytes(8 * rows))
         self.source_low = array.array("q", bytes(8 * rows))
@@ -42,3 +46,21 @@ class Segments:
         self.payload_captured = array.array("i", bytes(4 * rows))
         self.key = array.array("q", bytes(8 * rows))
         self.slot = array.array("i", bytes(4 * rows))
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def begin(self) -> cython.int:
+        """Nothing of the chunk was looked at yet."""
+        self.count = 0
+        self.row = 0
+        self.size = 0
+        self.snapped = 0
+        self.other = 0
+        self.undecodable = 0
+        self.elsewhere = 0
+        self.fragment_at = 0
+        self.fragment_end = 0
+        self.fragment_header = 0
+        self.whole_length = 0
+        return 0

@@ -18,6 +18,8 @@ NONE = cython.declare(cython.longlong, -1)
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def inside(
     data: cython.uchar[::1], kind: cython.longlong, at: cython.Py_ssize_t, end: cython.Py_ssize_t
 ) -> cython.longlong:
@@ -54,6 +56,8 @@ def inside(
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_gre(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t, outer: cython.longlong) -> cython.longlong:
     flags: cython.longlong
     if end - at < 4:
@@ -67,6 +71,8 @@ def after_gre(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssi
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_udp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssize_t, outer: cython.longlong) -> cython.longlong:
     port: cython.longlong
     if end - at < 16:
@@ -74,7 +80,7 @@ def after_udp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssi
     port = u16(data, at + 2)
     at += 8
     if port == 4789 or port == 8472:
-        if u32(data, at) & 0xFF000000 != 0x08000000 or end - at < 22:  # the flag that a network identifier is there
+        if u32(data, at) >> 24 != 8 or end - at < 22:  # the flag that a network identifier is there
             return outer
         return after_ethertype(data, u16(data, at + 20), at + 22, end)
     if port == 6081 and data[at] >> 6 == 0:
@@ -83,6 +89,8 @@ def after_udp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssi
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def after_protocol_type(
     data: cython.uchar[::1], kind: cython.longlong, at: cython.Py_ssize_t, end: cython.Py_ssize_t
 ) -> cython.longlong:

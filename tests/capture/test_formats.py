@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from captool.capture.frames import LAST_NS
 from captool.capture.pcapng import last_tick, time_unit
 from captool.capture.reader import CaptureReader
+from captool.capture.walk import LAST_NS
 from tests.builders import (
     SECOND,
     START,

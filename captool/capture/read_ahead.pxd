@@ -1,0 +1,34 @@
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport (
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, PyThread_type_lock, WAIT_LOCK,
+)
+from libc.errno cimport EINTR, errno
+from libc.string cimport memcpy
+from posix.unistd cimport read
+
+from captool.capture.frames cimport Frames, Stage
+from captool.capture.walk cimport Walk
+
+cdef extern from "pythread.h" nogil:
+    enum:
+        PY_LOCK_ACQUIRED
+    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int intr_flag)
+
+cdef class ReadAhead:
+    cdef Stage stage
+    cdef Walk walk
+    cdef list chunks
+    cdef Frames first
+    cdef object thread
+    cdef int descriptor
+    cdef int held
+    cdef long long number
+    cdef long long last
+    cdef bint stopping
+    cdef void *ring[4]
+    cdef PyThread_type_lock free[4]
+    cdef PyThread_type_lock ready[4]
+
+    cdef int end(self)
+    cdef int run(self) noexcept nogil
+    cdef bint fill(self, Frames before, Frames frames) noexcept nogil

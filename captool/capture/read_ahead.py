@@ -1,0 +1,167 @@
+"""The next chunks of a file, made ready while Python works on the present one.
+
+A thread reads the file, walks its records and lets the decoder's stage go over them. None of it needs Python's lock: two threads that hand it
+to each other take longer than one. The thread stops before whatever is not plain (the end of the file, an error, a record that is larger
+than the buffer, a block that is no packet), and the caller goes on by itself from the last chunk.
+
+Compiled by Cython (pure-Python mode); without it nothing is read ahead.
+"""
+
+# ruff: noqa: F821
+# (locks, read and memcpy are known to the compiler, from read_ahead.pxd)
+
+import threading
+from collections.abc import Callable
+
+import cython
+
+if not cython.compiled:  # compiled, they come from read_ahead.pxd
+    from captool.capture.frames import Frames, Stage
+    from captool.capture.walk import Walk
+
+AVAILABLE = cython.compiled
+RING = cython.declare(cython.int, 4)  # one chunk in work, one being filled, two so that neither waits at once when the other takes longer
+GOING_ON = cython.declare(cython.longlong, 1 << 62)
+PATIENCE_US = cython.declare(cython.longlong, 100_000)  # between two looks for a Ctrl-C, where a disk is slow
+
+
+@cython.final
+@cython.cclass
+class ReadAhead:
+    """Makes chunks of one file after another, in four `Frames` of its own that `new_frames` gives.
+
+    Chunk n is in place n % 4. The lock `free` of a place is open while nobody uses its chunk; `ready` opens when the chunk can be taken, or
+    does not come: then `last` is the number of the one before it. Whatever both threads know is changed by the one that holds these.
+    """
+
+    def __init__(self, new_frames: Callable[[], Frames], stage: Stage) -> None:
+        place: cython.int
+        chunk: Frames
+        self.stage = stage
+        self.chunks = [new_frames() for _ in range(RING)]
+        for place in range(RING):
+            chunk = self.chunks[place]
+            stage.prepare(chunk)
+            self.ring[place] = cython.cast(cython.p_void, chunk)
+
+    def start(self, descriptor: int, walk: Walk, before: Frames) -> bool:
+        """Begin to make the chunks behind `before`; whether that is possible. Nobody else may read the file or use `walk` until the end."""
+        place: cython.int
+        if before.needed < 0:
+            return False
+        self.descriptor = descriptor
+        self.walk = walk
+        self.first = before
+        self.held = -1
+        self.stopping = False
+        for place in range(RING):
+            if self.chunks[place] is before:
+                self.held = place
+            self.free[place] = PyThread_allocate_lock()
+            self.ready[place] = PyThread_allocate_lock()
+            PyThread_acquire_lock(self.ready[place], WAIT_LOCK)
+        if self.held >= 0:
+            PyThread_acquire_lock(self.free[self.held], WAIT_LOCK)
+        self.number = self.held + 1
+        self.last = GOING_ON
+        self.thread = threading.Thread(target=self.work, name="captool-read-ahead", daemon=True)
+        try:
+            self.thread.start()
+        except RuntimeError:  # no more threads for this user
+            self.end()
+            return False
+        return True
+
+    def work(self) -> None:
+        """What the thread does."""
+        with cython.nogil:
+            self.run()
+
+    def next(self) -> Frames | None:
+        """The next chunk, which is the caller's until the next call; None where the caller has to go on by itself behind the last one."""
+        place: cython.int = self.number % RING
+        got: cython.int
+        if self.thread is None:
+            return None
+        if self.held >= 0:
+            PyThread_release_lock(self.free[self.held])
+            self.held = -1
+        while True:
+            with cython.nogil:
+                got = PyThread_acquire_lock_timed(self.ready[place], PATIENCE_US, 0)
+            if got == PY_LOCK_ACQUIRED:
+                break
+            PyErr_CheckSignals()
+        if self.number > self.last:
+            self.thread.join()
+            self.end()
+            return None
+        self.held = place
+        self.number += 1
+        return self.chunks[place]
+
+    def stop(self) -> None:
+        """Make no more chunks; the file may be closed then."""
+        self.stopping = True
+        while self.next() is not None:
+            pass
+
+    @cython.cfunc
+    def end(self) -> cython.int:
+        """Give the locks back; there is no thread."""
+        place: cython.int
+        for place in range(RING):
+            PyThread_free_lock(self.free[place])
+            PyThread_free_lock(self.ready[place])
+        self.thread = self.walk = self.first = None
+        return 0
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def run(self) -> cython.int:
+        number: cython.longlong = self.number
+        place: cython.int = number % RING
+        more: cython.bint
+        PyThread_acquire_lock(self.free[place], WAIT_LOCK)
+        more = self.fill(self.first, cython.cast(Frames, self.ring[place]))
+        while more:
+            PyThread_release_lock(self.ready[place])
+            number += 1
+            PyThread_acquire_lock(self.free[number % RING], WAIT_LOCK)
+            more = not self.stopping and self.fill(
+                cython.cast(Frames, self.ring[place]), cython.cast(Frames, self.ring[number % RING])
+            )
+            place = number % RING
+        self.last = number - 1
+        PyThread_release_lock(self.ready[place])
+        return 0
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    @cython.boundscheck(False)
+    def fill(self, before: Frames, frames: Frames) -> cython.bint:
+        """Make the chunk behind `before`; false where that is not plain."""
+        rest: cython.Py_ssize_t = before.fill - before.reached
+        end: cython.Py_ssize_t = rest
+        got: cython.Py_ssize_t
+        if before.needed < 0 or before.needed > frames.spare or rest >= frames.spare:
+            return False
+        if rest:
+            memcpy(cython.address(frames.data[0]), cython.address(before.data[before.reached]), rest)
+        while end < frames.spare:
+            got = read(self.descriptor, cython.address(frames.data[end]), frames.spare - end)
+            if got > 0:
+                end += got
+            elif got == 0 or errno != EINTR:
+                break
+        if end == rest:
+            return False
+        frames.fill = end
+        frames.reached = 0
+        frames.count = 0
+        frames.last_ts_ns = before.last_ts_ns
+        self.walk.step(frames)
+        self.stage.work(frames)
+        return True

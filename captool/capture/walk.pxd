@@ -1,0 +1,4 @@
+from captool.capture.frames cimport Frames
+
+cdef class Walk:
+    cdef int step(self, Frames frames) noexcept nogil
