@@ -1,8 +1,8 @@
 """The next chunks of a file, made ready while Python works on the present one.
 
-A thread reads the file, walks its records and lets the decoder's stage go over them. None of it needs Python's lock: two threads that hand it
-to each other take longer than one. The thread stops before whatever is not plain (the end of the file, an error, a record that is larger
-than the buffer, a block that is no packet), and the caller goes on by itself from the last chunk.
+A thread reads the file, walks its records and lets the decoder's stage go over them. None of it needs Python's lock: two threads that
+hand it to each other take longer than one. The thread stops before whatever is not plain (the end of the file, an error, a record that is
+larger than the buffer, a block that is no packet), and the caller goes on by itself from the last chunk.
 
 Compiled by Cython (pure-Python mode); without it nothing is read ahead.
 """
@@ -120,6 +120,7 @@ class ReadAhead:
     @cython.nogil
     @cython.exceptval(check=False)
     def run(self) -> cython.int:
+        """Make one chunk after the other until one is not plain."""
         number: cython.longlong = self.number
         place: cython.int = number % RING
         more: cython.bint

@@ -1,6 +1,6 @@
 """The headers of a chunk's packets -> columns of TCP segments, without any of Python's objects.
 
-Compiled by Cython (pure-Python mode) and runs unchanged without it; compiled, it runs beside Python in a thread of its own (`captool.capture.read_ahead`).
+Compiled by Cython (pure-Python mode) and runs unchanged without it; compiled, it runs beside Python (`captool.capture.read_ahead`).
 Every frame is counted once: as TCP, as something else, or as undecodable (an IP or TCP header that is cut or contradicts itself). Formats:
 IEEE 802.3/802.1Q, RFC 791, 8200, 9293. What stands before the network layer is passed by link.py, what is around it by tunnel.py.
 """
@@ -136,11 +136,11 @@ def at_place(mark: cython.longlong, place: cython.longlong) -> cython.longlong:
 def read_headers(
     frames: Frames, segments: Segments, seed: cython.ulonglong, shard: cython.longlong, shards: cython.longlong
 ) -> cython.int:
-    """Go over the packets of a chunk, or on from row `segments.row` if it is `staged`; ends at a fragment of an IP datagram, or a frame outside of the buffer (fault).
+    """Go over the packets of a chunk, or on from row `segments.row` if it is `staged`, up to a fragment of an IP datagram.
 
-    Then `segments.row` is its row, `fragment_at` where its IP header is (-1 for the fault), `fragment_end` where it ends and `fragment_header`
-    how far behind the IPv6 header its fragment header is, 0 for IPv4. Whoever has put the datagram together calls again with
-    its place in `fragment_at` and its length in `whole_length`, or goes on with the next row.
+    Then `segments.row` is its row, `fragment_at` where its IP header is (-1 for a frame outside of the buffer), `fragment_end` where it
+    ends and `fragment_header` how far behind the IPv6 header its fragment header is, 0 for IPv4. Whoever has put the datagram together
+    calls again with its place in `fragment_at` and its length in `whole_length`, or goes on with the next row.
     """
     data: cython.uchar[::1] = frames.data
     row: cython.Py_ssize_t

@@ -19,9 +19,9 @@ class Segments:
     and below them 1 where the destination is the first of them; `slot` is room for the tracker. `latest_ns` is the latest time of all
     packets so far, TCP or not.
 
-    `row` is the first packet that was not looked at yet. Of those before it, `size` is the sum of their lengths on the wire, `snapped` how many a snap
-    length cut, `other` how many are no TCP, `undecodable` how many are damaged, `elsewhere` how many belong to another shard. What stands at
-    `row`, if it is not the end, is in `fragment_at` and those below it (`captool.packets.headers.read_headers`).
+    `row` is the first packet that was not looked at yet. Of those before it, `size` is the sum of their lengths on the wire, `snapped` how
+    many a snap length cut, `other` how many are no TCP, `undecodable` how many are damaged, `elsewhere` how many belong to another shard.
+    What stands at `row`, if that is not the end, is in `fragment_at` and those below it (`captool.packets.headers.read_headers`).
     """
 
     def __init__(self, rows: int) -> None:
