@@ -25,9 +25,32 @@ def main() -> None:
             # What is left to do is the interpreter's, which would print a traceback.
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            leave(ended.code)
+        raise
     except KeyboardInterrupt:
         os.write(2, b"captool: interrupted\n")
         os._exit(INTERRUPTED)
+
+
+def leave(code: int) -> None:
+    """End the process as the interpreter does, but without freeing each object, which takes a tenth of a short run's time.
+
+    Returns where something is left to do that only the interpreter can: wait for threads, or tell of an output that cannot be written.
+    """
+    import atexit
+    import threading
+
+    if threading.active_count() > 1:
+        return
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code)
 
 
 def interrupt_again(unraisable: "UnraisableHookArgs") -> None:

@@ -97,7 +97,6 @@ class OpenFile(Source):
         frames.last_ts_ns = 0
         self.path = path
         self.packets = 0
-        self.bytes_read = 0
         self.truncated = False
         self.notes: list[str] = []
         self._source = source
@@ -107,6 +106,7 @@ class OpenFile(Source):
         frames.fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
         while frames.fill < HEADER_LENGTH and wait is not None and not isinstance(source, io.BytesIO) and wait(source):
             frames.fill = read_up_to(self._stream, frames.buffer, frames.fill, frames.spare)
+        self.bytes_read = source.tell()
         self._file, frames.reached = recognise(path, frames.buffer, frames.fill)
         self._chunks = self._walk()
 
@@ -134,9 +134,7 @@ class OpenFile(Source):
     def next_chunk(self) -> bool:
         """Replace the present chunk by the next one that has a packet; False at the end of the file."""
         self.row = 0
-        more = next(self._chunks, False)
-        self.bytes_read = self._source.tell()
-        return more
+        return next(self._chunks, False)
 
     def take_secrets(self) -> list[tuple[str, bytes]]:
         """Key logs found in the file since the last call, each with its origin."""
@@ -189,6 +187,7 @@ class OpenFile(Source):
                 self.truncated = True
                 self.notes.append(f"{self.path}: cannot be read beyond byte {before + rest} ({reason(error)})")
                 return
+            self.bytes_read = self._source.tell()
             ended = frames.fill == rest
 
     def _read_ahead(self, ahead: ReadAhead) -> Generator[bool, None, int]:
@@ -197,6 +196,7 @@ class OpenFile(Source):
         if ahead.start(self._source.fileno(), self._file.walker(), self.frames):
             while (frames := ahead.next()) is not None:
                 passed += self.frames.reached
+                self.bytes_read += frames.fill - (self.frames.fill - self.frames.reached)
                 self.frames = frames
                 if frames.count:
                     self._file.count(frames)

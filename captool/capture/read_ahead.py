@@ -22,6 +22,7 @@ if not cython.compiled:  # compiled, they come from read_ahead.pxd
 AVAILABLE = cython.compiled
 RING = cython.declare(cython.int, 4)  # one chunk in work, one being filled, two so that neither waits at once when the other takes longer
 GOING_ON = cython.declare(cython.longlong, 1 << 62)
+PIECE = cython.declare(cython.Py_ssize_t, 1 << 17)  # is read and worked on while it is in the second-level cache
 PATIENCE_US = cython.declare(cython.longlong, 100_000)  # between two looks for a Ctrl-C, where a disk is slow
 
 
@@ -151,18 +152,20 @@ class ReadAhead:
             return False
         if rest:
             memcpy(cython.address(frames.data[0]), cython.address(before.data[before.reached]), rest)
-        while end < frames.spare:
-            got = read(self.descriptor, cython.address(frames.data[end]), frames.spare - end)
-            if got > 0:
-                end += got
-            elif got == 0 or errno != EINTR:
-                break
-        if end == rest:
-            return False
-        frames.fill = end
+        frames.fill = rest
         frames.reached = 0
         frames.count = 0
+        frames.staged = False
+        frames.needed = 1
         frames.last_ts_ns = before.last_ts_ns
-        self.walk.step(frames)
-        self.stage.work(frames)
-        return True
+        while end < frames.spare and frames.needed > 0:
+            got = min(PIECE, frames.spare - end)
+            got = read(self.descriptor, cython.address(frames.data[end]), got)
+            if got > 0:
+                end += got
+                frames.fill = end
+                self.walk.step(frames)
+                self.stage.work(frames)
+            elif got == 0 or errno != EINTR:
+                break
+        return end > rest

@@ -25,7 +25,7 @@ from captool.errors import CaptureError
 from captool.units import counted
 
 CHUNK: Final = 1 << 20  # what Python does for each chunk costs little beside it, and it fits a third-level cache
-ROWS: Final = 16384
+ROWS: Final = 8192
 LONG: Final = 4  # chunks, from which on a file is read ahead
 LINK_TYPES_NAMED: Final = 8  # in an error message; a hostile file has thousands
 
@@ -321,6 +321,7 @@ class CaptureReader:
             raise unreadable(path, error) from error
         if file.format not in self._formats:
             self._formats.append(file.format)
+        self.bytes_read += file.bytes_read
         self._reading.append(file)
         self._reading.sort(key=lambda file: self._named[file.path])
         self._advance(file)

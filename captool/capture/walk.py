@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Formats: pc
 pcapng (draft-ietf-opsawg-pcapng). A walk ends at the last whole record; the reader carries the rest into the next chunk.
 """
 
-# ruff: noqa: ARG002, D103, PLR0912, PLR0915, PLR1714, PLR1730
+# ruff: noqa: ARG002, D102, D103, PLR0912, PLR0915, PLR1714, PLR1730
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -130,7 +130,8 @@ class PcapWalk(Walk):
         end: cython.Py_ssize_t = frames.fill
         length: cython.longlong
         needed: cython.longlong = FULL
-        frames.staged = False
+        if row == 0:
+            frames.staged = False
         while row < rows:
             if end - at < header_length:
                 needed = header_length
@@ -216,7 +217,8 @@ class PcapngWalk(Walk):
         interface: cython.longlong
         last_ns: cython.longlong = frames.last_ts_ns
         needed: cython.longlong = FULL
-        frames.staged = False
+        if row == 0:
+            frames.staged = False
         while row < rows:
             if end - at < 12:
                 needed = 12

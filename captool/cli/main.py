@@ -1,6 +1,5 @@
 """`captool`: the group of commands, and the one place where an expected failure becomes a line and an exit code."""
 
-import gc
 import os
 import sys
 from importlib import import_module
@@ -133,8 +132,6 @@ def main(arguments: list[str] | None = None) -> None:
         if not isinstance(error, PermissionError) or error.filename is None:
             raise
         sys.exit(told(CaptureError(f"{os.fsdecode(error.filename)}: {reason}; let this user into its directory, or run as root")))
-    finally:
-        gc.freeze()  # nothing is left to be found in cycles by an interpreter that ends: a tenth of a short run's time
 
 
 def told(error: CaptoolError) -> int:

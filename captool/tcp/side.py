@@ -138,21 +138,25 @@ def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
     status: str = "present" if side.probes else "missing" if whole else "not-observable"
     probing: Probing
     unanswered: cython.longlong = 0
-    if side.probing is None:  # in the order of Keepalive's fields; a probe told by its answer alone has no distance to another
+    # In the order of Keepalive's fields; a probe told by its answer alone has no distance to another.
+    if side.probing is None:
         return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None))
     probing = side.probing
     if peer.packets and probing.heard_packet == peer.last_packet:
         unanswered = probing.run
-    return Keepalive(
-        status=status,
-        probes=side.probes,
-        answered=side.answered,
-        interval_ns=median(probing.intervals),
-        longest_idle_ns=longest_idle,
-        first_probe_ns=median(probing.firsts),
-        unanswered=unanswered,
-        unanswered_since=Moment(probing.first_packet, probing.first_ns) if unanswered else None,
-        last_probe=Moment(probing.last_packet, probing.last_ns),
+    return new(
+        Keepalive,
+        (
+            status,
+            side.probes,
+            side.answered,
+            median(probing.intervals),
+            longest_idle,
+            median(probing.firsts),
+            unanswered,
+            new(Moment, (probing.first_packet, probing.first_ns)) if unanswered else None,
+            new(Moment, (probing.last_packet, probing.last_ns)),
+        ),
     )
 
 
