@@ -19,7 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 DIRECTIVES = {"language_level": 3, "boundscheck": True, "wraparound": False, "initializedcheck": False, "cdivision": True}
 OPTIONS = ["-O2", "-g0"]  # -O3 takes a quarter longer and the result is no faster
 HELPERS = "captool._cyutility"
-LAYOUT = "captool/tcp/layout.py"  # the compiled modules cimport its numbers; the declarations are made here, so that they stand once
+# The compiled modules cimport the numbers of these; the declarations are made here, so that they stand once.
+NUMBERS = ("captool/capture/literals.py", "captool/tcp/layout.py")
 
 
 class CompileHotPath(BuildHookInterface[Any]):
@@ -56,7 +57,8 @@ def compile_modules(root: Path, modules: list[str], scratch: Path) -> dict[str, 
     helpers = Extension(HELPERS, [HELPERS.replace(".", "/") + ".c"], extra_compile_args=OPTIONS)
     source = scratch / "source"
     shutil.copytree(root / "captool", source / "captool", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    (source / LAYOUT).with_suffix(".pxd").write_text(c_constants(source / LAYOUT))
+    for module in NUMBERS:
+        (source / module).with_suffix(".pxd").write_text(c_constants(source / module))
     before = Path.cwd()
     os.chdir(source)
     try:
@@ -78,4 +80,8 @@ def compile_modules(root: Path, modules: list[str], scratch: Path) -> dict[str, 
 def c_constants(module: Path) -> str:
     """Declarations of the numbers in a module of nothing but constants, for the compiler: looked up by name they would cost."""
     numbers = {name: value for name, value in runpy.run_path(str(module)).items() if isinstance(value, int) and not name.startswith("_")}
-    return "cdef enum:\n" + "".join(f"    {name} = {value}\n" for name, value in numbers.items())
+    small = "".join(f"    {name} = {value}\n" for name, value in numbers.items() if value < 1 << 31)
+    large = "".join(
+        f'    const {"unsigned " * (value >> 63)}long long {name} "{value:#x}{"U" * (value >> 63)}LL"\n' for name, value in numbers.items() if value >> 31
+    )
+    return f"cdef enum:\n{small}" + (f"cdef extern from *:\n{large}" if large else "")

@@ -31,4 +31,4 @@ cdef class ReadAhead:
 
     cdef int end(self)
     cdef int run(self) noexcept nogil
-    cdef bint fill(self, Frames before, Frames frames) noexcept nogil
+    cdef bint fill(self, long long number, Frames before, Frames frames) noexcept nogil

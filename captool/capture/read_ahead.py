@@ -22,7 +22,6 @@ if not cython.compiled:  # compiled, they come from read_ahead.pxd
 AVAILABLE = cython.compiled
 RING = cython.declare(cython.int, 4)  # one chunk in work, one being filled, two so that neither waits at once when the other takes longer
 GOING_ON = cython.declare(cython.longlong, 1 << 62)
-PIECE = cython.declare(cython.Py_ssize_t, 1 << 17)  # is read and worked on while it is in the second-level cache
 PATIENCE_US = cython.declare(cython.longlong, 100_000)  # between two looks for a Ctrl-C, where a disk is slow
 
 
@@ -126,13 +125,13 @@ class ReadAhead:
         place: cython.int = number % RING
         more: cython.bint
         PyThread_acquire_lock(self.free[place], WAIT_LOCK)
-        more = self.fill(self.first, cython.cast(Frames, self.ring[place]))
+        more = self.fill(number, self.first, cython.cast(Frames, self.ring[place]))
         while more:
             PyThread_release_lock(self.ready[place])
             number += 1
             PyThread_acquire_lock(self.free[number % RING], WAIT_LOCK)
             more = not self.stopping and self.fill(
-                cython.cast(Frames, self.ring[place]), cython.cast(Frames, self.ring[number % RING])
+                number, cython.cast(Frames, self.ring[place]), cython.cast(Frames, self.ring[number % RING])
             )
             place = number % RING
         self.last = number - 1
@@ -143,8 +142,11 @@ class ReadAhead:
     @cython.nogil
     @cython.exceptval(check=False)
     @cython.boundscheck(False)
-    def fill(self, before: Frames, frames: Frames) -> cython.bint:
-        """Make the chunk behind `before`; false where that is not plain."""
+    def fill(self, number: cython.longlong, before: Frames, frames: Frames) -> cython.bint:
+        """Make the chunk of this number, behind `before`; false where that is not plain.
+
+        The stage is left to the caller where that needs the chunk at once: so both threads have as much to do.
+        """
         rest: cython.Py_ssize_t = before.fill - before.reached
         end: cython.Py_ssize_t = rest
         got: cython.Py_ssize_t
@@ -152,20 +154,19 @@ class ReadAhead:
             return False
         if rest:
             memcpy(cython.address(frames.data[0]), cython.address(before.data[before.reached]), rest)
-        frames.fill = rest
-        frames.reached = 0
-        frames.count = 0
-        frames.staged = False
-        frames.needed = 1
-        frames.last_ts_ns = before.last_ts_ns
-        while end < frames.spare and frames.needed > 0:
-            got = min(PIECE, frames.spare - end)
-            got = read(self.descriptor, cython.address(frames.data[end]), got)
+        while end < frames.spare:
+            got = read(self.descriptor, cython.address(frames.data[end]), frames.spare - end)
             if got > 0:
                 end += got
-                frames.fill = end
-                self.walk.step(frames)
-                self.stage.work(frames)
             elif got == 0 or errno != EINTR:
                 break
-        return end > rest
+        if end == rest:
+            return False
+        frames.fill = end
+        frames.reached = 0
+        frames.count = 0
+        frames.last_ts_ns = before.last_ts_ns
+        self.walk.step(frames)
+        if number > self.number:
+            self.stage.work(frames)
+        return True

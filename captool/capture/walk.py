@@ -130,8 +130,7 @@ class PcapWalk(Walk):
         end: cython.Py_ssize_t = frames.fill
         length: cython.longlong
         needed: cython.longlong = FULL
-        if row == 0:
-            frames.staged = False
+        frames.staged = False
         while row < rows:
             if end - at < header_length:
                 needed = header_length
@@ -217,8 +216,7 @@ class PcapngWalk(Walk):
         interface: cython.longlong
         last_ns: cython.longlong = frames.last_ts_ns
         needed: cython.longlong = FULL
-        if row == 0:
-            frames.staged = False
+        frames.staged = False
         while row < rows:
             if end - at < 12:
                 needed = 12

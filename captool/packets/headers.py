@@ -13,24 +13,31 @@ import cython
 if not cython.compiled:  # compiled, they come from headers.pxd
     from captool.capture.columns import octets
     from captool.capture.frames import Frames
+    from captool.capture.literals import (
+        BEYOND_IPV4,
+        ETHERTYPE_IPV4,
+        ETHERTYPE_IPV6,
+        HALF32,
+        LONGEST_PLAIN,
+        MAPPED_IPV4,
+        MASK32,
+        MASK64,
+        MIX_A,
+        MIX_B,
+        PLAIN,
+        TWO32,
+    )
     from captool.packets.extension_headers import after_extension_headers
     from captool.packets.link import after_link_header, capture_place
     from captool.packets.options import timestamp_mark
     from captool.packets.segments import Segments
     from captool.packets.tunnel import inside
 
-ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
-ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
-MAPPED_IPV4 = cython.declare(cython.longlong, 0xFFFF00000000)
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-HALF32 = cython.declare(cython.longlong, 0x80000000)
-TWO32 = cython.declare(cython.longlong, 0x100000000)
-MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
-MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
-MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 MAX_SEGMENT = cython.declare(cython.longlong, 1 << 24)  # offload makes segments of up to 512 KiB
 NONE = cython.declare(cython.longlong, -1)
 NO_TCP = cython.declare(cython.longlong, -2)
+ACK = cython.declare(cython.int, 16)
+TELLING_FLAGS = cython.declare(cython.int, 23)  # FIN, SYN, RST, ACK
 LEAST_HEADER = cython.declare(cython.longlong, 40)
 
 
@@ -62,6 +69,15 @@ def u32(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
 def word(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
     """Eight bytes as a signed number."""
     return ((u32(data, at) ^ HALF32) - HALF32) * TWO32 + u32(data, at + 4)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def pair(high: cython.longlong, low: cython.longlong) -> cython.longlong:
+    """The lower halves of two numbers as one signed number."""
+    return ((high & MASK32 ^ HALF32) - HALF32) * TWO32 + (low & MASK32)
 
 
 @cython.cfunc
@@ -166,7 +182,9 @@ def read_headers(
     destination_high: cython.longlong
     destination_low: cython.longlong
     ports: cython.longlong
+    differ: cython.longlong
     hops: cython.uchar
+    shape: cython.uchar
     key: cython.longlong
     whole: cython.longlong
     whole_length: cython.longlong = segments.whole_length
@@ -310,6 +328,10 @@ def read_headers(
         segments.destination_high[out] = destination_high
         segments.destination_low[out] = destination_low
         segments.ports[out] = cython.cast(cython.uint, ports)
+        differ = (source_low ^ destination_low) & -(key & 1)
+        segments.ends[out] = pair(source_low ^ differ, destination_low ^ differ)
+        differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -(key & 1)
+        segments.end_ports[out] = cython.cast(cython.uint, ports ^ (differ << 16 | differ))
         segments.seq[out] = cython.cast(cython.uint, u32(head, 4))
         segments.ack[out] = cython.cast(cython.uint, u32(head, 8))
         segments.flags[out] = head[13]
@@ -327,6 +349,10 @@ def read_headers(
         segments.payload_offset[out] = cython.cast(cython.int, at)
         segments.payload_length[out] = cython.cast(cython.int, wire_end - at)
         segments.payload_captured[out] = cython.cast(cython.int, end - at) if end > at else 0
+        shape = PLAIN if head[13] & TELLING_FLAGS == ACK and u16(head, 14) and end >= wire_end and wire_end - at <= LONGEST_PLAIN else 0
+        if kind != ETHERTYPE_IPV4 and source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF):
+            shape |= BEYOND_IPV4
+        segments.shape[out] = shape
         segments.frame[out] = cython.cast(cython.int, row)
         out += 1
     else:

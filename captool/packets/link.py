@@ -8,9 +8,9 @@ Numbers and headers: www.tcpdump.org/linktypes.html; IEEE 802.3, 802.1Q, 802.2, 
 
 import cython
 
-ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
-ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
-SNAP = cython.declare(cython.longlong, 0xAAAA0300)
+if not cython.compiled:  # compiled, they come from link.pxd
+    from captool.capture.literals import ETHERTYPE_IPV4, ETHERTYPE_IPV6, SNAP
+
 NONE = cython.declare(cython.longlong, -1)
 
 

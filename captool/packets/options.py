@@ -3,9 +3,9 @@
 import cython
 
 if not cython.compiled:  # compiled, it comes from options.pxd
+    from captool.capture.literals import TWO32
     from captool.packets.link import u32
 
-TWO32 = cython.declare(cython.longlong, 0x100000000)
 NONE = cython.declare(cython.longlong, -1)
 
 

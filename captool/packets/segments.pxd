@@ -29,6 +29,9 @@ cdef class Segments:
     cdef readonly int[::1] payload_length
     cdef readonly int[::1] payload_captured
     cdef readonly long long[::1] key
+    cdef readonly long long[::1] ends
+    cdef readonly unsigned int[::1] end_ports
+    cdef readonly unsigned char[::1] shape
     cdef readonly int[::1] slot
 
     cdef int begin(self) noexcept nogil

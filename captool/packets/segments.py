@@ -16,7 +16,9 @@ class Segments:
     capture, the place stands above the lower 33 bits, which are then 0 instead of -1. `hops` is the TTL or hop limit.
     Padding of the link layer is never payload.
     `identity` is a hash of what tells a sender's packets apart. `key` is 31 bits of a hash of the two ends, the same for both directions,
-    and below them 1 where the destination is the first of them; `slot` is room for the tracker. `latest_ns` is the latest time of all
+    and below them 1 where the destination is the first of them. `ends` are the lower halves of both addresses, `end_ports` both ports, the
+    first of the two above the second. `shape` tells what most segments are: `PLAIN`, an acknowledgement, perhaps with data that was captured whole,
+    without SYN, FIN or RST and with an open window, and `BEYOND_IPV4` where an address is not IPv4. `slot` is room for the tracker. `latest_ns` is the latest time of all
     packets so far, TCP or not.
 
     `row` is the first packet that was not looked at yet. Of those before it, `size` is the sum of their lengths on the wire, `snapped` how
@@ -45,6 +47,9 @@ class Segments:
         self.payload_length = array.array("i", bytes(4 * rows))
         self.payload_captured = array.array("i", bytes(4 * rows))
         self.key = array.array("q", bytes(8 * rows))
+        self.ends = array.array("q", bytes(8 * rows))
+        self.end_ports = array.array("I", bytes(4 * rows))
+        self.shape = bytearray(rows)
         self.slot = array.array("i", bytes(4 * rows))
 
     @cython.cfunc

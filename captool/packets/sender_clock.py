@@ -16,12 +16,12 @@ import cython
 from captool.capture.summary import ClockJump
 
 if not cython.compiled:  # compiled, they come from sender_clock.pxd
+    from captool.capture.literals import MASK32
     from captool.capture.frames import Frames
     from captool.packets.link import u32
     from captool.packets.options import timestamp_mark
     from captool.packets.segments import Segments
 
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 NONE = cython.declare(cython.longlong, -1)
 JUMP_NS = cython.declare(cython.longlong, 5_000_000_000)
 # So many segments before a jump, and after it, are looked at; before one of many, as quiet captures have them, fewer.

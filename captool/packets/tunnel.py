@@ -9,11 +9,9 @@ IP in IP (RFC 2003, 2473, 4213), GRE (RFC 2784, 2890), VXLAN (RFC 7348; Linux's 
 import cython
 
 if not cython.compiled:  # compiled, they come from tunnel.pxd
+    from captool.capture.literals import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRANSPARENT_ETHERNET
     from captool.packets.link import after_ethertype, u16, u32
 
-ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
-ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
-TRANSPARENT_ETHERNET = cython.declare(cython.longlong, 0x6558)
 NONE = cython.declare(cython.longlong, -1)
 
 

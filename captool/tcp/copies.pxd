@@ -1,3 +1,4 @@
+from captool.capture.literals cimport MASK31, MASK32, MASK33, SPREAD
 cdef long long plain_mark(long long mark) noexcept
 cdef long long place_of(long long mark, long long hops) noexcept
 

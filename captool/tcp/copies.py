@@ -13,11 +13,10 @@ import array
 
 import cython
 
-MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-MASK33 = cython.declare(cython.longlong, 0x1FFFFFFFF)
+if not cython.compiled:  # compiled, they come from copies.pxd
+    from captool.capture.literals import MASK31, MASK32, MASK33, SPREAD
+
 NONE = cython.declare(cython.longlong, -1)
-SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
 SETS = cython.declare(cython.longlong, 1 << 11)
 WAYS = cython.declare(cython.longlong, 8)
 

@@ -20,7 +20,6 @@ HALVES = 2 * HOT_ROW
 HOT_PORTS, HOT_FLAGS, HOT_NEXT, _, HOT_ACKED, _, HOT_PACKET, _, HOT_COUNT = range(6, 15)
 # An unpacked row differs from its full row by less than half of all sequence numbers: so many packets, none longer.
 MOST_COUNTED = 1 << 15
-LONGEST = 0xFFFF
 FURTHEST = 0xFFFF
 
 # Flags of the hot row; those of a side are shifted by its direction.

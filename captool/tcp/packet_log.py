@@ -16,18 +16,13 @@ import cython
 from captool.tcp.connection import Endpoint
 
 if not cython.compiled:  # compiled, they come from packet_log.pxd
+    from captool.capture.literals import HALF32, MASK32, MASK64, MIX_A, MIX_B, TWO32
     from captool.capture.frames import Frames
     from captool.packets.segments import Segments
     from captool.tcp.copies import plain_mark
     from captool.tcp.packet_blocks import PacketBlocks
 
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-HALF32 = cython.declare(cython.longlong, 0x80000000)
-TWO32 = cython.declare(cython.longlong, 0x100000000)
 NONE = cython.declare(cython.longlong, -1)
-MASK64 = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xFFFFFFFFFFFFFFFF))
-MIX_A = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15))
-MIX_B = cython.declare(cython.ulonglong, cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9))
 TELLING_FLAGS = cython.declare(cython.longlong, 23)  # FIN, SYN, RST, ACK; PSH comes and goes with offload
 ACK_FLAG = cython.declare(cython.longlong, 16)
 

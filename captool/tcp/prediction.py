@@ -10,15 +10,15 @@ any more: copies are told by longer memories of packets than that of the hot row
 import cython
 
 if not cython.compiled:  # compiled, they come from prediction.pxd
-    from captool.capture.columns import ints, longs, shorts, words
+    from captool.capture.literals import MASK32
+    from captool.capture.columns import ints, longs, octets, words
     from captool.capture.frames import Frames
     from captool.packets.segments import Segments
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows
     from captool.tcp.sequence import begin_from_newest
-    from captool.tcp.table import ConnectionTable, row_addresses
+    from captool.tcp.table import ConnectionTable
 
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 
 
 @cython.cfunc
@@ -85,27 +85,18 @@ def predicted(
     frame_column: cython.p_int = ints(segments.frame)
     slots: cython.p_int = ints(segments.slot)
     keys: cython.p_longlong = longs(segments.key)
-    flag_column: cython.p_ushort = shorts(segments.flags)
-    windows: cython.p_ushort = shorts(segments.window)
-    source_lows: cython.p_longlong = longs(segments.source_low)
-    source_highs: cython.p_longlong = longs(segments.source_high)
-    destination_lows: cython.p_longlong = longs(segments.destination_low)
-    destination_highs: cython.p_longlong = longs(segments.destination_high)
-    port_column: cython.p_uint = words(segments.ports)
+    ends: cython.p_longlong = longs(segments.ends)
+    ports: cython.p_uint = words(segments.end_ports)
+    shapes: cython.p_uchar = octets(segments.shape)
     seqs: cython.p_uint = words(segments.seq)
     acks: cython.p_uint = words(segments.ack)
     lengths: cython.p_int = ints(segments.payload_length)
-    captured: cython.p_int = ints(segments.payload_captured)
     starts: cython.p_int = ints(segments.payload_offset)
     times: cython.p_longlong = longs(frames.ts_ns)
     at: cython.Py_ssize_t
     side: cython.Py_ssize_t
     entry: cython.longlong
     swapped: cython.longlong
-    source: cython.longlong
-    destination: cython.longlong
-    differ: cython.longlong
-    ports: cython.longlong
     direction: cython.longlong
     other: cython.longlong
     known: cython.longlong
@@ -135,23 +126,22 @@ def predicted(
                 return it
         at = entry * HALVES
         known = half[at + HOT_FLAGS]
-        if not known & STEADY or flag_column[it] & (SYN | FIN | RST | ACK) != ACK or windows[it] == 0:
+        if not known & STEADY & shapes[it]:  # PLAIN is the same bit
+            return it
+        if hot[entry * HOT_ROW + ADDRESSES] != ends[it] or half[at + HOT_PORTS] != ports[it]:
             return it
         swapped = keys[it] & 1
-        source = source_lows[it]
-        destination = destination_lows[it]
-        differ = (source ^ destination) & -swapped
-        if hot[entry * HOT_ROW + ADDRESSES] != row_addresses(source ^ differ, destination ^ differ):
-            return it
-        if known & HOT_IPV6 | source_highs[it] | destination_highs[it] | (source >> 32 ^ 0xFFFF):
+        if (known | shapes[it]) & HOT_IPV6:  # BEYOND_IPV4 is the same bit
             if not table.same_ends(
-                rows, entry, swapped, source_highs[it], source, destination_highs[it], destination
+                rows,
+                entry,
+                swapped,
+                segments.source_high[it],
+                segments.source_low[it],
+                segments.destination_high[it],
+                segments.destination_low[it],
             ):
                 return it
-        ports = port_column[it]
-        differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
-        if half[at + HOT_PORTS] != ports ^ (differ << 16 | differ):
-            return it
 
         direction = swapped ^ (known >> SWAPPED_SHIFT & 1)
         other = at + 1 - direction
@@ -171,8 +161,6 @@ def predicted(
         says_more = 1 if progress else 0
         if not (has_data | says_more) & known >> (ACK_SHIFT - (ACK_SHIFT - DATA_SHIFT) * has_data + direction):
             return it  # nothing new, or a kind of segment that this side never sent before
-        if captured[it] != length or length > LONGEST:
-            return it
         count = half[at + HOT_COUNT]
         if count & MOST_COUNTED:
             return it

@@ -1,3 +1,4 @@
+from captool.capture.literals cimport HALF32, MASK32, TWO32
 from captool.tcp.copies cimport PlacedPackets
 from captool.tcp.reassembly cimport Reassembly
 from captool.tcp.layout cimport *

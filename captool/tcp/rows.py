@@ -14,14 +14,12 @@ from collections import deque
 import cython
 
 if not cython.compiled:  # compiled, they come from rows.pxd
+    from captool.capture.literals import HALF32, MASK32, TWO32
     from captool.tcp.copies import PlacedPackets
     from captool.tcp.layout import *
 
 # Numbers above 31 bits would be Python objects to the compiler if they stood in the expressions.
 ONE = cython.declare(cython.longlong, 1)
-TWO32 = cython.declare(cython.longlong, 0x100000000)
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-HALF32 = cython.declare(cython.longlong, 0x80000000)
 
 MAX_LINGERING = 8192  # of all shards together
 

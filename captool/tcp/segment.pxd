@@ -1,3 +1,4 @@
+from captool.capture.literals cimport MASK31, MASK32, SPREAD
 from captool.tcp.copies cimport place_of, plain_mark
 from captool.tcp.idle cimport is_probe, probe, stir, stop_idling
 from captool.tcp.layout cimport *

@@ -14,6 +14,7 @@ import cython
 from captool.tcp.quiet import ShutWindows
 
 if not cython.compiled:  # compiled, they come from segment.pxd
+    from captool.capture.literals import MASK31, MASK32, SPREAD
     from captool.tcp.copies import place_of, plain_mark
     from captool.tcp.idle import is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
@@ -22,9 +23,6 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-SPREAD = cython.declare(cython.longlong, 0x9E3779B1)
-MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
 # The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
 LOOKED_BACK = cython.declare(cython.longlong, SEEN // 8)

@@ -1,3 +1,4 @@
+from captool.capture.literals cimport HALF32, MASK31, MASK32
 from captool.tcp.idle cimport stir
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows

@@ -13,13 +13,11 @@ import cython
 from captool.tcp.holes import add_hole, fill_holes
 
 if not cython.compiled:  # compiled, they come from sequence.pxd
+    from captool.capture.literals import HALF32, MASK31, MASK32
     from captool.tcp.idle import stir
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows
 
-MASK31 = cython.declare(cython.longlong, 0x7FFFFFFF)
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
-HALF32 = cython.declare(cython.longlong, 0x80000000)
 # How far above the captured data an acknowledgement is believed: the capture may have missed that much.
 MAX_UNSEEN = cython.declare(cython.longlong, 1 << 30)
 

@@ -1,10 +1,9 @@
+from captool.capture.literals cimport HALF32, MASK32, TWO32
 from captool.capture.columns cimport ints, longs
 from captool.capture.frames cimport Frames
 from captool.packets.segments cimport Segments
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows
-
-cdef long long row_addresses(long long first_low, long long second_low) noexcept
 
 
 cdef class ConnectionTable:
