@@ -44,7 +44,7 @@ def leave(code: int) -> None:
 
     if threading.active_count() > 1:
         return
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter would call now
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -17,6 +17,7 @@ from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
 from captool.connections import DOCKER_PORTS, Paths, Progress, Reading, as_paths, key_ring, read_connections
+from captool.cores import may_read_ahead
 from captool.errors import NothingMatchedError
 from captool.findings import Finding, find
 from captool.findings.gaps import believed, keepalive_window_ns
@@ -114,7 +115,10 @@ def analyze(
             def listened() -> int | None:
                 return later(recorded_until_ns(capture.paths, capture.packets), decoder.end_ns)
 
-            chunks = read_connections(capture, decoder, tracker, ring, progress=progress, log=log, clocks=clocks, watched_until=listened)
+            chunks = read_connections(
+                capture, decoder, tracker, ring, progress=progress, log=log, clocks=clocks, watched_until=listened,
+                ahead=may_read_ahead(shards),
+            )  # fmt: skip
             found: list[Connection] = []
             others: list[Connection] = []
             for one in chain.from_iterable(chunks):

@@ -105,13 +105,14 @@ def read_connections(
     log: "PacketLog | None" = None,
     clocks: SenderClocks | None = None,
     watched_until: Callable[[], int | None] | None = None,
+    ahead: bool = True,
 ) -> Iterator[list[Connection]]:
     """The connections that ended, after every chunk of the capture; the last lists hold those that its end cut off.
 
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its default
     only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another capture,
     `clocks` finds out whether the recorder's clock was set forward. `watched_until()`, asked at the end, is until when nothing more came.
-    Raises CaptureError.
+    With `ahead` files are read by a thread of their own where that can be done. Raises CaptureError.
 
     A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
     """
@@ -119,7 +120,7 @@ def read_connections(
     cut = ""
     conversations: dict[int, PieceReader] = {}
     open_conversation = open_conversation or summing_up(ring)
-    for frames in capture.chunks(decoder):
+    for frames in capture.chunks(decoder if ahead else None):
         segments = decoder.decode(frames)
         tracker.add(frames, segments)
         if clocks is not None:

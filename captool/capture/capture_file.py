@@ -93,6 +93,7 @@ class OpenFile(Source):
     ) -> None:
         super().__init__(frames)
         self.own_frames = frames
+        self._spare = frames.spare
         frames.count = 0
         frames.last_ts_ns = 0
         self.path = path
@@ -148,11 +149,11 @@ class OpenFile(Source):
         ended = False
         while True:
             frames = self.frames
-            frames.count = 0
             self._file.walk(frames)
             if frames.count:
                 self.packets += frames.count
                 yield True
+                frames.count = 0
                 if self._ahead is not None and frames.needed > 0:
                     before += yield from self._read_ahead(self._ahead)
                     frames = self.frames
@@ -179,8 +180,7 @@ class OpenFile(Source):
             frames.buffer[:rest] = frames.buffer[frames.reached : frames.fill]
             before += frames.reached
             frames.reached, frames.fill = 0, rest
-            if frames.needed > frames.spare:
-                grow(frames, frames.needed)
+            make_room(frames, max(self._spare, frames.needed))
             try:
                 frames.fill = read_up_to(self._stream, frames.buffer, rest, frames.spare)
             except OSError as error:
@@ -191,17 +191,27 @@ class OpenFile(Source):
             ended = frames.fill == rest
 
     def _read_ahead(self, ahead: ReadAhead) -> Generator[bool, None, int]:
-        """Give the chunks that come ahead, the last of which stays; returns how far the beginning of the buffer went on in the file."""
+        """Give the chunks that come ahead; returns how far the beginning of the buffer went on in the file.
+
+        The last chunk stays in `frames`: if it was given, without packets, else to be walked on.
+        """
         passed = 0
         if ahead.start(self._source.fileno(), self._file.walker(), self.frames):
-            while (frames := ahead.next()) is not None:
-                passed += self.frames.reached
-                self.bytes_read += frames.fill - (self.frames.fill - self.frames.reached)
+            while True:
+                reached, rest = self.frames.reached, self.frames.fill - self.frames.reached  # the next call gives the chunk back
+                frames = ahead.next()
+                if frames is None:
+                    break
+                passed += reached
+                self.bytes_read += frames.fill - rest
                 self.frames = frames
-                if frames.count:
-                    self._file.count(frames)
+                self._file.count(frames)
+                if frames.needed < 0:
+                    ahead.stop()  # it has, before what stands there
+                elif frames.count:
                     self.packets += frames.count
                     yield True
+                    frames.count = 0
         return passed
 
 
@@ -293,11 +303,12 @@ def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> i
     return start
 
 
-def grow(frames: Frames, needed: int) -> None:
-    """Make room for a record larger than the buffer; the walkers bound `needed`."""
-    larger = bytearray(needed + SPARE)
-    larger[: len(frames.buffer)] = frames.buffer
-    frames.use(larger)
+def make_room(frames: Frames, needed: int) -> None:
+    """Let the chunk have as many bytes, perhaps for a record larger than the buffer; the walkers bound `needed`."""
+    if needed + SPARE > len(frames.buffer):
+        larger = bytearray(needed + SPARE)
+        larger[: len(frames.buffer)] = frames.buffer
+        frames.use(larger)
     frames.spare = needed
 
 

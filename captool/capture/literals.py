@@ -1,4 +1,4 @@
-"""Numbers that the compiled modules share. Compiled, they are literals of C (scripts/compile_hot_path.py declares them), which cost nothing."""
+"""Numbers that the compiled modules share. Compiled, they are literals of C, for nothing: scripts/compile_hot_path.py declares them."""
 
 MASK31 = 0x7FFFFFFF
 MASK32 = 0xFFFFFFFF

@@ -21,6 +21,7 @@ cdef class ReadAhead:
     cdef Frames first
     cdef object thread
     cdef int descriptor
+    cdef Py_ssize_t spare
     cdef int held
     cdef long long number
     cdef long long last

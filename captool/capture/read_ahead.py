@@ -10,7 +10,6 @@ Compiled by Cython (pure-Python mode); without it nothing is read ahead.
 # ruff: noqa: F821
 # (locks, read and memcpy are known to the compiler, from read_ahead.pxd)
 
-import threading
 from collections.abc import Callable
 
 import cython
@@ -41,11 +40,14 @@ class ReadAhead:
         self.chunks = [new_frames() for _ in range(RING)]
         for place in range(RING):
             chunk = self.chunks[place]
+            self.spare = chunk.spare
             stage.prepare(chunk)
             self.ring[place] = cython.cast(cython.p_void, chunk)
 
     def start(self, descriptor: int, walk: Walk, before: Frames) -> bool:
         """Begin to make the chunks behind `before`; whether that is possible. Nobody else may read the file or use `walk` until the end."""
+        import threading
+
         place: cython.int
         if before.needed < 0:
             return False
@@ -150,17 +152,18 @@ class ReadAhead:
         rest: cython.Py_ssize_t = before.fill - before.reached
         end: cython.Py_ssize_t = rest
         got: cython.Py_ssize_t
-        if before.needed < 0 or before.needed > frames.spare or rest >= frames.spare:
+        if before.needed < 0 or before.needed > self.spare or rest > self.spare:
             return False
+        frames.spare = self.spare
         if rest:
             memcpy(cython.address(frames.data[0]), cython.address(before.data[before.reached]), rest)
-        while end < frames.spare:
+        while before.needed and end < frames.spare:
             got = read(self.descriptor, cython.address(frames.data[end]), frames.spare - end)
             if got > 0:
                 end += got
             elif got == 0 or errno != EINTR:
                 break
-        if end == rest:
+        if end == rest and before.needed:
             return False
         frames.fill = end
         frames.reached = 0

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from captool.capture import linktype
-from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, grow, look, unreadable
+from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, look, make_room, unreadable
 from captool.capture.frames import Frames, Stage
 from captool.capture.merge import BEGINS, FULL, NEVER, merge
 from captool.capture.pcap import HEADER_LENGTH
@@ -267,7 +267,7 @@ class CaptureReader:
                 continue
             largest = max(file.frames.spare for file in self._reading)
             if largest > merged.spare:
-                grow(merged, largest)
+                make_room(merged, largest)
             reached = merge(self._reading, merged, begins_ns, named_before)
             if reached == BEGINS:
                 return

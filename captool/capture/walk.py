@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Formats: pc
 pcapng (draft-ietf-opsawg-pcapng). A walk ends at the last whole record; the reader carries the rest into the next chunk.
 """
 
-# ruff: noqa: ARG002, D102, D103, PLR0912, PLR0915, PLR1714, PLR1730
+# ruff: noqa: ARG002, D102, D103, PLR0915, PLR1714, PLR1730
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array

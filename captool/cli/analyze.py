@@ -13,6 +13,7 @@ from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
 from captool.cli.output import forget_output, is_same_file, say, width_of_output
 from captool.cli.progress import progress_bar
+from captool.cores import default_jobs
 from captool.errors import NothingMatchedError, UsageError
 from captool.export.private_file import NAME_KEPT
 from captool.units import SECOND_NS
@@ -70,7 +71,8 @@ SLOW_BYTES = 20_000_000
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Processes that share the work on a large capture; the report is the same. Default: as many as there are processor cores.",
+    help="Processes that share the work on a large capture; the report is the same. Default: one for every two processor cores, since a "
+    "process reads ahead beside its work; with --keys one for every core.",
 )
 @click.option(
     "--fail-on",
@@ -140,7 +142,7 @@ def analyze(
             other_side=other_side,
             timeouts=timeouts,
             wait=Following(stopped, time.sleep, trace) if following else None,
-            jobs=jobs or len(os.sched_getaffinity(0)),
+            jobs=jobs or default_jobs(decrypting=bool(keys)),
             progress=progress,
         )
     from captool.record.manifest_file import cut_short

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from captool.cli.output import say
+from captool.cores import default_jobs
 from captool.errors import CaptoolError, UsageError
 from captool.findings.tables import Settings
 
@@ -81,7 +82,7 @@ def summarize(files: list[Path], keys: list[Path], settings: Settings, timeouts:
     from captool.analysis import analyze
     from captool.cli.analyze import report_text
 
-    jobs = len(os.sched_getaffinity(0))
+    jobs = default_jobs(decrypting=bool(keys))
     try:
         analysis = analyze(
             files, keys, network=settings.network, idle_timeout_ns=settings.idle_timeout_ns, timeouts=timeouts, jobs=jobs

@@ -16,8 +16,8 @@ import cython
 from captool.capture.summary import ClockJump
 
 if not cython.compiled:  # compiled, they come from sender_clock.pxd
-    from captool.capture.literals import MASK32
     from captool.capture.frames import Frames
+    from captool.capture.literals import MASK32
     from captool.packets.link import u32
     from captool.packets.options import timestamp_mark
     from captool.packets.segments import Segments

@@ -16,8 +16,8 @@ import cython
 from captool.tcp.connection import Endpoint
 
 if not cython.compiled:  # compiled, they come from packet_log.pxd
-    from captool.capture.literals import HALF32, MASK32, MASK64, MIX_A, MIX_B, TWO32
     from captool.capture.frames import Frames
+    from captool.capture.literals import HALF32, MASK32, MASK64, MIX_A, MIX_B, TWO32
     from captool.packets.segments import Segments
     from captool.tcp.copies import plain_mark
     from captool.tcp.packet_blocks import PacketBlocks

@@ -10,9 +10,9 @@ any more: copies are told by longer memories of packets than that of the hot row
 import cython
 
 if not cython.compiled:  # compiled, they come from prediction.pxd
-    from captool.capture.literals import MASK32
     from captool.capture.columns import ints, longs, octets, words
     from captool.capture.frames import Frames
+    from captool.capture.literals import MASK32
     from captool.packets.segments import Segments
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows

@@ -13,9 +13,9 @@ import array
 import cython
 
 if not cython.compiled:  # compiled, they come from table.pxd
-    from captool.capture.literals import HALF32, MASK32, TWO32
     from captool.capture.columns import ints, longs
     from captool.capture.frames import Frames
+    from captool.capture.literals import HALF32, MASK32, TWO32
     from captool.packets.segments import Segments
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows

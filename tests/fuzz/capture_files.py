@@ -54,8 +54,8 @@ def capture(data: bytes) -> object:
     packets = captured = delivered = 0
     columns = []
     try:
-        with CaptureReader([path], chunk_size=4096) as reader:
-            for frames in reader.chunks():
+        with CaptureReader([path], chunk_size=1024) as reader:
+            for frames in reader.chunks(decoder):
                 packets += frames.count
                 for row in range(frames.count):
                     start, length = frames.offset[row], frames.captured[row]
