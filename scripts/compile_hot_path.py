@@ -78,10 +78,10 @@ def compile_modules(root: Path, modules: list[str], scratch: Path) -> dict[str, 
 
 
 def c_constants(module: Path) -> str:
-    """Declarations of the numbers in a module of nothing but constants, for the compiler: looked up by name they would cost."""
+    """Declarations of the numbers in a module of nothing but constants, as literals of 64 bits: looked up by name they would cost."""
     numbers = {name: value for name, value in runpy.run_path(str(module)).items() if isinstance(value, int) and not name.startswith("_")}
-    small = "".join(f"    {name} = {value}\n" for name, value in numbers.items() if value < 1 << 31)
-    large = "".join(
-        f'    const {"unsigned " * (value >> 63)}long long {name} "{value:#x}{"U" * (value >> 63)}LL"\n' for name, value in numbers.items() if value >> 31
-    )
-    return f"cdef enum:\n{small}" + (f"cdef extern from *:\n{large}" if large else "")
+    lines = []
+    for name, value in numbers.items():
+        unsigned = value >> 63 == 1
+        lines.append(f'    const {"unsigned " if unsigned else ""}long long {name} "{value:#x}{"U" if unsigned else ""}LL"\n')
+    return "cdef extern from *:\n" + "".join(lines)
