@@ -34,7 +34,7 @@ def test_large_segments_that_vanish_while_a_small_one_arrives(path: Path) -> Non
     assert "the same 1,448 bytes again 6 times in 12.61 s" in finding.message
     assert "which asked for them again: so does a path that drops large packets without saying so" in finding.message
     told = judged(path, black_hole())
-    assert "Connection 0 stands still because the server's large packets (1448 bytes of data) do not arrive while smaller ones do" in told.verdict[0]
+    assert "Connection 0 stands still because the server's large packets (1,448 bytes of data) do not arrive while smaller ones do" in told.verdict[0]
     assert "silent-drop" not in {one.code for one in told.findings}
 
 
