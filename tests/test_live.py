@@ -123,7 +123,9 @@ def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_pa
             if exchange.http.hijack:
                 assert f"its stream is open ({exchange.http.status})" in told
                 assert any(verdict.request and exchange.container[:12] in verdict.request for verdict in mine)
-        if one.tls and one.tls.status == "encrypted" and "handshake is not complete" not in one.tls.detail:
+        # What waits behind bytes that may still come is read when the capture ends.
+        waited = one.tls and one.tls.reason == "stream-gap" and tcp.awaited.to_client
+        if one.tls and one.tls.status == "encrypted" and "handshake is not complete" not in one.tls.detail and not waited:
             assert told.count("cannot be decrypted so far") == 1
         else:
             assert "cannot be decrypted" not in told

@@ -156,6 +156,21 @@ def test_the_window_of_a_stopped_reader_is_probed_until_it_opens(tmp_path):
     assert connection["tcp"]["keepalive"]["to_client"]["probes"] == 0
 
 
+def test_a_path_that_drops_large_packets_is_named_from_both_sides_and_while_it_does(tmp_path):
+    truth = lab("mtu-black-hole", tmp_path, "--live")
+    assert truth["printed"]["stdout"].startswith("start\n1\n2\n")
+    assert truth["client"]["stdout"] == "start\n"
+    (line,) = [line for line in verdicts(tmp_path / "server.verdicts") if line.startswith("error ")]
+    assert "large packets vanish so far: the server sent the same 1,448 bytes again" in line
+    for trace, other in (("server.pcap", "client.pcap"), ("client.pcap", "server.pcap")):
+        both = analyze(tmp_path / trace, other_side=tmp_path / other)
+        (hole,) = [finding for finding in both.findings if finding.code == "mtu-black-hole"]
+        assert hole.evidence["proven_by_other_side"]
+        assert 1248 < hole.evidence["segment_bytes"]
+        assert 1248 >= hole.evidence["largest_arrived_bytes"]
+        assert "path-dead" not in {finding.code for finding in both.findings}
+
+
 @pytest.fixture
 def short_directory():
     """The name of a unix socket must be short, which pytest's own directories are not."""
