@@ -18,6 +18,7 @@ from captool.middlebox.catalogue import load_catalogue
 from captool.packets.decode import Decoder
 from captool.report.live_text import line
 from captool.tcp.tracker import Tracker
+from hosts import Hosts
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CAPTURES = sorted(path for path in FIXTURES.glob("*/*.pcap") if path.parent.name != "lossy-path")  # thousands of packets
@@ -236,14 +237,106 @@ def written(folder, talk):
     return path
 
 
-def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path):
+@pytest.mark.parametrize("ahead", [600 * SECOND, -600 * SECOND])
+def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path, ahead):
     player = Player(tmp_path, network="gcp-vpc").talk(asked())
-    player.live.clock_was_set()
+    player.live.clock_was_set(ahead)
     player.wait_until(player.now + 3600 * SECOND)
     assert [] == player.said
+    assert [] == player.live._due  # and not looked at again and again
     player.talk(asked_again(player.now))
     player.wait_until(player.now + 700 * SECOND)
     assert 1 == len(player.said)
+
+
+class Far(Player):
+    """The packets of another machine, whose clock is not this one's: here no more time passes than there truly does."""
+
+    def __init__(self, tmp_path, **settings):
+        super().__init__(tmp_path, **settings)
+        self.true_ns, self.live._clock._monotonic_ns = 0, lambda: self.true_ns
+
+    def hear(self, packets, true_ns):
+        """These packets came, and then so much time passed without any."""
+        self.file.write_bytes(pcap(packets))
+        with CaptureReader([self.file]) as capture:
+            for frames in capture.chunks():
+                self.live.take(frames)
+        for _ in range(0, true_ns, STEP):
+            self.true_ns += STEP
+            self.now = self.live.latest_ns + self.true_ns % SECOND
+            self.look(self.live.latest_ns + min(true_ns, 3 * SECOND))
+
+
+def agrees(player, packets, tmp_path):
+    """Whether idle times are told of the connections of which the whole capture tells them, and silent drops."""
+    (tmp_path / "whole.pcap").write_bytes(pcap(packets))
+    whole = analyze(tmp_path / "whole.pcap", network="gcp-vpc")
+    idle, dropped = ({one.client for one in player.said if what in one.sentence} for what in ("idle for", "silent drop so far"))
+    ends = [connection.tcp.client for connection in whole.connections]
+    judged = {ends[one.connection] for one in whole.findings if one.code in {"idle-gap", "missing-keepalive"}}
+    return (idle, dropped) == (judged, {one.tcp.client for one in whole.connections if one.tcp.close == "silent-drop"})
+
+
+def in_halves(hosts, then):
+    """The packets before something happens to a clock, and those after it."""
+    before = len(hosts.talk().packets)
+    then(hosts)
+    hosts.talk()
+    return hosts.packets[:before], hosts.packets[before:]
+
+
+def set_ahead(hosts):
+    hosts.wrong = 700 * SECOND
+
+
+def set_back(hosts):
+    hosts.wrong = -700 * SECOND
+
+
+def pause(hosts):
+    hosts.now += 700 * SECOND
+
+
+@pytest.mark.parametrize("then", [set_ahead, set_back, pause])
+@pytest.mark.parametrize("pieces", [1, 2, 40])
+def test_a_clock_that_was_set_elsewhere_is_told_from_a_pause_as_the_whole_capture_tells_it(tmp_path, then, pieces):
+    """However the packets behind it come in: all at once, or with looks between them."""
+    before, after = in_halves(Hosts(), then)
+    player = Far(tmp_path, network="gcp-vpc")
+    player.hear(before, 700 * SECOND if then is pause else SECOND)
+    size = -(-len(after) // pieces)
+    for begin in range(0, len(after), size):
+        player.hear(after[begin : begin + size], 0 if begin + size < len(after) else 3 * SECOND)
+        player.look(player.live.latest_ns)
+    assert agrees(player, before + after, tmp_path)
+    assert (then is pause) == any("idle for" in one.sentence for one in player.said)
+
+
+def test_a_pause_that_is_read_late_is_judged_when_the_senders_have_told(tmp_path):
+    """A backlog: no time passes here, although it did where it was recorded."""
+    before, after = in_halves(Hosts(), pause)
+    player = Far(tmp_path, network="gcp-vpc")
+    player.hear(before, SECOND)
+    player.hear(after[:1], 0)
+    player.look(player.live.latest_ns)
+    assert [] == player.said
+    player.hear(after[1:], 3 * SECOND)
+    assert agrees(player, before + after, tmp_path)
+    assert 3 == len([one for one in player.said if "idle for" in one.sentence])
+
+
+def test_what_was_in_flight_when_the_clock_was_set_is_no_silent_drop(tmp_path):
+    hosts = Hosts().talk().say(0, 1, b"output")
+    before = len(hosts.packets)
+    hosts.numbers[hosts.ends[0], 1] -= 6
+    hosts.wrong = 700 * SECOND
+    hosts.say(0, 1, b"output").say(1, 0, b"ask").say(1, 1, b"answer").say(2, 0, b"ask").say(2, 1, b"answer")
+    player = Far(tmp_path, network="gcp-vpc")
+    player.hear(hosts.packets[:before], SECOND)
+    player.hear(hosts.packets[before:], 3 * SECOND)
+    assert [] == player.said
+    assert agrees(player, hosts.packets, tmp_path)
 
 
 @pytest.mark.slow

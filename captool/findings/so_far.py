@@ -56,16 +56,15 @@ class Told:
     reset: bool = False
 
 
-def remarks(tcp: TcpConnection, told: Told, judging: Judging, *, believed_after: int = 0) -> Iterator[Remark]:
+def remarks(tcp: TcpConnection, told: Told, judging: Judging) -> Iterator[Remark]:
     """What became true since the last call with this `told`.
 
-    `tcp` is the connection as it would be if the capture ended now. Idle times and
-    stalls that began before packet `believed_after` are not judged.
+    `tcp` is the connection as it would be if the capture ended now, as far as its times are believed.
     """
     yield from _probes(tcp, told)
-    yield from _idle(tcp, told, judging, believed_after)
+    yield from _idle(tcp, told, judging)
     yield from _unanswered_probes(tcp, told)
-    yield from _stalled(tcp, told, believed_after)
+    yield from _stalled(tcp, told)
     yield from _sent_into_nothing(tcp, told, judging)
     yield from _ended(tcp, told)
 
@@ -99,12 +98,12 @@ def _probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
         yield Remark(seen_ns, "info", f"a keepalive probe of the {direction.sender} was seen{after}")
 
 
-def _idle(tcp: TcpConnection, told: Told, judging: Judging, believed_after: int) -> Iterator[Remark]:
+def _idle(tcp: TcpConnection, told: Told, judging: Judging) -> Iterator[Remark]:
     """Each timeout once, those that are exceeded by the same look in one sentence, the longest first."""
     for gap in tcp.gaps:
-        if gap.start_ns < told.judged_gap or gap.after_packet < believed_after:
+        if gap.after_packet < told.judged_gap:
             continue
-        told.judged_gap = gap.start_ns
+        told.judged_gap = gap.after_packet
         half_closed = tcp.closing is not None and gap.after_packet >= tcp.closing.packet
         exceeded = tripped(judging.half_closed if half_closed else judging.timeouts, gap)
         over = [one for one in exceeded if (one.id, half_closed) not in told.timeouts and _heeded(one, gap, judging)]
@@ -155,11 +154,11 @@ def _unanswered_probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
         )
 
 
-def _stalled(tcp: TcpConnection, told: Told, believed_after: int) -> Iterator[Remark]:
+def _stalled(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
     """A receive window of 0 that lasts, of several the longest so far: the longest of all, which the finding tells, is no shorter."""
     for direction in DIRECTIONS:
         shut, reader = tcp.shut_windows[direction], direction.opposite.sender
-        if shut is None or shut.duration_ns < STALL_NS or shut.since.packet < believed_after:
+        if shut is None or shut.duration_ns < STALL_NS:
             continue
         before, over = told.stalled.get(direction), shut.until_packet is not None
         if before == (shut.since.packet, over):
