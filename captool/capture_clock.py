@@ -42,7 +42,7 @@ class CaptureClock:
     def take(self, frames: Frames, segments: Segments, decoder: Decoder, before_ns: int) -> bool:
         """Take in a chunk, before which `before_ns` was the latest time (-1: none); whether it was set back in it."""
         now = self._monotonic_ns()
-        ahead = decoder.end_ns - before_ns if before_ns >= 0 else 0
+        ahead = decoder.end_ns - (before_ns if before_ns >= 0 else frames.ts_ns[0]) if frames.count else 0
         if ahead > JUMP_NS:
             self._judged_ns = decoder.end_ns + SETTLED_NS
             if now - self._taken_ns < ahead - JUMP_NS:  # no such time passed here since the last chunk

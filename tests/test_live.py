@@ -299,12 +299,15 @@ def pause(hosts):
 
 
 @pytest.mark.parametrize("then", [set_ahead, set_back, pause])
-@pytest.mark.parametrize("pieces", [1, 2, 40])
+@pytest.mark.parametrize("pieces", [0, 1, 2, 40])
 def test_a_clock_that_was_set_elsewhere_is_told_from_a_pause_as_the_whole_capture_tells_it(tmp_path, then, pieces):
     """However the packets behind it come in: all at once, or with looks between them."""
     before, after = in_halves(Hosts(), then)
     player = Far(tmp_path, network="gcp-vpc")
-    player.hear(before, 700 * SECOND if then is pause else SECOND)
+    if pieces:
+        player.hear(before, 700 * SECOND if then is pause else SECOND)
+    else:  # what came before was not read yet
+        before, after, pieces = [], before + after, 1
     size = -(-len(after) // pieces)
     for begin in range(0, len(after), size):
         player.hear(after[begin : begin + size], 0 if begin + size < len(after) else 3 * SECOND)
