@@ -10,12 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.frames import Frames
 from captool.capture_clock import CaptureClock
 from captool.connections import DOCKER_PORTS, PieceReader, summing_up
 from captool.conversation import Conversation
+from captool.direction import Direction
 from captool.findings.finding import Severity
 from captool.findings.gaps import chosen_timeouts, keepalive_window_ns
 from captool.findings.silence import request_line
@@ -29,13 +31,13 @@ from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS, seconds
 
 if TYPE_CHECKING:
+    from captool.dockerapi.exchange import LostOutput
     from captool.http.exchange import HttpExchange
 
 GAP_NS: Final = 2 * SECOND_NS
 # A secret is known about when its handshake is over, and not always before the packets of it are.
 KEYS_COME_NS: Final = 2 * SECOND_NS
 MAX_HELD: Final = 32 << 20
-ALL: Final = 1 << 62  # what did not arrive is told at the end, by the analysis of the whole capture
 # A request that is not answered by then is worth a word.
 LONG_REQUEST_NS: Final = 2 * SECOND_NS
 
@@ -55,11 +57,13 @@ class Verdict(NamedTuple):
 class Followed:
     """An open connection: what was told of it, what is spoken on it, and when to look again although nothing came.
 
-    `listed_ns` is the earliest time for which it stands in the list of those to look at, which may be before `look_ns`.
+    `unread` counts the pieces that wait for secrets. `listed_ns` is the earliest time for which it stands in the list of those to look at,
+    which may be before `look_ns`.
     """
 
     told: Told = field(default_factory=Told)
     conversation: PieceReader | None = None
+    unread: int = 0
     request: str | None = None
     told_request: int = -1
     told_locked: bool = False
@@ -128,6 +132,7 @@ class LiveAnalysis:
         now = self._monotonic_ns()
         for piece in self._tracker.take_pieces():
             self._held.append((now, piece))
+            self._followed.setdefault(piece.connection, Followed()).unread += 1
             self._held_bytes += len(piece.data)
         self._held.extend((now, tcp) for tcp in self._tracker.take_closed())
         return set_back
@@ -175,8 +180,8 @@ class LiveAnalysis:
     def _about(self, tcp: TcpConnection, followed: Followed, now_ns: int) -> Iterator[Verdict]:
         measured, tcp = tcp, self._clock.believed(tcp)
         found = list(_said(followed, now_ns, self._heard_ns))
-        found += remarks(tcp, followed.told, self._judging)
-        for remark in sorted(found):
+        found += remarks(tcp, followed.told, self._judging, partial(_output_lost, followed, tcp))
+        for remark in sorted(found, key=lambda remark: remark.ts_ns):
             yield Verdict(remark.ts_ns, remark.severity, tcp.client, tcp.server, followed.request, remark.sentence)
         # An idle time that is not believed is not looked at again.
         idle_ns = NEVER if tcp.gaps[-1:] != measured.gaps[-1:] else next_look_ns(tcp, followed.told, self._judging)
@@ -197,13 +202,27 @@ class LiveAnalysis:
                 continue
             self._held_bytes -= len(one.data)
             followed = self._followed.setdefault(one.connection, Followed())
+            followed.unread -= 1
             if followed.conversation is None:
                 followed.conversation = summing_up(self._keys.ring)(one)
             if followed.conversation.wants_more:
-                followed.conversation.feed(one, ALL)
+                followed.conversation.feed(one, self._acknowledged(one.connection))
                 self._spoken.add(one.connection)
             if not followed.conversation.wants_more:
                 self._tracker.stop_stream(one.connection)
+
+
+    def _acknowledged(self, number: int) -> int:
+        """How far the client acknowledged the server's stream, as far as is known of a connection that may have ended meanwhile."""
+        try:
+            return self._tracker.acknowledged(number, Direction.TO_CLIENT)
+        except KeyError:
+            return 0
+
+
+def _output_lost(followed: Followed, tcp: TcpConnection) -> "tuple[bool, LostOutput | None]":
+    conversation = followed.conversation
+    return followed.unread == 0, conversation.output_lost(tcp) if isinstance(conversation, Conversation) else None
 
 
 def _said(followed: Followed, now_ns: int, heard_ns: int) -> Iterator[Remark]:

@@ -18,6 +18,7 @@ from captool.middlebox.catalogue import load_catalogue
 from captool.packets.decode import Decoder
 from captool.report.live_text import line
 from captool.tcp.tracker import Tracker
+from captool.units import size
 from hosts import Hosts
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -120,6 +121,10 @@ def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_pa
         for direction, shut in enumerate(tcp.shut_windows):
             reader = ("server", "client")[direction]
             assert (shut is not None and shut.duration_ns >= 2 * SECOND) == (f"the {reader}'s program has not read for 2.00 s" in told)
+        lost = [finding.evidence for finding in whole.findings if finding.code == "output-lost" and finding.connection == one.id]
+        assert (lost != []) == ("output lost so far: at least " in told and "after all" not in told)
+        for evidence in lost:
+            assert f"at least {size(evidence['stdout_bytes'] + evidence['stderr_bytes'])} of container output" in told
         for exchange in one.exchanges:
             if exchange.http.hijack:
                 assert f"its stream is open ({exchange.http.status})" in told
@@ -192,6 +197,63 @@ def test_a_drop_that_was_a_loss_is_taken_back(tmp_path):
     assert ("error", "info") == (error, info)
     assert first.startswith("silent drop so far: the server sends 6 bytes after 100.0 s without a packet again and again (2 retransmissions")
     assert second == "the client acknowledged what was sent again: packets were lost, but the connection was not dropped"
+
+
+ATTACH = b"POST /v1.41/containers/ab12/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+FRAME = bytes([1, 0, 0, 0, 0, 0, 0, 6]) + b"result"
+NOT_ARRIVED = "output lost so far: at least 6 bytes of container output (stdout 6) were "
+
+
+def attached():
+    """A job whose output is on its way."""
+    return Talk().opened().client(ATTACH).server(UPGRADED).client().wait(1).server(FRAME)
+
+
+def output_lines(player):
+    return [(severity, sentence) for severity, sentence in player.sentences() if "output" in sentence]
+
+
+def sent_again(talk, *seconds):
+    for wait in seconds:
+        talk.wait(wait).server(FRAME, seq=talk.next[1] - len(FRAME))
+    return talk
+
+
+def test_output_that_does_not_arrive_is_told_once_and_taken_back_when_it_does(tmp_path):
+    player = Player(tmp_path).talk(sent_again(attached(), 0.2, 0.4, 0.8))
+    player.wait_until(player.now + 5 * SECOND)
+    assert [("error", f"{NOT_ARRIVED}sent 4 times in 1.40 s and not acknowledged")] == output_lines(player)
+    talk = attached()
+    done = len(sent_again(talk, 0.2, 0.4, 0.8).packets)
+    sent_again(talk, 1.6).client()
+    del talk.packets[:done]
+    player.talk(talk)
+    player.wait_until(player.now + 5 * SECOND)
+    assert [("info", "the client acknowledged the container output after all")] == output_lines(player)[1:]
+
+
+def test_output_that_is_still_on_its_way_is_not_called_lost(tmp_path):
+    player = Player(tmp_path).talk(sent_again(attached(), 0.2, 0.4))
+    player.wait_until(player.now + 5 * SECOND)
+    assert [] == output_lines(player)
+
+
+def test_output_that_a_reset_cut_off_is_told(tmp_path):
+    talk = attached()
+    player = Player(tmp_path).talk(talk.client(flags=RST, ack=0))
+    player.wait_until(player.now + 5 * SECOND)
+    assert [("error", f"{NOT_ARRIVED}not acknowledged")] == output_lines(player)
+
+
+def test_output_is_counted_when_all_of_it_was_read(tmp_path):
+    """The secrets of what came last are waited for: until then less would be told than is known."""
+    player = Player(tmp_path).talk(sent_again(attached().server(FRAME), 0.2, 0.4, 0.8))
+    player.look()
+    assert [] == output_lines(player)
+    player.wait_until(player.now + 5 * SECOND)
+    assert 1 == len(output_lines(player))
+    assert "at least 12 bytes of container output (stdout 12)" in output_lines(player)[0][1]
 
 
 @pytest.mark.parametrize(

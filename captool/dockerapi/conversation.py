@@ -6,7 +6,7 @@ from typing import Final
 from captool.direction import Direction, Moment
 from captool.dockerapi.arrival import TEXT, OutputArrival
 from captool.dockerapi.endpoints import OUTPUT, hijacks, identify
-from captool.dockerapi.exchange import ContainerStream, DockerExchange, Output
+from captool.dockerapi.exchange import ContainerStream, DockerExchange, LostOutput, Output
 from captool.dockerapi.stdcopy import Payload, StdcopyReader
 from captool.http.conversation import HttpConversation
 from captool.http.exchange import HttpExchange
@@ -142,6 +142,18 @@ class DockerConversation:
         if stream is not None:
             stream.reader.lose()
         self._http.lose(direction, missing)
+
+    def lost(self, acknowledged: int | None) -> LostOutput | None:
+        """Output of all streams together that was sent and that the client has not acknowledged by now; None where there is none."""
+        for stream in self._streams.values():
+            stream.arrival.acknowledge(acknowledged)
+        found = [lost for stream in self._streams.values() if (lost := stream.arrival.lost())]
+        if not found:
+            return None
+        first = min(found, key=lambda lost: lost.first.packet)
+        return first._replace(
+            stdout_bytes=sum(lost.stdout_bytes for lost in found), stderr_bytes=sum(lost.stderr_bytes for lost in found)
+        )
 
     def finish(self, moment: Moment, acknowledged: int | None, *, closed: bool) -> tuple[DockerExchange, ...]:
         """The connection ended (`closed`: by its ends, in view). Output beyond `acknowledged` did not arrive."""

@@ -79,7 +79,7 @@ def test_a_peer_that_sends_its_own_data_again_hears_nothing_either(path: Path) -
 
 def test_it_is_said_while_it_happens(path: Path) -> None:
     seen: TcpConnection = connection(path, black_hole())
-    said = [remark.sentence for remark in remarks(seen, Told(), Judging((), (), chosen=False))]
+    said = [remark.sentence for remark in remarks(seen, Told(), Judging((), (), chosen=False), lambda: (True, None))]
     assert any("large packets vanish so far: the server sent the same 1,448 bytes again 6 times" in sentence for sentence in said)
 
 

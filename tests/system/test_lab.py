@@ -87,7 +87,8 @@ def verdicts(path):
 def test_the_drop_was_told_while_it_happened(dropped):
     output, truth = dropped
     said = [line for line in verdicts(output / "server.verdicts") if f"(POST /containers/{truth['container'][:12]}/attach)" in line]
-    opened, idle, drop = said
+    opened, idle, *errors = said
+    drop, lost = sorted(errors, key=lambda line: "output lost" in line)
     assert opened.startswith("info ")
     assert opened.endswith("its stream is open (101)")
     assert idle.startswith("warning ")
@@ -95,6 +96,8 @@ def test_the_drop_was_told_while_it_happened(dropped):
     assert drop.startswith("error ")
     assert "silent drop so far: the server sends " in drop
     assert drop.endswith("nothing comes from the client, as when a middlebox forgot the connection")
+    assert lost.startswith("error ")
+    assert "output lost so far: at least 27 bytes of container output (stdout 22, stderr 5) were sent " in lost
     assert "was dropped silently after 13" in (output / "server.verdicts").read_text()  # the report, at the end
     assert [opened, idle] == [line for line in verdicts(output / "client.verdicts") if "/attach)" in line]
 
@@ -160,8 +163,9 @@ def test_a_path_that_drops_large_packets_is_named_from_both_sides_and_while_it_d
     truth = lab("mtu-black-hole", tmp_path, "--live")
     assert truth["printed"]["stdout"].startswith("start\n1\n2\n")
     assert truth["client"]["stdout"] == "start\n"
-    (line,) = [line for line in verdicts(tmp_path / "server.verdicts") if line.startswith("error ")]
-    assert "large packets vanish so far: the server sent the same 1,448 bytes again" in line
+    large, lost = sorted(line.partition("/attach): ")[2] for line in verdicts(tmp_path / "server.verdicts") if line.startswith("error "))
+    assert large.startswith("large packets vanish so far: the server sent the same 1,448 bytes again")
+    assert lost.startswith("output lost so far: at least 6.4 kB of container output (stdout 6,393) were sent ")
     for trace, other in (("server.pcap", "client.pcap"), ("client.pcap", "server.pcap")):
         both = analyze(tmp_path / trace, other_side=tmp_path / other)
         (hole,) = [finding for finding in both.findings if finding.code == "mtu-black-hole"]
