@@ -49,7 +49,7 @@ class Conversation:
             return
         docker = self._docker_conversation()
         if piece.missing_before:
-            docker.lose(Direction(piece.direction), piece.missing_before)
+            docker.lose(Direction(piece.direction), (piece.missing_before, piece.missing_before))
         elif not (piece.from_start or self._heard[piece.direction]) and docker.waiting > 1:
             docker.lose(Direction(piece.direction))  # the server, whose beginning the capture lacks
         self._heard[piece.direction] = True
@@ -62,7 +62,7 @@ class Conversation:
         """Read decrypted records, many at once as soon as they are a hijacked stream that nobody listens to, and have arrived."""
         docker, direction = self._docker_conversation(), run.direction
         if run.after_loss:
-            docker.lose(direction)
+            docker.lose(direction, self._tls.take_lost(direction) if self._tls is not None else None)
         record = 0
         while record < run.count:
             until = record
@@ -111,7 +111,7 @@ class Conversation:
         if self._docker is not None:
             for direction in Direction:
                 if self._tls is not None and self._tls.ends_unread(direction):
-                    self._docker.lose(direction)
+                    self._docker.lose(direction, None if self._tls.gave_up(direction) else self._tls.take_lost(direction))
             exchanges = self._docker.finish(tcp.last_packet, _acknowledged(tcp), closed=tcp.close in ("fin", "rst"))
         return tls, exchanges
 
