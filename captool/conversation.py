@@ -10,7 +10,7 @@ from captool.tcp.connection import StreamPiece, TcpConnection
 
 if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.dockerapi.conversation import DockerConversation, OutputSink
-    from captool.dockerapi.exchange import DockerExchange
+    from captool.dockerapi.exchange import DockerExchange, LostOutput
     from captool.http.exchange import HttpExchange
     from captool.http.losses import HttpLosses
     from captool.tls.conversation import TlsConversation
@@ -49,7 +49,7 @@ class Conversation:
             return
         docker = self._docker_conversation()
         if piece.missing_before:
-            docker.lose(Direction(piece.direction), piece.missing_before)
+            docker.lose(Direction(piece.direction), (piece.missing_before, piece.missing_before))
         elif not (piece.from_start or self._heard[piece.direction]) and docker.waiting > 1:
             docker.lose(Direction(piece.direction))  # the server, whose beginning the capture lacks
         self._heard[piece.direction] = True
@@ -62,7 +62,7 @@ class Conversation:
         """Read decrypted records, many at once as soon as they are a hijacked stream that nobody listens to, and have arrived."""
         docker, direction = self._docker_conversation(), run.direction
         if run.after_loss:
-            docker.lose(direction)
+            docker.lose(direction, self._tls.take_lost(direction) if self._tls is not None else None)
         record = 0
         while record < run.count:
             until = record
@@ -100,6 +100,10 @@ class Conversation:
         """What is known of a TLS session of which nothing can be read any more, by now; None while something may still be."""
         return self._tls.locked if self._tls is not None else None
 
+    def output_lost(self, tcp: TcpConnection) -> "LostOutput | None":
+        """Container output that was sent and not acknowledged by now, of all exchanges together."""
+        return self._docker.lost(_acknowledged(tcp)) if self._docker is not None else None
+
     def finish(self, tcp: TcpConnection) -> "tuple[TlsSummary | None, tuple[DockerExchange, ...]]":
         """What the connection said, once TCP is done with it."""
         exchanges: tuple[DockerExchange, ...] = ()
@@ -107,9 +111,8 @@ class Conversation:
         if self._docker is not None:
             for direction in Direction:
                 if self._tls is not None and self._tls.ends_unread(direction):
-                    self._docker.lose(direction)
-            acknowledged = tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
-            exchanges = self._docker.finish(tcp.last_packet, acknowledged, closed=tcp.close in ("fin", "rst"))
+                    self._docker.lose(direction, None if self._tls.gave_up(direction) else self._tls.take_lost(direction))
+            exchanges = self._docker.finish(tcp.last_packet, _acknowledged(tcp), closed=tcp.close in ("fin", "rst"))
         return tls, exchanges
 
     def _docker_conversation(self) -> "DockerConversation":
@@ -118,6 +121,11 @@ class Conversation:
 
             self._docker = DockerConversation(self._output)
         return self._docker
+
+
+def _acknowledged(tcp: TcpConnection) -> int | None:
+    """How far the client acknowledged the server's stream; None where it was not heard."""
+    return tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
 
 
 def tls_conversation(ring: KeyRing) -> "TlsConversation":

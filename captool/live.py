@@ -10,11 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.frames import Frames
+from captool.capture_clock import CaptureClock
 from captool.connections import DOCKER_PORTS, PieceReader, summing_up
 from captool.conversation import Conversation
+from captool.direction import Direction
 from captool.findings.finding import Severity
 from captool.findings.gaps import chosen_timeouts, keepalive_window_ns
 from captool.findings.silence import request_line
@@ -28,13 +31,13 @@ from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS, seconds
 
 if TYPE_CHECKING:
+    from captool.dockerapi.exchange import LostOutput
     from captool.http.exchange import HttpExchange
 
 GAP_NS: Final = 2 * SECOND_NS
 # A secret is known about when its handshake is over, and not always before the packets of it are.
 KEYS_COME_NS: Final = 2 * SECOND_NS
 MAX_HELD: Final = 32 << 20
-ALL: Final = 1 << 62  # what did not arrive is told at the end, by the analysis of the whole capture
 # A request that is not answered by then is worth a word.
 LONG_REQUEST_NS: Final = 2 * SECOND_NS
 
@@ -54,11 +57,13 @@ class Verdict(NamedTuple):
 class Followed:
     """An open connection: what was told of it, what is spoken on it, and when to look again although nothing came.
 
-    `listed_ns` is the earliest time for which it stands in the list of those to look at, which may be before `look_ns`.
+    `unread` counts the pieces that wait for secrets. `listed_ns` is the earliest time for which it stands in the list of those to look at,
+    which may be before `look_ns`.
     """
 
     told: Told = field(default_factory=Told)
     conversation: PieceReader | None = None
+    unread: int = 0
     request: str | None = None
     told_request: int = -1
     told_locked: bool = False
@@ -87,12 +92,12 @@ class LiveAnalysis:
         self._window_ns = keepalive_window_ns(settings, catalogue)
         self._keys, self._monotonic_ns = keys, monotonic_ns
         self._packets = 0
-        self._believed_after = 0
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Packets are missing: nothing is known of any connection any more."""
         self._decoder = Decoder()
+        self._clock = CaptureClock(self._window_ns, self._monotonic_ns)
         self._tracker = Tracker(DOCKER_PORTS, gap_ns=min(GAP_NS, self._window_ns), keepalive_window_ns=self._window_ns)
         self._followed: dict[int, Followed] = {}
         self._held: deque[tuple[int, StreamPiece | TcpConnection]] = deque()
@@ -102,9 +107,9 @@ class LiveAnalysis:
         self._due: list[tuple[int, int]] = []
         self._spoken: set[int] = set()
 
-    def clock_was_set(self) -> None:
-        """Idle times that have begun by now are not to be believed."""
-        self._believed_after = self._packets + 1
+    def clock_was_set(self, ahead_ns: int) -> None:
+        """The clock of the packets, which is this machine's, was set by so much just now: idle times that have begun are not believed."""
+        self._clock.was_set(ahead_ns, self._packets + 1)
 
     @property
     def open_connections(self) -> int:
@@ -113,23 +118,34 @@ class LiveAnalysis:
 
     @property
     def latest_ns(self) -> int:
-        """The time of the latest packet."""
-        return int(self._decoder.end_ns)
+        """The time of the latest packet; after the packets' clock was set back, of the last one."""
+        return int(self._clock.latest_ns)
 
-    def take(self, frames: Frames) -> None:
-        """Take in a chunk of packets, which are numbered on from those of the chunks before."""
+    def take(self, frames: Frames) -> bool:
+        """Take in a chunk of packets, numbered on from those of the chunks before; whether the packets' clock was set back in it."""
         frames.first_packet = self._packets + 1
         self._packets += frames.count
-        self._tracker.add(frames, self._decoder.decode(frames))
+        before_ns = self._decoder.end_ns
+        segments = self._decoder.decode(frames)
+        self._tracker.add(frames, segments)
+        set_back = self._clock.take(frames, segments, self._decoder, before_ns)
         now = self._monotonic_ns()
         for piece in self._tracker.take_pieces():
             self._held.append((now, piece))
+            self._followed.setdefault(piece.connection, Followed()).unread += 1
             self._held_bytes += len(piece.data)
         self._held.extend((now, tcp) for tcp in self._tracker.take_closed())
+        return set_back
 
     def verdicts(self, now_ns: int, *, ended: bool = False) -> Iterator[Verdict]:
-        """What became true since the last call, all packets up to `now_ns` being known; with `ended` no secret is waited for."""
-        yield from self._read_streams(self._monotonic_ns() - (-1 if ended else KEYS_COME_NS))
+        """What became true since the last call, all packets up to `now_ns` being known; with `ended` no secret is waited for.
+
+        Nothing is said while it is not clear whether a jump of the packets' time was time that passed.
+        """
+        settled = self._clock.settled(now_ns, ended=ended)
+        yield from self._read_streams(self._monotonic_ns() - (-1 if ended else KEYS_COME_NS), settled=settled)
+        if not settled:
+            return
         self._heard_ns = now_ns if ended else now_ns - KEYS_COME_NS
         if self._held and isinstance(first := self._held[0][1], StreamPiece):
             self._heard_ns = min(self._heard_ns, first.mark_times_ns[0])
@@ -162,31 +178,51 @@ class LiveAnalysis:
             heapq.heappush(self._due, (followed.listed_ns, number))
 
     def _about(self, tcp: TcpConnection, followed: Followed, now_ns: int) -> Iterator[Verdict]:
+        measured, tcp = tcp, self._clock.believed(tcp)
         found = list(_said(followed, now_ns, self._heard_ns))
-        found += remarks(tcp, followed.told, self._judging, believed_after=self._believed_after)
-        for remark in sorted(found):
+        found += remarks(tcp, followed.told, self._judging, partial(_output_lost, followed, tcp))
+        for remark in sorted(found, key=lambda remark: remark.ts_ns):
             yield Verdict(remark.ts_ns, remark.severity, tcp.client, tcp.server, followed.request, remark.sentence)
-        followed.look_ns = min(next_look_ns(tcp, followed.told, self._judging), _request_due_ns(followed))
+        # An idle time that is not believed is not looked at again.
+        idle_ns = NEVER if tcp.gaps[-1:] != measured.gaps[-1:] else next_look_ns(tcp, followed.told, self._judging)
+        followed.look_ns = min(idle_ns, _request_due_ns(followed))
         self._list(tcp.id, followed)
 
-    def _read_streams(self, until_ns: int) -> Iterator[Verdict]:
-        """Read what has waited for secrets long enough, and let go of the connections that ended."""
+    def _read_streams(self, until_ns: int, *, settled: bool) -> Iterator[Verdict]:
+        """Read what has waited for secrets long enough, and let go of the connections that ended, if they can be judged."""
         if self._held and self._held[0][0] <= until_ns:
             self._keys.look()
         while self._held and (self._held[0][0] <= until_ns or self._held_bytes > MAX_HELD):
-            _, one = self._held.popleft()
+            one = self._held[0][1]
+            if isinstance(one, TcpConnection) and not settled and self._held_bytes <= MAX_HELD:
+                return
+            self._held.popleft()
             if isinstance(one, TcpConnection):
                 yield from self._about(one, self._followed.pop(one.id, Followed()), one.end_ns)
                 continue
             self._held_bytes -= len(one.data)
             followed = self._followed.setdefault(one.connection, Followed())
+            followed.unread -= 1
             if followed.conversation is None:
                 followed.conversation = summing_up(self._keys.ring)(one)
             if followed.conversation.wants_more:
-                followed.conversation.feed(one, ALL)
+                followed.conversation.feed(one, self._acknowledged(one.connection))
                 self._spoken.add(one.connection)
             if not followed.conversation.wants_more:
                 self._tracker.stop_stream(one.connection)
+
+
+    def _acknowledged(self, number: int) -> int:
+        """How far the client acknowledged the server's stream, as far as is known of a connection that may have ended meanwhile."""
+        try:
+            return self._tracker.acknowledged(number, Direction.TO_CLIENT)
+        except KeyError:
+            return 0
+
+
+def _output_lost(followed: Followed, tcp: TcpConnection) -> "tuple[bool, LostOutput | None]":
+    conversation = followed.conversation
+    return followed.unread == 0, conversation.output_lost(tcp) if isinstance(conversation, Conversation) else None
 
 
 def _said(followed: Followed, now_ns: int, heard_ns: int) -> Iterator[Remark]:

@@ -92,6 +92,20 @@ def size(count: int) -> str:
     return f"{value / 1000:.1f} TB"
 
 
+def size_between(least: int, most: int) -> str:
+    """`48 bytes`, `at most 48 bytes`, `between 30 and 62 bytes`, `between 900 bytes and 1.2 kB`."""
+    if least == most:
+        return size(most)
+    if not least:
+        return f"at most {size(most)}"
+    low, high = size(least), size(most)
+    if low == high:
+        return f"between {least:,} and {most:,} bytes"
+    if low.split(" ")[1].rstrip("s") == high.split(" ")[1].rstrip("s"):
+        low = low.split(" ")[0]
+    return f"between {low} and {high}"
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """`1 packet`, `2 packets`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -45,7 +45,10 @@ elliptic-curve key decrypts nothing. Plaintext is released only after its tag or
 Read as well: SSL 3.0 and hellos in the form of SSL 2.0, extended master secret, encrypt-then-MAC, renegotiation, HelloRetryRequest, KeyUpdate,
 early data, client certificates, and what follows a hole in the capture where the cipher needs nothing from before it (AEAD, NULL, block
 ciphers since TLS 1.1). HTTP goes on behind it with the next message that can be found, and what cannot be known there is called so
-([http-incomplete](findings.md#http-incomplete)). Not read: TLS compression (the reason says so), DTLS, QUIC.
+([http-incomplete](findings.md#http-incomplete)). How much was said in the hole the numbers of the records before and behind it tell: to the byte with AEAD
+ciphers, within the padding with block ciphers (`lost_records` and `missing_bytes` of the JSON report; a stream's bytes include its frame headers). That is
+application data as far as the same side mixed nothing else in (tickets, padding) before; if it did, it is an upper bound. Where the keys changed in the hole,
+and where nothing behind it can be read, nobody knows. Not read: TLS compression (the reason says so), DTLS, QUIC.
 
 ## Reasons
 

@@ -45,6 +45,12 @@ def tsval(value: int) -> bytes:
     return struct.pack(">BBBBII", 1, 1, 8, 10, value, 0)
 
 
+def sack(*blocks: tuple[int, int]) -> bytes:
+    """Selective acknowledgements (RFC 2018) with two NOPs before them, as every system sends them."""
+    edges = b"".join(struct.pack(">II", left % 2**32, right % 2**32) for left, right in blocks)
+    return bytes([1, 1, 5, 2 + len(edges)]) + edges
+
+
 def ip(payload: bytes, source: Endpoint = CLIENT, destination: Endpoint = SERVER, identification: int = 0, protocol: int = 6) -> bytes:
     sender, receiver = ipaddress.ip_address(source[0]), ipaddress.ip_address(destination[0])
     if sender.version == 6:
@@ -131,10 +137,10 @@ class Talk:
         self.now += round(seconds * SECOND)
         return self
 
-    def client(self, payload: bytes = b"", **said: int | None) -> "Talk":
+    def client(self, payload: bytes = b"", **said: int | bytes | None) -> "Talk":
         return self._say(0, payload, **said)
 
-    def server(self, payload: bytes = b"", **said: int | None) -> "Talk":
+    def server(self, payload: bytes = b"", **said: int | bytes | None) -> "Talk":
         return self._say(1, payload, **said)
 
     def _say(
@@ -147,6 +153,7 @@ class Talk:
         window: int = 500,
         captured: bool = True,
         cut: int = 0,
+        options: bytes = b"",
     ) -> "Talk":
         ends = (self.client_end, self.server_end)
         source, destination = ends[side], ends[1 - side]
@@ -158,7 +165,7 @@ class Talk:
         self.next[side] = max(self.next[side], after)
         self.identification += 1
         self.now += 1_000_000
-        segment = tcp(source, destination, at, answer, flags, payload, window)
+        segment = tcp(source, destination, at, answer, flags, payload, window, options)
         frame = ethernet(ip(segment, source, destination, self.identification))
         if captured:
             self.packets.append(Packet(frame[: len(frame) - cut], self.now, len(frame)))

@@ -70,17 +70,33 @@ def compared(case, lossy):
     return same
 
 
+def sizes_hold(case, lossy):
+    """Whether each direction lacks as much plaintext as is told, where all that it lacks lies in holes; how many of these were counted."""
+    whole, counted = recorded(case)[2], 0
+    for direction, lost in enumerate(lossy.tls.lost if lossy.tls else ()):
+        missing = whole.tls.plaintext_bytes[direction] - lossy.tls.plaintext_bytes[direction]
+        if lost is not None:
+            least, most = lost.application_bytes
+            assert least <= missing <= most
+            assert case != "many-requests-tls13" or least == most
+            counted += 1
+    return counted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_without_any_one_packet_no_other_exchange_is_lost(case, tmp_path):
     _, _, whole = recorded(case)
     answered = sum(one.http.response is not None for one in whole.exchanges)
     assert answered >= 10
+    counted = 0
     for lost in of_connection(case):
         _, lossy = without(case, {lost}, tmp_path)
+        counted += sizes_hold(case, lossy)
         assert compared(case, lossy) >= answered - 1, lost
         # What is missing at the very end leaves no hole in the stream.
         assert lossy.losses is not None or lost in of_connection(case)[-3:] or compared(case, lossy) == answered
+    assert (counted >= len(of_connection(case)) // 2) == bool(CASES[case])
 
 
 @pytest.mark.slow
@@ -92,6 +108,7 @@ def test_without_neighbours_the_others_are_told_as_they_were(case, count, tmp_pa
     numbers = of_connection(case)
     for place in range(0, len(numbers) - count, count):
         _, lossy = without(case, set(numbers[place : place + count]), tmp_path)
+        sizes_hold(case, lossy)
         # Each packet may belong to another exchange, and one more response may be that to any of those.
         assert compared(case, lossy) >= answered - count - 1, numbers[place]
 
@@ -113,6 +130,21 @@ def test_reports_say_what_is_missing_and_where_reading_went_on(tmp_path):
     )  # fmt: skip
     told = [exchange for exchange in values["exchanges"] if exchange["response_hole"] or exchange["uncertain"]]
     assert [(None, True, False), (200, False, True)] == [(exchange["status"], exchange["response_hole"], exchange["uncertain"]) for exchange in told]
+
+
+def test_under_tls_a_body_of_known_length_ends_where_it_does_as_well(tmp_path):
+    """The size of the hole is known from the records' numbers: nothing of the next message is looked for."""
+    _, _, whole = recorded("many-requests-tls13")
+    found = []
+    for lost in of_connection("many-requests-tls13"):
+        _, lossy = without("many-requests-tls13", {lost}, tmp_path)
+        found += [(loss.found, loss.refusal, loss.missing) for loss in (lossy.losses.losses if lossy.losses else ()) if loss.found == "length"]
+        for one in lossy.exchanges:
+            truth = next(other.http for other in whole.exchanges if other.http.request.ts_ns == one.http.request.ts_ns)
+            if one.http.response_hole and one.http.end is not None and one.http.hijack is None:
+                assert truth.end.ts_ns == one.http.end.ts_ns
+    assert len(found) >= 2
+    assert all(refusal is None and missing for _, refusal, missing in found)
 
 
 @pytest.mark.parametrize("case", ["many-requests", "many-requests-tls13"])

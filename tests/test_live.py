@@ -18,6 +18,8 @@ from captool.middlebox.catalogue import load_catalogue
 from captool.packets.decode import Decoder
 from captool.report.live_text import line
 from captool.tcp.tracker import Tracker
+from captool.units import size
+from hosts import Hosts
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CAPTURES = sorted(path for path in FIXTURES.glob("*/*.pcap") if path.parent.name != "lossy-path")  # thousands of packets
@@ -119,11 +121,17 @@ def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_pa
         for direction, shut in enumerate(tcp.shut_windows):
             reader = ("server", "client")[direction]
             assert (shut is not None and shut.duration_ns >= 2 * SECOND) == (f"the {reader}'s program has not read for 2.00 s" in told)
+        lost = [finding.evidence for finding in whole.findings if finding.code == "output-lost" and finding.connection == one.id]
+        assert (lost != []) == ("output lost so far: at least " in told and "after all" not in told)
+        for evidence in lost:
+            assert f"at least {size(evidence['stdout_bytes'] + evidence['stderr_bytes'])} of container output" in told
         for exchange in one.exchanges:
             if exchange.http.hijack:
                 assert f"its stream is open ({exchange.http.status})" in told
                 assert any(verdict.request and exchange.container[:12] in verdict.request for verdict in mine)
-        if one.tls and one.tls.status == "encrypted" and "handshake is not complete" not in one.tls.detail:
+        # What waits behind bytes that may still come is read when the capture ends.
+        waited = one.tls and one.tls.reason == "stream-gap" and tcp.awaited.to_client
+        if one.tls and one.tls.status == "encrypted" and "handshake is not complete" not in one.tls.detail and not waited:
             assert told.count("cannot be decrypted so far") == 1
         else:
             assert "cannot be decrypted" not in told
@@ -191,6 +199,63 @@ def test_a_drop_that_was_a_loss_is_taken_back(tmp_path):
     assert second == "the client acknowledged what was sent again: packets were lost, but the connection was not dropped"
 
 
+ATTACH = b"POST /v1.41/containers/ab12/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+FRAME = bytes([1, 0, 0, 0, 0, 0, 0, 6]) + b"result"
+NOT_ARRIVED = "output lost so far: at least 6 bytes of container output (stdout 6) were "
+
+
+def attached():
+    """A job whose output is on its way."""
+    return Talk().opened().client(ATTACH).server(UPGRADED).client().wait(1).server(FRAME)
+
+
+def output_lines(player):
+    return [(severity, sentence) for severity, sentence in player.sentences() if "output" in sentence]
+
+
+def sent_again(talk, *seconds):
+    for wait in seconds:
+        talk.wait(wait).server(FRAME, seq=talk.next[1] - len(FRAME))
+    return talk
+
+
+def test_output_that_does_not_arrive_is_told_once_and_taken_back_when_it_does(tmp_path):
+    player = Player(tmp_path).talk(sent_again(attached(), 0.2, 0.4, 0.8))
+    player.wait_until(player.now + 5 * SECOND)
+    assert [("error", f"{NOT_ARRIVED}sent 4 times in 1.40 s and not acknowledged")] == output_lines(player)
+    talk = attached()
+    done = len(sent_again(talk, 0.2, 0.4, 0.8).packets)
+    sent_again(talk, 1.6).client()
+    del talk.packets[:done]
+    player.talk(talk)
+    player.wait_until(player.now + 5 * SECOND)
+    assert [("info", "the client acknowledged the container output after all")] == output_lines(player)[1:]
+
+
+def test_output_that_is_still_on_its_way_is_not_called_lost(tmp_path):
+    player = Player(tmp_path).talk(sent_again(attached(), 0.2, 0.4))
+    player.wait_until(player.now + 5 * SECOND)
+    assert [] == output_lines(player)
+
+
+def test_output_that_a_reset_cut_off_is_told(tmp_path):
+    talk = attached()
+    player = Player(tmp_path).talk(talk.client(flags=RST, ack=0))
+    player.wait_until(player.now + 5 * SECOND)
+    assert [("error", f"{NOT_ARRIVED}not acknowledged")] == output_lines(player)
+
+
+def test_output_is_counted_when_all_of_it_was_read(tmp_path):
+    """The secrets of what came last are waited for: until then less would be told than is known."""
+    player = Player(tmp_path).talk(sent_again(attached().server(FRAME), 0.2, 0.4, 0.8))
+    player.look()
+    assert [] == output_lines(player)
+    player.wait_until(player.now + 5 * SECOND)
+    assert 1 == len(output_lines(player))
+    assert "at least 12 bytes of container output (stdout 12)" in output_lines(player)[0][1]
+
+
 @pytest.mark.parametrize(
     ("end", "sentence"),
     [
@@ -234,14 +299,109 @@ def written(folder, talk):
     return path
 
 
-def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path):
+@pytest.mark.parametrize("ahead", [600 * SECOND, -600 * SECOND])
+def test_idle_times_across_a_change_of_the_clock_are_not_judged(tmp_path, ahead):
     player = Player(tmp_path, network="gcp-vpc").talk(asked())
-    player.live.clock_was_set()
+    player.live.clock_was_set(ahead)
     player.wait_until(player.now + 3600 * SECOND)
     assert [] == player.said
+    assert [] == player.live._due  # and not looked at again and again
     player.talk(asked_again(player.now))
     player.wait_until(player.now + 700 * SECOND)
     assert 1 == len(player.said)
+
+
+class Far(Player):
+    """The packets of another machine, whose clock is not this one's: here no more time passes than there truly does."""
+
+    def __init__(self, tmp_path, **settings):
+        super().__init__(tmp_path, **settings)
+        self.true_ns, self.live._clock._monotonic_ns = 0, lambda: self.true_ns
+
+    def hear(self, packets, true_ns):
+        """These packets came, and then so much time passed without any."""
+        self.file.write_bytes(pcap(packets))
+        with CaptureReader([self.file]) as capture:
+            for frames in capture.chunks():
+                self.live.take(frames)
+        for _ in range(0, true_ns, STEP):
+            self.true_ns += STEP
+            self.now = self.live.latest_ns + self.true_ns % SECOND
+            self.look(self.live.latest_ns + min(true_ns, 3 * SECOND))
+
+
+def agrees(player, packets, tmp_path):
+    """Whether idle times are told of the connections of which the whole capture tells them, and silent drops."""
+    (tmp_path / "whole.pcap").write_bytes(pcap(packets))
+    whole = analyze(tmp_path / "whole.pcap", network="gcp-vpc")
+    idle, dropped = ({one.client for one in player.said if what in one.sentence} for what in ("idle for", "silent drop so far"))
+    ends = [connection.tcp.client for connection in whole.connections]
+    judged = {ends[one.connection] for one in whole.findings if one.code in {"idle-gap", "missing-keepalive"}}
+    return (idle, dropped) == (judged, {one.tcp.client for one in whole.connections if one.tcp.close == "silent-drop"})
+
+
+def in_halves(hosts, then):
+    """The packets before something happens to a clock, and those after it."""
+    before = len(hosts.talk().packets)
+    then(hosts)
+    hosts.talk()
+    return hosts.packets[:before], hosts.packets[before:]
+
+
+def set_ahead(hosts):
+    hosts.wrong = 700 * SECOND
+
+
+def set_back(hosts):
+    hosts.wrong = -700 * SECOND
+
+
+def pause(hosts):
+    hosts.now += 700 * SECOND
+
+
+@pytest.mark.parametrize("then", [set_ahead, set_back, pause])
+@pytest.mark.parametrize("pieces", [0, 1, 2, 40])
+def test_a_clock_that_was_set_elsewhere_is_told_from_a_pause_as_the_whole_capture_tells_it(tmp_path, then, pieces):
+    """However the packets behind it come in: all at once, or with looks between them."""
+    before, after = in_halves(Hosts(), then)
+    player = Far(tmp_path, network="gcp-vpc")
+    if pieces:
+        player.hear(before, 700 * SECOND if then is pause else SECOND)
+    else:  # what came before was not read yet
+        before, after, pieces = [], before + after, 1
+    size = -(-len(after) // pieces)
+    for begin in range(0, len(after), size):
+        player.hear(after[begin : begin + size], 0 if begin + size < len(after) else 3 * SECOND)
+        player.look(player.live.latest_ns)
+    assert agrees(player, before + after, tmp_path)
+    assert (then is pause) == any("idle for" in one.sentence for one in player.said)
+
+
+def test_a_pause_that_is_read_late_is_judged_when_the_senders_have_told(tmp_path):
+    """A backlog: no time passes here, although it did where it was recorded."""
+    before, after = in_halves(Hosts(), pause)
+    player = Far(tmp_path, network="gcp-vpc")
+    player.hear(before, SECOND)
+    player.hear(after[:1], 0)
+    player.look(player.live.latest_ns)
+    assert [] == player.said
+    player.hear(after[1:], 3 * SECOND)
+    assert agrees(player, before + after, tmp_path)
+    assert 3 == len([one for one in player.said if "idle for" in one.sentence])
+
+
+def test_what_was_in_flight_when_the_clock_was_set_is_no_silent_drop(tmp_path):
+    hosts = Hosts().talk().say(0, 1, b"output")
+    before = len(hosts.packets)
+    hosts.numbers[hosts.ends[0], 1] -= 6
+    hosts.wrong = 700 * SECOND
+    hosts.say(0, 1, b"output").say(1, 0, b"ask").say(1, 1, b"answer").say(2, 0, b"ask").say(2, 1, b"answer")
+    player = Far(tmp_path, network="gcp-vpc")
+    player.hear(hosts.packets[:before], SECOND)
+    player.hear(hosts.packets[before:], 3 * SECOND)
+    assert [] == player.said
+    assert agrees(player, hosts.packets, tmp_path)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import pytest
 
-from captool.units import counted, parse_duration, parse_size, seconds, size
+from captool.units import counted, parse_duration, parse_size, seconds, size, size_between
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,15 @@ def test_seconds_are_readable_at_every_scale(duration_ns, text):
 @pytest.mark.parametrize(("count", "text"), [(1, "1 byte"), (162, "162 bytes"), (18001, "18.0 kB"), (999_960, "1.0 MB"), (1_700_000_000, "1.7 GB")])
 def test_sizes_use_decimal_units(count, text):
     assert text == size(count)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "text"),
+    [(48, 48, "48 bytes"), (0, 48, "at most 48 bytes"), (1, 48, "between 1 and 48 bytes"), (900, 1200, "between 900 bytes and 1.2 kB"), (1200, 1700, "between 1.2 and 1.7 kB"),
+     (1201, 1203, "between 1,201 and 1,203 bytes")],
+)  # fmt: skip
+def test_amounts_known_within_bounds_say_so(least, most, text):
+    assert text == size_between(least, most)
 
 
 def test_counted_agrees_with_its_noun():

@@ -64,6 +64,7 @@ def verdicts_shown(
         "timeouts": None if timeouts is None else str(timeouts.absolute()),
         "bundle": str(bundle.absolute()),
         "late_ns": LATE_BY_SSH_NS if by_ssh else LATE_NS,
+        "by_ssh": by_ssh,
     }
     output = Output(say)
     onlooker = Onlooker(
@@ -115,32 +116,35 @@ class Output:
 class Clock:
     """What time it is by the clock of the packets, and whether this machine's clock was set.
 
-    Another machine's packets bear its own time. The packet that came in with the least delay tells the difference; the kernel's delay
-    counts as difference then, which makes the judgement late, never early.
+    Another machine's packets (`foreign`) bear its own time. The packet that came in with the least delay tells the difference; the kernel's
+    delay counts as difference then, which makes the judgement late, never early.
     """
 
-    def __init__(self, late_ns: int) -> None:
-        self._late_ns = late_ns
+    def __init__(self, late_ns: int, *, foreign: bool) -> None:
+        self._late_ns, self._foreign = late_ns, foreign
         self._ahead_ns: int | None = None
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
-    def heard(self, packet_ns: int) -> None:
-        """A packet of this time came in just now."""
+    def heard(self, packet_ns: int, *, set_back: bool = False) -> None:
+        """A packet of this time came in just now; `set_back`: the packets' clock was set back before it."""
         ahead = time.time_ns() - packet_ns
-        self._ahead_ns = ahead if self._ahead_ns is None else min(ahead, self._ahead_ns)
+        self._ahead_ns = ahead if self._ahead_ns is None or set_back else min(ahead, self._ahead_ns)
 
     def known_until_ns(self) -> int:
         """Up to when all packets have come in, if all that is there was read."""
         return time.time_ns() - (self._ahead_ns or 0) - self._late_ns
 
-    def was_set(self) -> bool:
-        """Whether this machine's clock was set since the last question."""
+    def was_set(self) -> int:
+        """By how much the packets' clock was set with this machine's since the last question; 0 where it was by less than a second."""
         offset = time.time_ns() - time.monotonic_ns()
-        jumped = abs(offset - self._offset_ns) > CLOCK_SET_NS
-        self._offset_ns = offset
-        if jumped:
-            self._ahead_ns = None
-        return jumped
+        ahead, self._offset_ns = offset - self._offset_ns, offset
+        if abs(ahead) <= CLOCK_SET_NS:
+            return 0
+        if self._foreign:
+            self._ahead_ns = None if self._ahead_ns is None else self._ahead_ns + ahead
+            return 0
+        self._ahead_ns = None
+        return ahead
 
 
 def main() -> None:
@@ -160,7 +164,7 @@ def main() -> None:
     settings = Settings(asked["idle_timeout_ns"], asked["network"])
     keys = GrowingKeys(Path(asked["bundle"]), FILE_NAME)
     analysis = LiveAnalysis(settings, load_catalogue(own), load_catalogue(own, state="half-closed"), keys)
-    clock = Clock(asked["late_ns"])
+    clock = Clock(asked["late_ns"], foreign=asked["by_ssh"])
     looked = 0.0
 
     def write(text: str) -> None:
@@ -170,8 +174,8 @@ def main() -> None:
     def look(until_ns: int, *, ended: bool = False) -> None:
         nonlocal looked
         looked = time.monotonic()
-        if clock.was_set():
-            analysis.clock_was_set()
+        if ahead_ns := clock.was_set():
+            analysis.clock_was_set(ahead_ns)
         for verdict in analysis.verdicts(until_ns, ended=ended):
             write(line(verdict))
 
@@ -182,8 +186,8 @@ def main() -> None:
                 continue
             with CaptureReader([path], wait=files) as capture:
                 for frames in capture.chunks():
-                    analysis.take(frames)
-                    clock.heard(analysis.latest_ns)
+                    set_back = analysis.take(frames)
+                    clock.heard(analysis.latest_ns, set_back=set_back)
                     if time.monotonic() - looked > BUSY_S:
                         look(min(analysis.latest_ns, clock.known_until_ns()))
         except (OSError, CaptureError):

@@ -6,7 +6,7 @@ from typing import Final
 from captool.direction import Direction, Moment
 from captool.dockerapi.arrival import TEXT, OutputArrival
 from captool.dockerapi.endpoints import OUTPUT, hijacks, identify
-from captool.dockerapi.exchange import ContainerStream, DockerExchange, Output
+from captool.dockerapi.exchange import ContainerStream, DockerExchange, LostOutput, Output
 from captool.dockerapi.stdcopy import Payload, StdcopyReader
 from captool.http.conversation import HttpConversation
 from captool.http.exchange import HttpExchange
@@ -17,12 +17,13 @@ from captool.http.pieces import StreamData
 MAX_STREAMS: Final = 1024
 
 OutputSink = Callable[[Output], None]
+Missing = tuple[int, int]  # bytes, at least and at most
 
 
 class _Stream:
     """What one exchange carried so far."""
 
-    __slots__ = ("arrival", "holes_told", "newest", "number", "reader", "request", "stdin_bytes")
+    __slots__ = ("arrival", "holes_told", "missing", "missing_told", "newest", "number", "reader", "request", "stdin_bytes")
 
     def __init__(self, number: int, request: str) -> None:
         self.number = number
@@ -31,6 +32,8 @@ class _Stream:
         self.arrival = OutputArrival()
         self.stdin_bytes = 0
         self.holes_told = 0
+        self.missing: Missing | None = (0, 0)
+        self.missing_told: Missing | None = (0, 0)
         self.newest: StreamData | None = None
 
 
@@ -107,7 +110,8 @@ class DockerConversation:
             stream.newest = piece
             if self._output and stream.holes_told < stream.reader.holes:
                 stream.holes_told = stream.reader.holes
-                self._output(Output("hole", b"", piece.moment, stream.number, stream.request))
+                self._output(Output("hole", b"", piece.moment, stream.number, stream.request, _since(stream)))
+                stream.missing_told = stream.missing
             self._print(stream, stream.reader.feed(piece.data), piece)
 
     def feed_stream(
@@ -133,15 +137,29 @@ class DockerConversation:
             moment = moment if printed.end == len(data) else moment_of(printed.end - 1)
             stream.arrival.counted(printed.stdout_bytes, printed.stderr_bytes, printed.text, moment, stream_end)
 
-    def lose(self, direction: Direction, missing: int | None = None) -> None:
-        """A hole: bytes of this direction are missing, `missing` of them where that is known.
+    def lose(self, direction: Direction, missing: Missing | None = None) -> None:
+        """A hole: bytes of this direction are missing, at least and at most so many where that is known.
 
         A hijacked stream goes on behind it, HTTP with the next message that can be found.
         """
         stream = self._opened(self._http.answering) if direction is Direction.TO_CLIENT else None
         if stream is not None:
             stream.reader.lose()
-        self._http.lose(direction, missing)
+            inside = missing if self._http.is_stream(direction) else None  # a hole in a body may hold more than the rest of it
+            stream.missing = None if inside is None or stream.missing is None else _both(stream.missing, inside)
+        self._http.lose(direction, missing[0] if missing is not None and missing[0] == missing[1] else None)
+
+    def lost(self, acknowledged: int | None) -> LostOutput | None:
+        """Output of all streams together that was sent and that the client has not acknowledged by now; None where there is none."""
+        for stream in self._streams.values():
+            stream.arrival.acknowledge(acknowledged)
+        found = [lost for stream in self._streams.values() if (lost := stream.arrival.lost())]
+        if not found:
+            return None
+        first = min(found, key=lambda lost: lost.first.packet)
+        return first._replace(
+            stdout_bytes=sum(lost.stdout_bytes for lost in found), stderr_bytes=sum(lost.stderr_bytes for lost in found)
+        )
 
     def finish(self, moment: Moment, acknowledged: int | None, *, closed: bool) -> tuple[DockerExchange, ...]:
         """The connection ended (`closed`: by its ends, in view). Output beyond `acknowledged` did not arrive."""
@@ -196,4 +214,15 @@ def _summary(stream: _Stream) -> ContainerStream:
         lost=arrival.lost(),
         holes=stream.reader.holes,
         unattributed_bytes=stream.reader.passed_over,
+        missing=stream.missing if stream.reader.holes else None,
     )
+
+
+def _both(one: Missing, other: Missing) -> Missing:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _since(stream: _Stream) -> Missing | None:
+    """What is missing of a stream since that was told last."""
+    now, told = stream.missing, stream.missing_told
+    return None if now is None or told is None else (now[0] - told[0], now[1] - told[1])

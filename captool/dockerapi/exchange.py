@@ -9,7 +9,8 @@ from captool.http.exchange import HttpExchange
 class Output(NamedTuple):
     """Some bytes that a container printed, or was sent (`stdin`), raw, with the moment at which they were seen.
 
-    A `hole` has no bytes: the capture lacks output just before the moment.
+    A `hole` has no bytes: the capture lacks output just before the moment, `missing` being how many bytes of the stream at least and at
+    most, frame headers included (None: nobody knows).
 
     `request` is method and target of the exchange that carried them, `exchange` its number on the connection, from 0.
     """
@@ -19,6 +20,7 @@ class Output(NamedTuple):
     moment: Moment
     exchange: int
     request: str
+    missing: tuple[int, int] | None = None
 
 
 class LostOutput(NamedTuple):
@@ -39,7 +41,8 @@ class ContainerStream(NamedTuple):
     `kind` is found from the content (stdcopy frames), not from the header, which older daemons get wrong (FACTS 6.1).
     A raw stream (TTY) counts everything as stdout. `last_output` is the last output that the client acknowledged as well.
     `holes` counts the places at which the capture lacks output, so that the sizes are lower bounds; `unattributed_bytes` came behind
-    one and cannot be told apart, because where a frame begins was not known there.
+    one and cannot be told apart, because where a frame begins was not known there. `missing` is how many bytes of the stream the holes
+    hold at least and at most, frame headers included (None: nobody knows, or they may hold more than the stream).
     """
 
     kind: Literal["multiplexed", "raw", "empty"]
@@ -50,6 +53,7 @@ class ContainerStream(NamedTuple):
     lost: LostOutput | None
     holes: int = 0
     unattributed_bytes: int = 0
+    missing: tuple[int, int] | None = None
 
 
 class DockerExchange(NamedTuple):

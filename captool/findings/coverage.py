@@ -5,8 +5,10 @@ from typing import Final
 
 from captool.findings.finding import Finding
 from captool.findings.tables import Tables
+from captool.tcp.connection import TcpConnection
 from captool.units import SECOND_NS, counted, seconds
 
+PLACED: Final = "LINUX_SLL2"  # its frames tell where each was captured
 TIMED: Final = (
     "missing-keepalive", "idle-gap", "keepalive-too-slow", "reset-after-idle", "half-close-idle", "client-timeout",
     "zero-window-stall", "possible-drop", "quiet-but-healthy",
@@ -137,7 +139,16 @@ def mid_stream(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(),
             message="Recording began in the middle of this connection: earlier idle times, probes, requests and the TLS handshake "
-            f"are not in the capture{guessed}.",
+            f"are not in the capture{guessed}.{_copies(tables, tcp)}",
             remedy="Start recording before the connection is opened.",
             evidence={"client_guessed": tcp.client_guessed, "proof_needs": None},
         )
+
+
+def _copies(tables: Tables, tcp: TcpConnection) -> str:
+    """What to say of data that was sent again where nothing tells it from a copy: IPv6 names no packet, and the SYN was not seen."""
+    again = sum(tcp.retransmissions)
+    if not again or ":" not in tcp.client.ip or PLACED in tables.capture.link_types:
+        return ""
+    some = "The packet sent again may be a copy" if again == 1 else f"Of the {again:,} packets sent again some may be copies"
+    return f" {some}, if packets were recorded twice at the same hop limit (several interfaces, a mirror port): in IPv6 nothing tells them."

@@ -1,12 +1,13 @@
 """Which idle times matter, and which middleboxes would have cut the connection in them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from captool.capture.summary import ClockJump
 from captool.direction import PerDirection
 from captool.findings.tables import Connection, Settings, Tables
 from captool.middlebox.catalogue import IdleTimeout, by_id
-from captool.tcp.connection import Gap, Unanswered
+from captool.tcp.connection import Gap, TcpConnection, Unanswered
 from captool.units import SECOND_NS, seconds
 
 GIVEN: Final = "given"
@@ -17,14 +18,41 @@ def believed(tables: Tables) -> Tables:
     step, jumps = tables.capture.clock_step, [jump for jump in tables.capture.clock_jumps if jump.senders]
     if step is None and not jumps:
         return tables
-    packets = [one.packet for one in (step, *jumps) if one is not None]
     window_ns = keepalive_window_ns(tables.settings, tables.catalogue)
-    return tables._replace(connections=tuple(_believed(connection, packets, jumps, window_ns) for connection in tables.connections))
+    ended_ns = _ended_ns(tables)
+    if ended_ns is not None:
+        tables = tables._replace(capture=tables.capture._replace(end_ns=ended_ns))
+    steps = [step.packet] if step is not None else []
+    connections = (
+        one._replace(tcp=believed_connection(one.tcp, steps, (jumps,), window_ns, to_the_end=ended_ns is None))
+        for one in tables.connections
+    )
+    return tables._replace(connections=tuple(connections))
 
 
-def _believed(connection: Connection, packets: list[int], jumps: list[ClockJump], window_ns: int) -> Connection:
-    tcp = connection.tcp
-    gaps = tuple(gap for gap in tcp.gaps if not _spans(packets, gap.after_packet, gap.ended_by_packet))
+def _ended_ns(tables: Tables) -> int | None:
+    """When the capture ended by a clock that was set back and has not caught up; None elsewhere: it ended at the latest time of all."""
+    capture = tables.capture
+    if capture.clock_step is None or capture.recorded_until_ns is not None or capture.end_ns is None or not tables.connections:
+        return None
+    last = max((one.tcp.last_packet for one in tables.connections), key=lambda moment: moment.packet)
+    return last.ts_ns if capture.end_ns - last.ts_ns > SECOND_NS else None
+
+
+def believed_connection(
+    tcp: TcpConnection, steps: Sequence[int], jumps: Sequence[Sequence[ClockJump]], window_ns: int, *, to_the_end: bool = True
+) -> TcpConnection:
+    """The connection without the durations across which the clock was set.
+
+    It was set back at the packets `steps`, and forward as each of the lists `jumps` tells. Without `to_the_end` it is not known when the
+    capture ended.
+    """
+    packets = [*steps, *(jump.packet for told in jumps for jump in told)]
+    gaps = tuple(
+        gap
+        for gap in tcp.gaps
+        if not _spans(packets, gap.after_packet, gap.ended_by_packet) and (to_the_end or gap.ended_by != "end-of-capture")
+    )
     shut = [one if one is None or not _spans(packets, one.since.packet, one.until_packet) else None for one in tcp.shut_windows]
     tcp = tcp._replace(shut_windows=PerDirection(*shut), unanswered=PerDirection(*(_shortened(one, jumps) for one in tcp.unanswered)))
     if tcp.close == "silent-drop" and not any(one is not None and one.persistent for one in tcp.unanswered):
@@ -39,18 +67,18 @@ def _believed(connection: Connection, packets: list[int], jumps: list[ClockJump]
             for side in tcp.keepalive
         ]
         tcp = tcp._replace(gaps=gaps, gap_count=count, longest_gap_ns=longest_gap_ns, keepalive=PerDirection(*sides))
-    return connection._replace(tcp=tcp)
+    return tcp
 
 
-def _shortened(sent: Unanswered | None, jumps: list[ClockJump]) -> Unanswered | None:
-    """What was sent again, for as long as the senders' clocks say."""
+def _shortened(sent: Unanswered | None, jumps: Sequence[Sequence[ClockJump]]) -> Unanswered | None:
+    """What was sent again, for as long as those say who tell of the most."""
     if sent is None:
         return None
-    ahead_ns = sum(jump.ahead_ns for jump in jumps if sent.first.packet < jump.packet <= sent.last.packet)
+    ahead_ns = max(sum(jump.ahead_ns for jump in told if sent.first.packet < jump.packet <= sent.last.packet) for told in jumps)
     return sent._replace(first=sent.first._replace(ts_ns=min(sent.first.ts_ns + ahead_ns, sent.last.ts_ns))) if ahead_ns else sent
 
 
-def _spans(packets: list[int], after_packet: int, until_packet: int | None) -> bool:
+def _spans(packets: Sequence[int], after_packet: int, until_packet: int | None) -> bool:
     """Whether the clock was set at one of these packets between two others."""
     return any(after_packet < packet and (until_packet is None or packet <= until_packet) for packet in packets)
 

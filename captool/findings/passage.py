@@ -89,7 +89,7 @@ def reset_injected(tables: Tables) -> Iterator[Finding]:
 def packets_lost(tables: Tables) -> Iterator[Finding]:
     """Packets that did not arrive, on a path that was not dead."""
     for connection, counterpart, direction, passage in _passages(tables):
-        lost = passage.lost - (passage.dead.packets if passage.dead else 0)
+        lost = passage.lost - (passage.dead.packets if passage.dead else passage.too_large.packets if passage.too_large else 0)
         if lost <= 0:
             continue
         side = counterpart.sender_side(direction)

@@ -1,16 +1,20 @@
 """Packets too large for the path that vanish while smaller ones pass: a tunnel with a smaller MTU, and no ICMP that says so (RFC 2923)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
-from captool.findings.tables import Tables
-from captool.tcp.connection import TcpConnection, Unanswered
+from captool.findings.passage import capture_name, confidence
+from captool.findings.tables import Connection, Tables
+from captool.tcp.connection import LARGE, TcpConnection, Unanswered
 from captool.units import SECOND_NS, counted, seconds
 
-# No tunnel leaves less than IPv6's 1280 bytes, of which headers take up to 100 (RFC 8200 5); Ethernet leaves 1460.
-LARGE: Final = 1000
+if TYPE_CHECKING:  # imported only where a second capture is given
+    from captool.tcp.passage import TooLarge
+
 TRIES: Final = 3
 TRIED_NS: Final = 3 * SECOND_NS
 # After this time nothing that acknowledges what was sent earlier is still on its way.
@@ -24,15 +28,58 @@ REMEDY: Final = (
 
 def mtu_black_hole(tables: Tables) -> Iterator[Finding]:
     """The same large segment sent again and again in vain, on a path that carries smaller ones; or what never came of it."""
+    yield from _seen_by_both(tables)
     yield from _sent_in_vain(tables)
     yield from _never_came(tables)
+
+
+def _proof(connection: Connection, direction: Direction) -> TooLarge | None:
+    return connection.counterpart.passage[direction].too_large if connection.counterpart else None
+
+
+def _seen_by_both(tables: Tables) -> Iterator[Finding]:
+    """Where the other side was recorded too: which packets arrived."""
+    for connection in tables.connections:
+        for direction in DIRECTIONS:
+            proof, counterpart = _proof(connection, direction), connection.counterpart
+            if proof is None or counterpart is None:
+                continue
+            side, last = counterpart.sender_side(direction), counterpart.passage[direction].last_arrived
+            so = "the path drops" if proof.between else "so does a path that drops"
+            yield Finding(
+                code="mtu-black-hole",
+                severity="error",
+                confidence=confidence(tables) if proof.between else "medium",
+                connection=connection.id,
+                packets=(proof.first.packet, proof.last.packet) if side == "trace" else (last[1].packet,) if last else (),
+                message=f"Of what the {direction.sender} sent from packet {proof.first.packet} of {capture_name(tables, side)} on, all "
+                f"{proof.packets} packets with {proof.smallest_lost:,} bytes of data or more were lost, in "
+                f"{seconds(proof.last.ts_ns - proof.first.ts_ns)}, and {_smaller(proof)} did arrive: {so} large "
+                "packets without saying so (an MTU black hole).",
+                remedy=REMEDY,
+                evidence={
+                    "direction": direction.name.lower(),
+                    "segment_bytes": proof.smallest_lost,
+                    "lost_packets": proof.packets,
+                    "arrived_packets": proof.arrived,
+                    "largest_arrived_bytes": proof.largest_arrived,
+                    "sender_side": side,
+                    "proven_by_other_side": True,
+                    "proof_needs": None,
+                },
+            )
+
+
+def _smaller(proof: TooLarge) -> str:
+    size = f"{proof.largest_arrived:,} bytes" if proof.largest_arrived else "none"
+    return f"the only smaller one, with {size}," if proof.arrived == 1 else f"the {proof.arrived} smaller ones, with {size} at most,"
 
 
 def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
     for connection in tables.connections:
         for direction in DIRECTIONS:
             sent = too_large(connection.tcp, direction)
-            if sent is None:
+            if sent is None or _proof(connection, direction):
                 continue
             sender, peer = direction.sender, direction.opposite.sender
             yield Finding(
@@ -69,7 +116,7 @@ def _never_came(tables: Tables) -> Iterator[Finding]:
     for connection in tables.connections:
         for direction in DIRECTIONS:
             awaited = connection.tcp.awaited[direction]
-            if awaited is None or awaited.bytes < LARGE or until_ns - awaited.later.ts_ns < TRIED_NS:
+            if awaited is None or awaited.bytes < LARGE or until_ns - awaited.later.ts_ns < TRIED_NS or _proof(connection, direction):
                 continue
             sender, peer = direction.sender, direction.opposite.sender
             yield Finding(

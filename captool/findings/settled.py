@@ -34,7 +34,8 @@ def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def _capture_ended(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding | None:
     """The other side's capture does prove what came after, where it shows how the connection died."""
-    died = any(passage.dead or any(one.flags & (RST | FIN) for one in passage.not_sent) for passage in counterpart.passage)
+    ways = counterpart.passage
+    died = any(way.dead or way.too_large or any(one.flags & (RST | FIN) for one in way.not_sent) for way in ways)
     return None if died else finding
 
 

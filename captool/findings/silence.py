@@ -11,7 +11,7 @@ from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.path_mtu import too_large
 from captool.findings.tables import Connection, Tables
-from captool.tcp.connection import Unanswered
+from captool.tcp.connection import TcpConnection, Unanswered
 from captool.units import SECOND_NS, counted, seconds, size
 
 if TYPE_CHECKING:
@@ -67,22 +67,21 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
     """Container output that was on the wire and that the client never acknowledged before the connection was given up."""
     for connection in tables.connections:
         sent = connection.tcp.unanswered.to_client
-        if (sent is None or not sent.persistent) and connection.tcp.close != "rst":
-            continue  # still in flight when the capture ended: nothing says that it was lost
+        if not output_given_up(connection.tcp):
+            continue
         for exchange in connection.exchanges:
             if exchange.stream is None or exchange.stream.lost is None:
                 continue
             lost = exchange.stream.lost
             total = lost.stdout_bytes + lost.stderr_bytes
-            doubt = _acknowledged_by_reset(connection)
-            again = f"sent {_times(sent.retransmissions + 1)} in {seconds(sent.last.ts_ns - sent.first.ts_ns)} and " if sent else ""
+            doubt = acknowledged_by_reset(connection.tcp)
             yield Finding(
                 code="output-lost",
                 severity="warning" if doubt else "error",
                 confidence="low" if doubt else "high",
                 connection=connection.id,
                 packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
-                message=f"At least {size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}"
+                message=f"At least {size(total)} of container output ({streams(lost)}) of {request(exchange)} were {sent_for(sent)}"
                 f"never acknowledged{doubt or ': the client did not get them, nor anything that was to follow.'}",
                 remedy=(
                     f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
@@ -99,10 +98,21 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
             )
 
 
-def _acknowledged_by_reset(connection: Connection) -> str | None:
+def output_given_up(tcp: TcpConnection) -> bool:
+    """Whether what the client has not acknowledged by now is not merely on its way: sent again and again, or cut off by a reset."""
+    sent = tcp.unanswered.to_client
+    return tcp.close == "rst" or (sent is not None and sent.persistent)
+
+
+def sent_for(sent: Unanswered | None) -> str:
+    """`sent 9 times in 13.10 s and `; empty where nothing was sent again."""
+    return f"sent {_times(sent.retransmissions + 1)} in {seconds(sent.last.ts_ns - sent.first.ts_ns)} and " if sent else ""
+
+
+def acknowledged_by_reset(tcp: TcpConnection) -> str | None:
     """What to say of a RST in the client's name that acknowledges more, and does not look as if the client sent it; None without one."""
-    reset = connection.tcp.reset
-    if reset is None or reset.sender != "client" or not reset.newly_acknowledged or not connection.tcp.unacknowledged_bytes.to_client:
+    reset = tcp.reset
+    if reset is None or reset.sender != "client" or not reset.newly_acknowledged or not tcp.unacknowledged_bytes.to_client:
         return None
     return (
         f", but by a reset in the client's name (packet {reset.moment.packet}) that does not look like the client's packets: if the client "
@@ -181,7 +191,8 @@ def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _streams(lost: "LostOutput") -> str:
+def streams(lost: "LostOutput") -> str:
+    """`stdout 201, stderr 25`."""
     parts = [("stdout", lost.stdout_bytes), ("stderr", lost.stderr_bytes)]
     return ", ".join(f"{name} {count:,}" for name, count in parts if count)
 

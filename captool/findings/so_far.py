@@ -3,24 +3,32 @@
 The rules are those of the findings, on the connection as it would be if the capture ended now. What only holds until now says "so far".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from captool.direction import DIRECTIONS, Direction
+from captool.direction import DIRECTIONS, Direction, Moment
 from captool.findings.finding import Severity
 from captool.findings.gaps import GIVEN, gap_ended_by, seen_by, tripped
 from captool.findings.open_ends import STALL_NS
 from captool.findings.path_mtu import too_large
 from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
 from captool.findings.resets import gap_before
+from captool.findings.silence import acknowledged_by_reset, output_given_up, sent_for, streams
 from captool.findings.tables import Connection
 from captool.middlebox.catalogue import IdleTimeout
 from captool.tcp.connection import Gap, TcpConnection, Unanswered
 from captool.units import counted, seconds, size
 
+if TYPE_CHECKING:
+    from captool.dockerapi.exchange import LostOutput
+
 NAMED: Final = 3
 NEVER: Final = 1 << 63
+
+
+# Whether all that came of the connection was read, and the output that was not acknowledged.
+Output = Callable[[], "tuple[bool, LostOutput | None]"]
 
 
 class Remark(NamedTuple):
@@ -50,23 +58,25 @@ class Told:
     probing: set[Direction] = field(default_factory=set)
     unanswered_probes: dict[Direction, int] = field(default_factory=dict)
     lost: dict[Direction, int] = field(default_factory=dict)
+    output: Moment | None = None
     stalled: dict[Direction, tuple[int, bool]] = field(default_factory=dict)
     judged_gap: int = 0
     ended: bool = False
     reset: bool = False
 
 
-def remarks(tcp: TcpConnection, told: Told, judging: Judging, *, believed_after: int = 0) -> Iterator[Remark]:
+def remarks(tcp: TcpConnection, told: Told, judging: Judging, output: "Output") -> Iterator[Remark]:
     """What became true since the last call with this `told`.
 
-    `tcp` is the connection as it would be if the capture ended now. Idle times and
-    stalls that began before packet `believed_after` are not judged.
+    `tcp` is the connection as it would be if the capture ended now, as far as its times are believed. `output` tells which container output
+    the client has not acknowledged; it is asked only where that is not merely on its way.
     """
     yield from _probes(tcp, told)
-    yield from _idle(tcp, told, judging, believed_after)
+    yield from _idle(tcp, told, judging)
     yield from _unanswered_probes(tcp, told)
-    yield from _stalled(tcp, told, believed_after)
+    yield from _stalled(tcp, told)
     yield from _sent_into_nothing(tcp, told, judging)
+    yield from _output_lost(tcp, told, output)
     yield from _ended(tcp, told)
 
 
@@ -99,12 +109,12 @@ def _probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
         yield Remark(seen_ns, "info", f"a keepalive probe of the {direction.sender} was seen{after}")
 
 
-def _idle(tcp: TcpConnection, told: Told, judging: Judging, believed_after: int) -> Iterator[Remark]:
+def _idle(tcp: TcpConnection, told: Told, judging: Judging) -> Iterator[Remark]:
     """Each timeout once, those that are exceeded by the same look in one sentence, the longest first."""
     for gap in tcp.gaps:
-        if gap.start_ns < told.judged_gap or gap.after_packet < believed_after:
+        if gap.after_packet < told.judged_gap:
             continue
-        told.judged_gap = gap.start_ns
+        told.judged_gap = gap.after_packet
         half_closed = tcp.closing is not None and gap.after_packet >= tcp.closing.packet
         exceeded = tripped(judging.half_closed if half_closed else judging.timeouts, gap)
         over = [one for one in exceeded if (one.id, half_closed) not in told.timeouts and _heeded(one, gap, judging)]
@@ -155,11 +165,11 @@ def _unanswered_probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
         )
 
 
-def _stalled(tcp: TcpConnection, told: Told, believed_after: int) -> Iterator[Remark]:
+def _stalled(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
     """A receive window of 0 that lasts, of several the longest so far: the longest of all, which the finding tells, is no shorter."""
     for direction in DIRECTIONS:
         shut, reader = tcp.shut_windows[direction], direction.opposite.sender
-        if shut is None or shut.duration_ns < STALL_NS or shut.since.packet < believed_after:
+        if shut is None or shut.duration_ns < STALL_NS:
             continue
         before, over = told.stalled.get(direction), shut.until_packet is not None
         if before == (shut.since.packet, over):
@@ -191,6 +201,27 @@ def _sent_into_nothing(tcp: TcpConnection, told: Told, judging: Judging) -> Iter
             peer = direction.opposite.sender
             heard = "acknowledged what was sent again" if sent is None else "is heard again"
             yield Remark(tcp.last_packet.ts_ns, "info", f"the {peer} {heard}: packets were lost, but the connection was not dropped")
+
+
+def _output_lost(tcp: TcpConnection, told: Told, output: "Output") -> Iterator[Remark]:
+    """Output that has not arrived, once; and once more if the client acknowledged all of it and other output is lost then."""
+    sent, given_up = tcp.unanswered.to_client, output_given_up(tcp)
+    if not given_up and told.output is None:
+        return
+    known, lost = output()
+    if lost is not None and given_up and told.output is None and known:
+        told.output = lost.first
+        doubt = acknowledged_by_reset(tcp) is not None
+        yield Remark(
+            sent.last.ts_ns if sent is not None else tcp.last_packet.ts_ns,
+            "warning" if doubt else "error",
+            f"output lost so far: at least {size(lost.stdout_bytes + lost.stderr_bytes)} of container output ({streams(lost)}) were "
+            f"{sent_for(sent)}not acknowledged"
+            + (", although a reset in the client's name, perhaps another's, acknowledges some of them" if doubt else ""),
+        )
+    elif told.output is not None and lost is None:
+        told.output = None
+        yield Remark(tcp.last_packet.ts_ns, "info", "the client acknowledged the container output after all")
 
 
 def _too_large(sent: Unanswered, direction: Direction) -> str:

@@ -165,9 +165,11 @@ def _too_large(finding: Finding) -> str:
     if finding.evidence["segment_bytes"] is None:
         missing = f"{finding.evidence['missing_bytes']} bytes of the {sender}"
         return f"stands still because {missing} never came while what was sent after them did: perhaps an MTU black hole"
+    proven = bool(finding.evidence.get("proven_by_other_side"))
+    smaller = "do, as both captures prove" if proven else "do" if finding.evidence["duplicate_acks"] else "may"
     return (
-        f"stands still because the {sender}'s large packets ({finding.evidence['segment_bytes']} bytes of data) do not arrive "
-        f"while smaller ones {'do' if finding.evidence['duplicate_acks'] else 'may'}: an MTU black hole, most likely"
+        f"stands still because the {sender}'s large packets ({finding.evidence['segment_bytes']:,} bytes of data{' or more' * proven}) do "
+        f"not arrive while smaller ones {smaller}: an MTU black hole{', most likely' * (finding.confidence != 'high')}"
     )
 
 

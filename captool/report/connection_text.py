@@ -13,7 +13,7 @@ from captool.report.layout import styled
 from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
-from captool.units import counted, seconds, size
+from captool.units import counted, seconds, size, size_between
 
 if TYPE_CHECKING:  # imported only where a connection speaks TLS or HTTP
     from captool.dockerapi.exchange import DockerExchange
@@ -95,7 +95,8 @@ def _exchange(exchange: DockerExchange) -> str:
         text += f"; {'at least ' * bool(stream.holes)}{seen}"
         if stream.holes:
             apart = f", {size(stream.unattributed_bytes)} more cannot be told apart" if stream.unattributed_bytes else ""
-            text += f" (the capture lacks parts of it, in {counted(stream.holes, 'place')}{apart})"
+            missing = f", {size_between(*stream.missing)} of the stream" if stream.missing else ""
+            text += f" (the capture lacks parts of it, in {counted(stream.holes, 'place')}{missing}{apart})"
     return text
 
 
@@ -113,4 +114,10 @@ def _tls(tls: TlsSummary) -> str:
     text = " ".join(filter(None, (tls.version, tls.cipher_suite))) or "handshake not seen"
     if tls.status == "encrypted":
         return text + styled(f"; not decrypted ({tls.reason})", "warning")
-    return text + f"; {tls.status if tls.status == 'decrypted' else 'partly decrypted'} with {printable(tls.secret_origin or 'a secret')}"
+    text += f"; {tls.status if tls.status == 'decrypted' else 'partly decrypted'} with {printable(tls.secret_origin or 'a secret')}"
+    return text + "".join(
+        f"; {counted(lost.records, 'record')} of the {direction.sender} {'is' if lost.records == 1 else 'are'} missing, with "
+        f"{size_between(lost.least, lost.most)} of plaintext"
+        for direction, lost in zip(Direction, tls.lost, strict=True)
+        if lost is not None
+    )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from captool import __version__
 from captool.analysis import Analysis
+from captool.direction import Direction
 from captool.dockerapi.exchange import DockerExchange
 from captool.findings import Finding
 from captool.findings.tables import Connection
@@ -15,6 +16,7 @@ from captool.report.tcp_json import Json, both, in_seconds, tcp_values
 if TYPE_CHECKING:  # imported only where a connection speaks TLS or HTTP
     from captool.http.losses import HttpLosses
     from captool.tls.certificate import PresentedCertificate
+    from captool.tls.lost_records import LostRecords
     from captool.tls.summary import TlsSummary
 
 SCHEMA = "captool.analysis/1"
@@ -143,6 +145,7 @@ def _tls(tls: "TlsSummary") -> Json:
         "secret_origin": tls.secret_origin,
         "finished_verified": tls.finished_verified,
         "plaintext_bytes": both(tls.plaintext_bytes),
+        "lost_records": {direction.name.lower(): _lost_records(lost) for direction, lost in zip(Direction, tls.lost, strict=True)},
         "alerts": [
             {
                 "sender": "server" if alert.direction else "client",
@@ -154,6 +157,21 @@ def _tls(tls: "TlsSummary") -> Json:
             for alert in tls.alerts
         ],
     }
+
+
+def _lost_records(lost: "LostRecords | None") -> Json | None:
+    if lost is None:
+        return None
+    return {
+        "places": lost.places,
+        "records": lost.records,
+        "content_bytes": _between(lost.least, lost.most),
+        "application_bytes": _between(*lost.application_bytes),
+    }
+
+
+def _between(least: int, most: int) -> Json:
+    return {"least": least, "most": most}
 
 
 def _certificate(presented: "PresentedCertificate") -> Json:
@@ -202,6 +220,7 @@ def _exchange(exchange: DockerExchange) -> Json:
             "last_output": iso(stream.last_output.ts_ns) if stream.last_output else None,
             "holes": stream.holes,
             "unattributed_bytes": stream.unattributed_bytes,
+            "missing_bytes": _between(*stream.missing) if stream.missing else None,
             "lost": None
             if stream.lost is None
             else {

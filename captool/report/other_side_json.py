@@ -5,7 +5,7 @@ from typing import Any
 from captool.direction import Moment
 from captool.other_side import Counterpart, OtherSide
 from captool.report.printable import iso
-from captool.tcp.passage import DeadPath, Passage
+from captool.tcp.passage import DeadPath, Passage, TooLarge
 from captool.units import SECOND_NS
 
 Json = dict[str, Any]
@@ -79,6 +79,7 @@ def _direction(one: Passage) -> Json:
             for packet in one.not_sent
         ],
         "not_sent_packets": one.not_sent_packets,
+        "too_large": _too_large(one.too_large) if one.too_large else None,
     }
 
 
@@ -92,6 +93,17 @@ def _dead(dead: DeadPath) -> Json:
         "idle_before_s": dead.idle_ns / SECOND_NS,
         "other_way": dead.other_way,
         "other_way_arrived": dead.other_way_arrived,
+    }
+
+
+def _too_large(lost: TooLarge) -> Json:
+    return {
+        "first": _moment(lost.first),
+        "last": _moment(lost.last),
+        "packets": lost.packets,
+        "smallest_lost": lost.smallest_lost,
+        "arrived": lost.arrived,
+        "largest_arrived": lost.largest_arrived,
     }
 
 

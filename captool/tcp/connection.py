@@ -13,6 +13,9 @@ from captool.direction import Moment, PerDirection
 SILENT_TRANSMISSIONS: Final = 3
 SILENT_LEAST_NS: Final = 1_000_000_000
 SILENT_NS: Final = 3_000_000_000
+# Bytes of a segment that may be too large for a path. No tunnel leaves less than IPv6's 1280 bytes, of which headers take up to 100
+# (RFC 8200 5); Ethernet leaves 1460.
+LARGE: Final = 1000
 
 KeepaliveStatus = Literal["present", "missing", "not-observable"]
 Close = Literal["fin", "rst", "open", "silent-drop"]

@@ -6,6 +6,7 @@ from typing import Final
 
 from captool.direction import Moment
 from captool.tcp.byte_ranges import Crossing
+from captool.tcp.connection import LARGE
 from captool.tcp.fates import Fate, Fates
 from captool.tcp.layout import FIN, RST, SYN
 from captool.units import SECOND_NS
@@ -45,6 +46,23 @@ class DeadPath:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLarge:
+    """From `first` on what was large was lost, and what was smaller arrived.
+
+    Of `packets` that were lost, `last` being the last, the smallest had `smallest_lost` bytes of data; of `arrived` that arrived since, the
+    largest had `largest_arrived`. `between`: some of these came when several had been lost already, so that the path was not dead.
+    """
+
+    first: Moment
+    last: Moment
+    packets: int
+    smallest_lost: int
+    arrived: int
+    largest_arrived: int
+    between: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NotSent:
     """A packet that one side recorded and the other never sent; hop limits are of it and of packets that truly came from there."""
 
@@ -61,7 +79,7 @@ class Passage:
 
     `sent` = `arrived` + `lost` + `unrecorded` + `not_judged`; a packet of which a part was lost counts as lost. `lost_payload_bytes` counts
     each transmission. `lost_ranges` are the first and the last of them where there are many. `last_arrived` is the last packet that
-    crossed, as sent and as recorded by the receiving side.
+    crossed, as sent and as recorded by the receiving side. A direction is not called dead where only packets `too_large` were lost.
     """
 
     sent: int
@@ -75,6 +93,7 @@ class Passage:
     dead: DeadPath | None
     not_sent: tuple[NotSent, ...]
     not_sent_packets: int
+    too_large: TooLarge | None = None
 
 
 def passage(
@@ -85,6 +104,7 @@ def passage(
     arrived = [i for i, fate in enumerate(found.sent) if fate is Fate.ARRIVED]
     last = arrived[-1] if arrived else None
     ranges = list(_ranges(sent, found.sent))
+    too_large = _too_large(sent, found.sent, lost)
     usual = next((seen[found.became[i]].hop_limit for i in arrived if seen[found.became[i]].hop_limit), 0)
     return Passage(
         sent=len(sent),
@@ -95,11 +115,12 @@ def passage(
         not_judged=found.sent.count(Fate.NOT_JUDGED),
         lost_ranges=tuple(ranges if len(ranges) <= MAX_RANGES else ranges[: MAX_RANGES // 2] + ranges[-MAX_RANGES // 2 :]),
         last_arrived=None if last is None else (moment(sent[last]), moment(seen[found.became[last]])),
-        dead=_dead(sent, found, back_sent, back),
+        dead=None if too_large else _dead(sent, found, back_sent, back),
         not_sent=tuple(
             NotSent(moment(seen[j]), seen[j].flags, seen[j].length, seen[j].hop_limit, usual) for j in _telling(seen, found.not_sent)
         ),
         not_sent_packets=len(found.not_sent),
+        too_large=too_large,
     )
 
 
@@ -127,6 +148,27 @@ def _ranges(sent: Sequence[Crossing], fate: list[Fate]) -> Iterator[PacketRange]
         elif not gone and begin is not None:
             yield PacketRange(moment(sent[begin]), moment(sent[i - 1]), i - begin)
             begin = None
+
+
+def _too_large(sent: Sequence[Crossing], fate: list[Fate], lost: list[int]) -> TooLarge | None:
+    """Whether size alone decided what arrived, since a large one did for the last time: three were lost, in three seconds."""
+    crossed = [i for i, one in enumerate(fate) if one in (Fate.ARRIVED, Fate.UNRECORDED)]
+    large = max((i for i in crossed if sent[i].length >= LARGE), default=-1)
+    gone = [i for i in lost if i > large]
+    if len(gone) < DEAD_PACKETS or sent[gone[-1]].at_ns - sent[gone[0]].at_ns < DEAD_NS:
+        return None
+    smaller, smallest = [i for i in crossed if i > gone[0]], min(sent[i].length for i in gone)
+    if smallest < LARGE or not smaller:
+        return None
+    return TooLarge(
+        first=moment(sent[gone[0]]),
+        last=moment(sent[gone[-1]]),
+        packets=len(gone),
+        smallest_lost=smallest,
+        arrived=len(smaller),
+        largest_arrived=max(sent[i].length for i in smaller),
+        between=smaller[-1] > gone[DEAD_PACKETS - 1],
+    )
 
 
 def _dead(sent: Sequence[Crossing], found: Fates, back_sent: Sequence[Crossing], back: Fates) -> DeadPath | None:

@@ -4,6 +4,7 @@ from captool.tcp.idle cimport is_probe, probe, stir, stop_idling
 from captool.tcp.layout cimport *
 from captool.tcp.quiet cimport Probing
 from captool.tcp.rows cimport Rows
+from captool.tcp.selective cimport has_above
 from captool.tcp.sequence cimport acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
 from captool.tcp.teardown cimport finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 

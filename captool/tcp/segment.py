@@ -20,6 +20,7 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows
+    from captool.tcp.selective import has_above
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
@@ -199,11 +200,13 @@ def segment(
         rows.state[sender + USUAL] = (mark + 1) << 8 | hops
         if not flags & SYN:
             rows.state[sender + BITS] |= SPOKEN
-    if length == 0 and window == rows.state[sender + WINDOW] and flags & (SYN | FIN | ACK) == ACK:
-        # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived.
-        if rows.state[receiver + BITS] & DATA_SEEN and 0 <= awaited < rows.state[receiver + NEXT]:
-            if rows.state[receiver + ACKED] == awaited and seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
-                note_stuck(rows, receiver, 0)
+    if length == 0 and flags & (SYN | FIN | ACK) == ACK and 0 <= awaited < rows.state[receiver + NEXT]:
+        # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived. With a SACK that says so the window may
+        # change (RFC 6675 2); Linux opens it with the first.
+        if rows.state[receiver + BITS] & DATA_SEEN and rows.state[receiver + ACKED] == awaited:
+            if seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
+                if window == rows.state[sender + WINDOW] or has_above(rows.assembly.data, start, seq, ack):
+                    note_stuck(rows, receiver, 0)
     if window == 0 and not flags & SYN:
         letters |= LETTER_WINDOW
         if rows.state[sender + WINDOW]:

@@ -62,8 +62,20 @@ class TlsConversation:
 
     def ends_unread(self, direction: int) -> bool:
         """Whether bytes of this direction are missing, or could not be read, behind the last plaintext of it."""
+        return self.gave_up(direction) or self._session.sides[direction].after_loss
+
+    def gave_up(self, direction: int) -> bool:
+        """Whether nothing is known of what this direction said from some place on, not even how much it was."""
         side = self._session.sides[direction]
-        return side.failure is not None or side.recovery is not None or side.after_loss
+        return side.failure is not None or side.recovery is not None
+
+    def take_lost(self, direction: int) -> tuple[int, int] | None:
+        """How many bytes of application data the capture lacks of this direction since the last plaintext, at least and at most.
+
+        To be asked once for each run that comes `after_loss`, or at the end; None where nobody knows.
+        """
+        lost = self._session.sides[direction].take_lost()
+        return lost.application_bytes if lost is not None else None
 
     def feed(self, piece: StreamRun) -> list[Plaintext]:
         """Read a run of bytes; gives each record of application data that became readable, in the order of the conversation."""
@@ -177,9 +189,10 @@ class TlsConversation:
     def _lose(self, side: Side, piece: StreamRun, released: list[PlaintextRun]) -> None:
         """Bytes are missing: read on behind them where that is possible and wanted."""
         side.hole = side.hole or _hole(piece)
+        unread = piece.offset - piece.missing_before - side.buffer.kept
         if side.recovery is not None:
             side.recovery.lose_more(piece.missing_before)
-        elif not (self._session.lose(side, piece.missing_before) and self._resume_after_loss):
+        elif not (self._session.lose(side, piece.missing_before, unread) and self._resume_after_loss):
             side.stop(side.hole)
         # The other direction no longer waits for this one.
         self._session.settle(self._session.sides[1 - piece.direction], released)
@@ -190,7 +203,7 @@ class TlsConversation:
             return None
         recovered = side.recovery.find(piece.data)
         if recovered is not None:
-            side.resume(recovered)
+            side.resume(recovered, piece.offset + len(piece.data) - len(recovered.data))
             return recovered.data
         if side.recovery.exhausted:
             side.stop(side.hole)

@@ -55,6 +55,7 @@ def summarize(session: Session) -> TlsSummary:
         group=None if negotiation.group is None else group_name(negotiation.group),
         offered_rsa_suites=offered_rsa_suites(negotiation.client_hello) if negotiation.client_hello else None,
         resumes=tuple(session_names(negotiation)) if failure and failure.reason == "resumed-without-original" else (),
+        lost=PerDirection(*(side.lost_in_all if side.lost_in_all.places else None for side in session.sides)),
     )
 
 

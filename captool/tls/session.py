@@ -8,6 +8,7 @@ from captool.keys.material import KeyRing
 from captool.tls.alerts import ALERT_LENGTH, alert_words
 from captool.tls.handshake import HandshakeType
 from captool.tls.hello import ClientHello
+from captool.tls.lost_records import Stand, beside_content
 from captool.tls.negotiation import FINISHED_MESSAGES, Negotiation
 from captool.tls.proof import opener12
 from captool.tls.protection import opener13
@@ -78,8 +79,11 @@ class Session:
         if other.state is not State.CLEAR and not other.stopped:
             other.stop(failure)
 
-    def lose(self, side: Side, missing: int) -> bool:
-        """There is a hole of `missing` bytes. The next record behind it is looked for; False where none can be found."""
+    def lose(self, side: Side, missing: int, offset: int) -> bool:
+        """There is a hole of `missing` bytes. The next record behind it is looked for; False where none can be found.
+
+        The first record that was not read began at this offset of the stream.
+        """
         negotiation, by_client = self.negotiation, side.direction == self._client
         negotiation.whole = negotiation.whole and negotiation.finished == FINISHED_MESSAGES
         hello, suite = negotiation.server_hello, negotiation.suite
@@ -88,7 +92,10 @@ class Session:
         guesses = self.secrets.guesses(side, negotiation, by_client=by_client)
         if not guesses:
             return False
-        side.seek(Recovery(hello.version, guesses, missing))
+        stand = None
+        if side.opener is not None and not side.held:
+            stand = Stand(offset, side.sequence, side.opener, beside_content(hello.version, suite))
+        side.seek(Recovery(hello.version, guesses, missing), stand)
         return True
 
     def finish(self) -> None:
@@ -140,7 +147,10 @@ class Session:
             content = opened
             if side.tls13:  # RFC 8446 section 5.2: content, its type, zeros
                 stripped = content.rstrip(b"\0")
+                padded = len(stripped) < len(content) and side.epoch is Epoch.APPLICATION
                 content_type, content = (stripped[-1], stripped[:-1]) if stripped else (0, b"")
+                side.mixed = side.mixed or padded
+            side.mixed = side.mixed or (side.plaintext_bytes > 0 and content_type != ContentType.APPLICATION_DATA)
         if content_type == ContentType.APPLICATION_DATA:
             self._application_data(side, content, place, released)
         elif content_type == ContentType.HANDSHAKE:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from captool.direction import Direction
 from captool.tls.handshake import HandshakeType, MessageBuffer
+from captool.tls.lost_records import LostRecords, Stand
 from captool.tls.negotiation import Negotiation
 from captool.tls.protection import Opener
 from captool.tls.reasons import Failure
@@ -15,6 +16,7 @@ from captool.tls.traffic_secrets import Epoch
 
 MAX_HELD_BYTES: Final = 1 << 17
 CLIENT_HELLO: Final = bytes([HandshakeType.CLIENT_HELLO])
+NOTHING_LOST: Final = LostRecords(0, 0, 0, 0)
 CLEAR_TYPES: Final = frozenset({ContentType.HANDSHAKE, ContentType.ALERT, ContentType.HEARTBEAT})
 
 
@@ -73,6 +75,9 @@ class Side:
 
     `epoch` and `secret` count for TLS 1.3; `skipped` records belonged to an epoch whose secret is not known. `hole` tells of the first
     bytes that the capture lacks, `failure` of what stopped the direction.
+
+    `mixed`: among application data there were records of another type, or padded ones. `lost` is what the capture lacks since the
+    last plaintext, None where nobody knows how much that is; `lost_in_all` sums up what is known.
     """
 
     def __init__(self, direction: Direction) -> None:
@@ -94,6 +99,10 @@ class Side:
         self.failure: Failure | None = None
         self.recovery: Recovery | None = None
         self.after_loss = False
+        self.stand: Stand | None = None
+        self.mixed = False
+        self.lost: LostRecords | None = NOTHING_LOST
+        self.lost_in_all = NOTHING_LOST
 
     def move(self, event: Event, opener: Opener | None = None) -> None:
         """Change state; the sequence number starts again with every key."""
@@ -101,8 +110,9 @@ class Side:
         self.opener = opener
         self.sequence = 0
 
-    def seek(self, recovery: Recovery) -> None:
-        """Bytes were lost: nothing is read before `recovery` found a record."""
+    def seek(self, recovery: Recovery, stand: Stand | None) -> None:
+        """Bytes were lost: nothing is read before `recovery` found a record. `stand` is where reading stood, as far as that is known."""
+        self.stand = stand
         self.move(Event.BYTES_LOST)
         self.recovery = recovery
         self.buffer.keep(b"")
@@ -110,12 +120,21 @@ class Side:
         self.held.clear()
         self.held_bytes = 0
 
-    def resume(self, recovered: Recovered) -> None:
-        """The next record was found."""
+    def resume(self, recovered: Recovered, offset: int) -> None:
+        """The next record was found, at this offset of the stream."""
+        lost = self.stand.lost_before(recovered, offset, mixed=self.mixed) if self.stand is not None else None
+        self.lost = None if lost is None or self.lost is None else self.lost.and_more(lost)
+        self.lost_in_all = self.lost_in_all.and_more(lost or NOTHING_LOST)
+        self.stand = None
         self.move(Event.OPENED, recovered.guess.opener)
         self.sequence, self.epoch, self.secret = recovered.sequence, recovered.guess.epoch, recovered.guess.secret
         self.recovery = None
         self.after_loss = True
+
+    def take_lost(self) -> LostRecords | None:
+        """What the capture lacks before the plaintext that comes next, None where nobody knows; from now on that is another hole."""
+        lost, self.lost = self.lost, NOTHING_LOST
+        return lost if lost is not None and lost.places else None
 
     def hold(self, record: bytes, place: Place) -> bool:
         """Keep a record until it can be read; False where too much is kept already."""

@@ -6,6 +6,7 @@ from captool.direction import PerDirection
 
 if TYPE_CHECKING:
     from captool.tls.certificate import PresentedCertificate
+    from captool.tls.lost_records import LostRecords
 
 Status = Literal["decrypted", "partly", "encrypted"]
 Reason = Literal[
@@ -43,7 +44,8 @@ class TlsSummary(NamedTuple):
     `certificate` is what the server showed, `client_certificate` the client; None where it was not seen (TLS 1.3 shows it only
     decrypted). `ja3`, `ja3s` and `ja4` are the fingerprints of the first hellos. `group` is that of an ephemeral key exchange.
     `offered_rsa_suites` are the suites that the client offers and a private key would open. `resumes` are the keys of
-    `KeyRing.resumable` one of which would open a session whose reason is `resumed-without-original`.
+    `KeyRing.resumable` one of which would open a session whose reason is `resumed-without-original`. `lost` are the records of each
+    direction that the capture lacks between others that were decrypted, as far as they could be counted; None where there are none.
     """
 
     version: str | None
@@ -72,6 +74,7 @@ class TlsSummary(NamedTuple):
     group: str | None = None
     offered_rsa_suites: tuple[str, ...] | None = None
     resumes: tuple[bytes, ...] = ()
+    lost: "PerDirection[LostRecords | None]" = PerDirection(None, None)
 
 
 class Plaintext(NamedTuple):

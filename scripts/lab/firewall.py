@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from processes import run
 
 CLIENT_END, SERVER_END = "towards-client", "towards-server"  # the router's interfaces
+CLIENT_NET = "10.77.1.0/24"
 
 # Only a SYN opens a connection; what conntrack does not know (any more) is dropped without an answer, or answered with a reset.
 RULES = """
@@ -19,6 +20,10 @@ table inet captool_lab {{
         ct state established,related counter accept
         ct state new tcp flags & (fin | syn | rst | ack) == syn counter accept
     }}
+    chain own {{
+        type filter hook output priority filter; policy accept;
+        {own}
+    }}
 }}
 """
 
@@ -27,19 +32,30 @@ table inet captool_lab {{
 LOSSY_PATH = """numgen random mod 100 < 3 counter drop
         numgen random mod 4 == 0 meta priority set 1:20"""
 
+# The router's "fragmentation needed" (RFC 1191), like all ICMP errors of its own, does not leave it.
+SILENT_ABOUT_MTU = "icmp type destination-unreachable counter drop"
+
 
 @dataclass(frozen=True)
 class Firewall:
-    """Times in seconds. `half_closed_timeout_s` is for connections with one FIN; None leaves the kernel's 60 and 120 s."""
+    """Times in seconds. `half_closed_timeout_s` is for connections with one FIN; None leaves the kernel's 60 and 120 s.
+
+    `mtu_to_client` is what the way to the client carries, in bytes of an IP packet; the router says to nobody that it is less than 1500.
+    """
 
     established_timeout_s: int
     half_closed_timeout_s: int | None = None
     resets: bool = False
     lossy: bool = False
+    mtu_to_client: int | None = None
 
     def rules(self) -> str:
         """The rule set, for nft -f."""
-        return RULES.format(unknown="reject with tcp reset" if self.resets else "drop", path=LOSSY_PATH if self.lossy else "")
+        return RULES.format(
+            unknown="reject with tcp reset" if self.resets else "drop",
+            path=LOSSY_PATH if self.lossy else "",
+            own=SILENT_ABOUT_MTU if self.mtu_to_client else "",
+        )
 
     def settings(self) -> tuple[str, ...]:
         """Kernel settings of the router's namespace, for sysctl -w."""
@@ -60,6 +76,8 @@ def install(firewall: Firewall, router: str) -> None:
     run(*inside, "nft", "-f", "-", input=firewall.rules())
     for setting in firewall.settings():
         run(*inside, "sysctl", "-q", "-w", setting)
+    if firewall.mtu_to_client is not None:  # the route's alone: what comes from the client is not narrowed
+        run("ip", "-n", router, "route", "change", CLIENT_NET, "dev", CLIENT_END, "mtu", str(firewall.mtu_to_client))
     for interface in (CLIENT_END, SERVER_END) if firewall.lossy else ():
         run("tc", "-n", router, "qdisc", "add", "dev", interface, "root", "handle", "1:", "htb", "default", "10")
         for name, rate in (("1:10", "1gbit"), ("1:20", "2mbit")):

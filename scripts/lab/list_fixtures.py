@@ -52,6 +52,9 @@ ABOUT = {
     "two probes.",
     "any-interface": "On the router: `any.pcap` from all interfaces (`-i any`, each packet once coming and once going), and each of its two interfaces in a file.",
     "lossy-path": "A path that loses 3 % of the packets and delays a quarter of the others, so that they are overtaken, while a job prints 73 kB. Everything arrives.",
+    "mtu-black-hole": "The way to the client carries 1300 bytes and the router's ICMP that says so is filtered: the job's output vanishes in large packets, while "
+    "the last and small one arrives, and other connections work. The docker client and dockerd without TLS.",
+    "mtu-black-hole-handshake": "The same path under TLS: the server's certificate does not get through, and the client gives the handshake up after 10 s.",
     "many-requests": "Twenty-two exchanges one after the other on one connection without TLS: answers of every size, an upload, a download and a followed "
     "log. Tests take packets out of it.",
     "many-requests-tls13": "The same under TLS 1.3, with the client's key log.",

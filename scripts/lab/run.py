@@ -57,7 +57,7 @@ def main() -> int:
 def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool, live: bool) -> dict[str, object]:
     """Set the stage, record, run the job, wait for it and its aftermath. Everything that was set up is taken down again."""
     machine = write_storage(directory / "storage", MACHINE, SERVER_IP, datetime.datetime.now(datetime.UTC))
-    firewall = Firewall(scenario.established_timeout_s, scenario.half_closed_timeout_s, scenario.resets, scenario.lossy)
+    firewall = Firewall(scenario.established_timeout_s, scenario.half_closed_timeout_s, scenario.resets, scenario.lossy, scenario.mtu_to_client)
     with contextlib.ExitStack() as stack:
         names = stack.enter_context(network(firewall, client_buffer=scenario.client_buffer))
         tls_from = None if scenario.suite or scenario.plain else machine
@@ -73,7 +73,7 @@ def play(scenario: Scenario, directory: Path, output: Path, *, everything: bool,
             options = {"namespace": names.client, "stdout": received.open("wb")}
             client = stack.enter_context(started(command, log=directory / "client.log", **options))
             stage = Stage(names, client, front, recorders, sorted(scenario.incidents))
-            truth = _wait_for_job(scenario, directory, docker, stage)
+            truth = _wait_in_vain(scenario, docker) if scenario.no_job else _wait_for_job(scenario, directory, docker, stage)
             recorders.close()  # before the client gives up, which would add packets of its own
             truth["client"] = _received(scenario, received)
             truth["incidents"] = stage.happened
@@ -161,6 +161,14 @@ def _wait_for_job(scenario: Scenario, directory: Path, docker: Daemon, stage: St
     return {"container": container, "exit_code": exit_code, "printed": {"stdout": logs.stdout, "stderr": logs.stderr}}
 
 
+def _wait_in_vain(scenario: Scenario, docker: Daemon) -> dict[str, object]:
+    """Record for a while, also after the client gave up; dockerd confirms that it was asked for no container."""
+    time.sleep(scenario.settle_s)
+    if containers := docker.docker_run("ps", "--all", "--quiet").split():
+        raise LabError(f"the client got through: {len(containers)} containers")
+    return {"container": None}
+
+
 def _received(scenario: Scenario, path: Path) -> dict[str, object]:
     if scenario.suite is None:
         return {"stdout": path.read_text()}
@@ -169,7 +177,8 @@ def _received(scenario: Scenario, path: Path) -> dict[str, object]:
         kind: "".join(event["text"] for event in events if event["event"] == "output" and event["stream"] == kind)
         for kind in ("stdout", "stderr")
     }
-    return {**output, "last_event": events[-1]["event"], "ended": events[-1]["event"] == "ended"}
+    last = events[-1]["event"] if events else None
+    return {**output, "last_event": last, "ended": last == "ended"}
 
 
 def _scenario(arguments: argparse.Namespace) -> Scenario:

@@ -10,10 +10,11 @@ class Scenario:
     The docker client talks to dockerd's own TLS, or with `plain` to its port without TLS; with `many_requests` a client does that asks
     many things on one connection. `key_log` is written by the lab's own client;
     `session_keys` is what the recorder takes of the unmodified one. `keepalive_s` (idle, interval) is the client's, `front_keepalive_s`
-    the TLS front's. `half_closed_timeout_s`, `resets` and `lossy` are the firewall's, beside `established_timeout_s`. `client_buffer`
-    is how many bytes the client's sockets hold, `read_timeout_s` how long the client waits for output. `incidents` come so many
-    seconds after the container's start. `settle_s` is how long recording goes on after the container has exited, so that
-    retransmissions are seen; `rotate_s` is for a second recording on the server's side, into files that change.
+    the TLS front's. `half_closed_timeout_s`, `resets`, `lossy` and `mtu_to_client` are the firewall's, beside
+    `established_timeout_s`. `client_buffer` is how many bytes the client's sockets hold, `read_timeout_s` how long the client waits for
+    output. `incidents` come so many seconds after the container's start. `settle_s` is how long recording goes on after the container
+    has exited, so that retransmissions are seen; with `no_job` the client gets nowhere, and it is how long recording goes on after the
+    client's start. `rotate_s` is for a second recording on the server's side, into files that change.
     """
 
     job: str
@@ -35,6 +36,8 @@ class Scenario:
     incidents: tuple[tuple[float, str], ...] = ()
     rotate_s: int | None = None
     many_requests: bool = False
+    mtu_to_client: int | None = None
+    no_job: bool = False
 
 
 # All output after the silence comes at once: what is written later than the first retransmission waits in the server's kernel,
@@ -83,6 +86,11 @@ SCENARIOS = {
         "echo start; for line in 1 2 3 4 5 6 7 8; do echo $line; sleep 0.5; done", "AES256-SHA", incidents=((2.2, "front-dies"),), sides=BOTH
     ),
     "capture-ended-first": Scenario(QUIET_FOR.format(8), "AES256-SHA", incidents=((4, "recording-stops"),)),
+    # large packets vanish on their way to the client: output, and already the server's certificate
+    "mtu-black-hole": Scenario("echo start; sleep 1; seq 1 1500; sleep 6", None, plain=True, mtu_to_client=1300, settle_s=12, sides=BOTH),
+    "mtu-black-hole-handshake": Scenario(
+        "echo start", "ECDHE-RSA-AES128-GCM-SHA256", mtu_to_client=1300, no_job=True, settle_s=14, sides=BOTH
+    ),
     # the same things recorded in other ways, or on a bad path
     "rotated": Scenario(QUIET_FOR.format(25), "AES256-SHA", keepalive_s=(4, 4), rotate_s=7),
     "any-interface": Scenario(QUIET_FOR.format(7), "AES256-SHA", keepalive_s=(3, 3), sides=("any", "towards-client", "towards-server")),

@@ -35,6 +35,20 @@ def test_idle_times_across_a_step_of_the_clock_are_not_judged(tmp_path):
     assert ("clock-step", (6,), 1) == (finding.code, finding.packets, finding.evidence["count"])
 
 
+def test_silence_to_the_end_is_none_to_the_time_before_the_clock_was_set_back(tmp_path):
+    talk = Talk().opened().client(b"GET /").server(b"200").client().wait(10).client(b"GET /").server(b"200").client()
+    talk.now -= 600 * S
+    talk.client(b"GET /").server(b"200").client()
+    path = tmp_path / "trace.pcap"
+    path.write_bytes(pcap(talk.packets))
+    analysis = analyze(path)
+    assert {"clock-step", "quiet-but-healthy"} == {one.code for one in analysis.findings}
+    assert "not-observable" == analysis.connections[0].tcp.keepalive.to_server.status
+    talk.wait(700).client(b"GET /").server(b"200").client()  # later than all: then that is the end
+    path.write_bytes(pcap(talk.packets))
+    assert {"clock-step", "missing-keepalive", "idle-gap"} <= {one.code for one in analyze(path).findings}
+
+
 def test_of_several_steps_all_durations_are_doubted():
     steps = capture(clock_step=ClockStep(2, 5 * S, 9))
     idle = connection(tcp(gaps=(gap(601),), keepalive=PerDirection(MISSING, MISSING)))

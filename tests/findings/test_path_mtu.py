@@ -34,7 +34,7 @@ def test_large_segments_that_vanish_while_a_small_one_arrives(path: Path) -> Non
     assert "the same 1,448 bytes again 6 times in 12.61 s" in finding.message
     assert "which asked for them again: so does a path that drops large packets without saying so" in finding.message
     told = judged(path, black_hole())
-    assert "Connection 0 stands still because the server's large packets (1448 bytes of data) do not arrive while smaller ones do" in told.verdict[0]
+    assert "Connection 0 stands still because the server's large packets (1,448 bytes of data) do not arrive while smaller ones do" in told.verdict[0]
     assert "silent-drop" not in {one.code for one in told.findings}
 
 
@@ -79,7 +79,7 @@ def test_a_peer_that_sends_its_own_data_again_hears_nothing_either(path: Path) -
 
 def test_it_is_said_while_it_happens(path: Path) -> None:
     seen: TcpConnection = connection(path, black_hole())
-    said = [remark.sentence for remark in remarks(seen, Told(), Judging((), (), chosen=False))]
+    said = [remark.sentence for remark in remarks(seen, Told(), Judging((), (), chosen=False), lambda: (True, None))]
     assert any("large packets vanish so far: the server sent the same 1,448 bytes again 6 times" in sentence for sentence in said)
 
 

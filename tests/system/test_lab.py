@@ -87,7 +87,8 @@ def verdicts(path):
 def test_the_drop_was_told_while_it_happened(dropped):
     output, truth = dropped
     said = [line for line in verdicts(output / "server.verdicts") if f"(POST /containers/{truth['container'][:12]}/attach)" in line]
-    opened, idle, drop = said
+    opened, idle, *errors = said
+    drop, lost = sorted(errors, key=lambda line: "output lost" in line)
     assert opened.startswith("info ")
     assert opened.endswith("its stream is open (101)")
     assert idle.startswith("warning ")
@@ -95,6 +96,8 @@ def test_the_drop_was_told_while_it_happened(dropped):
     assert drop.startswith("error ")
     assert "silent drop so far: the server sends " in drop
     assert drop.endswith("nothing comes from the client, as when a middlebox forgot the connection")
+    assert lost.startswith("error ")
+    assert "output lost so far: at least 27 bytes of container output (stdout 22, stderr 5) were sent " in lost
     assert "was dropped silently after 13" in (output / "server.verdicts").read_text()  # the report, at the end
     assert [opened, idle] == [line for line in verdicts(output / "client.verdicts") if "/attach)" in line]
 
@@ -154,6 +157,22 @@ def test_the_window_of_a_stopped_reader_is_probed_until_it_opens(tmp_path):
     (connection,) = [one for one in report(analyze(tmp_path / "server.pcap"))["connections"] if one["payload_bytes"]["to_client"] > 50_000]
     assert "W" in connection["tcp"]["history"].upper()
     assert connection["tcp"]["keepalive"]["to_client"]["probes"] == 0
+
+
+def test_a_path_that_drops_large_packets_is_named_from_both_sides_and_while_it_does(tmp_path):
+    truth = lab("mtu-black-hole", tmp_path, "--live")
+    assert truth["printed"]["stdout"].startswith("start\n1\n2\n")
+    assert truth["client"]["stdout"] == "start\n"
+    large, lost = sorted(line.partition("/attach): ")[2] for line in verdicts(tmp_path / "server.verdicts") if line.startswith("error "))
+    assert large.startswith("large packets vanish so far: the server sent the same 1,448 bytes again")
+    assert lost.startswith("output lost so far: at least 6.4 kB of container output (stdout 6,393) were sent ")
+    for trace, other in (("server.pcap", "client.pcap"), ("client.pcap", "server.pcap")):
+        both = analyze(tmp_path / trace, other_side=tmp_path / other)
+        (hole,) = [finding for finding in both.findings if finding.code == "mtu-black-hole"]
+        assert hole.evidence["proven_by_other_side"]
+        assert 1248 < hole.evidence["segment_bytes"]
+        assert 1248 >= hole.evidence["largest_arrived_bytes"]
+        assert "path-dead" not in {finding.code for finding in both.findings}
 
 
 @pytest.fixture

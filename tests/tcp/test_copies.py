@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from captool.analysis import analyze as explain
 from captool.capture.summary import CaptureSummary
 from captool.tcp.connection import TcpConnection
 from tests.builders import ACK, PSH, SECOND, START, SYN, Endpoint, Packet, analyze, ethernet, ip, pcap, tcp, tsval
@@ -80,6 +81,25 @@ def test_a_packet_at_several_places_is_one(path: Path, link: int, places: tuple[
 def test_both_ways_out_of_a_docker_host_are_told_by_their_interfaces(path: Path) -> None:
     recording = Recording().opened(OUT, BRIDGE).wait(1).said(OUT, BRIDGE, seq=6, ack=4, flags=ACK | PSH, data=b"x" * 100)
     assert (0, 7) == (sum(recording.seen(path)[1].retransmissions), recording.seen(path)[0].duplicate_packets)
+
+
+MID_STREAM_CASES = [(113, (OUT, BRIDGE), 1), (1, (OUT, BRIDGE), 1), (113, (IN, OUT), 0), (276, (OUT, BRIDGE), 0)]
+
+
+@pytest.mark.parametrize(("link", "places", "again"), MID_STREAM_CASES)
+def test_in_the_middle_of_a_connection_places_that_look_the_same_leave_a_doubt(path: Path, link: int, places: tuple[Place, ...], again: int) -> None:
+    """SLL knows two ways out of a host as one, Ethernet knows none: without the SYN, which comes once, such copies are as if sent again."""
+    recording = Recording(link).said(*places[:1], seq=1, ack=1, flags=ACK | PSH, data=b"GET /").said(*places[:1], ack=6, back=True).wait(1)
+    recording.said(*places, seq=6, ack=1, flags=ACK | PSH, data=b"x" * 100).said(*places, ack=106, back=True)
+    for _ in range(3):
+        recording.wait(15).said(*places, seq=105, ack=1).said(*places, seq=1, ack=106, back=True)
+    _, seen = recording.seen(path)
+    assert again == seen.retransmissions.to_server
+    assert (3, 3) == (seen.keepalive.to_server.probes, seen.keepalive.to_server.answered)  # of these no copy counts
+    (finding,) = [one for one in explain(path).findings if one.code == "mid-stream"]
+    assert bool(again) == ("The packet sent again may be a copy, if packets were recorded twice" in finding.message)
+    whole = Recording(link).opened(*places).wait(1).said(*places, seq=6, ack=4, flags=ACK | PSH, data=b"x" * 100)
+    assert 0 == sum(whole.seen(path)[1].retransmissions)
 
 
 @pytest.mark.parametrize("link", [1, 276])

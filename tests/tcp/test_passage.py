@@ -149,6 +149,40 @@ def test_other_way_counts_what_was_sent_after_the_path_died():
     assert (3, 2) == (dead.other_way, dead.other_way_arrived)
 
 
+def sizes(*lengths, arrived):
+    """Packets a second apart, of which those with these numbers arrive."""
+    sent = [packet(n, n * S, seq=1000 + sum(lengths[:n]), length=length) for n, length in enumerate(lengths)]
+    return summary(sent, [sent[n] for n in arrived])
+
+
+def test_path_that_drops_by_size_is_not_dead():
+    found = sizes(100, 1448, 1448, 1448, 1448, 500, arrived=(0, 5))
+    large = found.too_large
+    assert (1, 4, 4, 1448) == (large.first.packet, large.last.packet, large.packets, large.smallest_lost)
+    assert (1, 500, True, None) == (large.arrived, large.largest_arrived, large.between, found.dead)
+
+
+def test_path_that_narrows_drops_by_size_from_then_on():
+    found = sizes(1448, 1448, 1448, 1448, 0, 1448, 1448, arrived=(0, 1, 4))
+    assert (2, 4, 1, 0) == (found.too_large.first.packet, found.too_large.packets, found.too_large.arrived, found.too_large.largest_arrived)
+    assert not found.too_large.between  # two were lost when it came: the path may have died after that
+    assert found.dead is None
+
+
+@pytest.mark.parametrize(
+    ("lengths", "arrived"),
+    [
+        ((100, 1448, 1448, 1448, 1448), (0,)),  # nothing smaller was sent meanwhile: dead
+        ((100, 1448, 500, 1448, 1448, 100), (0, 5)),  # a small one was lost as well
+        ((100, 1448, 1448, 1448, 100, 1448), (0, 4, 5)),  # a large one arrived in the end
+        ((100, 900, 900, 900, 900, 100), (0, 5)),  # so small that every path takes them
+        ((100, 1448, 1448, 100), (0, 3)),  # two may be a coincidence
+    ],
+)
+def test_other_losses_are_not_told_by_size(lengths, arrived):
+    assert sizes(*lengths, arrived=arrived).too_large is None
+
+
 def test_only_packets_that_are_once_on_both_sides_are_recognised():
     sent = [packet(1, mark=1), packet(2, mark=2), packet(3, seq=1100)]
     assert [(3, 8)] == [(one.packet, other.packet) for one, other in recognised(sent, [packet(7, mark=5), packet(8, seq=1100)])]
