@@ -9,14 +9,14 @@ from captool.units import SECOND_NS, counted, seconds
 
 TIMED: Final = (
     "missing-keepalive", "idle-gap", "keepalive-too-slow", "reset-after-idle", "half-close-idle", "client-timeout",
-    "zero-window-stall", "possible-drop", "quiet-but-healthy",
+    "zero-window-stall", "outage", "possible-drop", "quiet-but-healthy",
 )  # fmt: skip
 
 
 # What these claim rests on packets that were not there.
 ABSENT: Final = (
     "silent-drop", "mtu-black-hole", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered",
-    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall",
+    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage",
 )  # fmt: skip
 
 

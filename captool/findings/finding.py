@@ -34,6 +34,7 @@ CODES: tuple[str, ...] = (
     "client-timeout",
     "server-closed",
     "zero-window-stall",
+    "outage",
     "possible-drop",
     "capture-ended",
     "quiet-but-healthy",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # imported only where a second capture is given
 
 # A capture that ended this much before the other still covers the same silence.
 COVERED_NS: Final = SECOND_NS
+NOTHING_THEN: Final = (
+    "{} has nothing of the time when these packets were sent: its recording was over, or nothing arrived there. Record with captool "
+    "record on both sides, whose manifest (.json, beside the trace) says how long it listened; or let tcpdump record other traffic as well."
+)
 
 
 def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -45,7 +49,7 @@ def _silent_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
         return _proven(tables, finding)
     arrived = passage.last_arrived
     if passage.not_judged:
-        over = f"{capture_name(tables, 'other-side')} had ended when these packets were sent: let both recordings run longer."
+        over = NOTHING_THEN.format(capture_name(tables, "other-side"))
         return finding._replace(remedy=finding.remedy if finding.remedy == KEEPALIVE_REMEDY else over)
     if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
         return finding

@@ -181,6 +181,16 @@ def _stalled(finding: Finding) -> str:
     return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read, {lasted}"
 
 
+def _cut_off(finding: Finding) -> str:
+    sender, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
+    how = {
+        "data": f"the {peer} acknowledged nothing of what the {sender} sent",
+        "probes": f"the {peer} did not answer the {sender}'s keepalive probes",
+        "silence": f"none of the {sender}'s regular keepalive probes came",
+    }[str(finding.evidence["what"])]
+    return f"was cut off for {_seconds(finding.evidence['lasted_s'])} and then went on: in that time {how}"
+
+
 def _unanswered(finding: Finding) -> str:
     prober, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
     gave_up = f", and the {prober} gave up" if finding.evidence["gave_up"] else ""
@@ -233,6 +243,14 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("client-timeout", _timeout),
     ("server-closed", lambda one: f"was closed by the server {one.evidence['unfinished']}"),
     ("zero-window-stall", _stalled),
+    ("outage", _cut_off),
+    (
+        "packets-lost",
+        lambda one: (
+            f"received nothing for {_seconds(one.evidence['longest_loss_s'])} of what the "
+            f"{'client' if one.evidence['direction'] == 'to_server' else 'server'} sent, as both captures prove"
+        ),
+    ),
     ("possible-drop", lambda one: f"may have been dropped: nothing came on it in the last {_seconds(one.evidence['silent_s'])}"),
     (
         "keepalive-too-slow",

@@ -47,15 +47,23 @@ class Gap(NamedTuple):
     spoke_last: SideName | None = None
 
 
+class Lapse(NamedTuple):
+    """The longest time in which the keepalive probes of one side, two or more, were not answered, before its peer was heard again."""
+
+    first: Moment
+    last: Moment
+    probes: int
+
+
 class Keepalive(NamedTuple):
     """Keepalive probes sent in one direction (to_server: by the client).
 
     `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
     probe; a shorter observation, or a connection of which only one direction was captured, is `not-observable`.
     `longest_idle_ns` is the longest idle time without a probe in this direction that was seen. `interval_ns` is the median
-    distance of two probes in one idle time, None with fewer than two; `first_probe_ns` is the median time from the beginning of an idle
-    time to its first probe. `unanswered` counts the probes at the end, after which nothing came from the other side any more:
-    `unanswered_since` is the first of them, `last_probe` the last probe of all.
+    distance of two probes in one idle time of which the first was answered, or, where none was, of any two; None with fewer than two.
+    `first_probe_ns` is the median time from the beginning of an idle time to its first probe. `unanswered` counts the probes at the end,
+    after which nothing came from the other side any more: `unanswered_since` is the first of them, `last_probe` the last probe of all.
     """
 
     status: KeepaliveStatus
@@ -67,6 +75,7 @@ class Keepalive(NamedTuple):
     unanswered: int = 0
     unanswered_since: Moment | None = None
     last_probe: Moment | None = None
+    lapse: Lapse | None = None
 
 
 class Unanswered(NamedTuple):
@@ -95,6 +104,19 @@ class Unanswered(NamedTuple):
         """
         lasted = self.last.ts_ns - self.first.ts_ns
         return lasted >= SILENT_NS or (self.retransmissions + 1 >= SILENT_TRANSMISSIONS and lasted >= SILENT_LEAST_NS)
+
+
+class Outage(NamedTuple):
+    """The longest time in which data of one direction was sent again and its receiver, whose window was open, acknowledged none of it.
+
+    `first` is its first transmission, `last` its last, `until` the acknowledgement that came at last; `retransmissions` counts the
+    segments sent again in between. Times below a second are not kept.
+    """
+
+    first: Moment
+    last: Moment
+    until: Moment
+    retransmissions: int
 
 
 class Awaited(NamedTuple):
@@ -191,6 +213,7 @@ class TcpConnection(NamedTuple):
     shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS
     last_sent: PerDirection[Moment | None] = PerDirection(None, None)
     awaited: PerDirection[Awaited | None] = PerDirection(None, None)
+    outages: PerDirection[Outage | None] = PerDirection(None, None)
 
 
 class StreamPiece(NamedTuple):

@@ -25,6 +25,7 @@ cdef class Side:
     cdef long long forgotten
     cdef long long data_end
     cdef long long acknowledged
+    cdef bint awaiting
     cdef bint reset
     cdef bint finished
     cdef bint synchronised

@@ -6,7 +6,7 @@
 import cython
 
 from captool.direction import Moment
-from captool.tcp.connection import Awaited, Keepalive, Unanswered
+from captool.tcp.connection import Awaited, Keepalive, Lapse, Unanswered
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
@@ -53,6 +53,7 @@ def side_of(
     side.answered = state[at + ANSWERED]
     side.longest_idle = state[at + LONGEST_IDLE]
     side.forgotten = state[at + FORGOTTEN]
+    side.awaiting = bits & AWAITING != 0
     side.reset = bits & RESET != 0
     side.finished = bits & FINISHED != 0
     side.synchronised = state[at + SYN_SEQ] >= 0
@@ -139,20 +140,24 @@ def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
     probing: Probing
     unanswered: cython.longlong = 0
     if side.probing is None:  # in the order of Keepalive's fields; a probe told by its answer alone has no distance to another
-        return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None))
+        return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None, None))
     probing = side.probing
+    lapse: object = probing.lapse
     if peer.packets and probing.heard_packet == peer.last_packet:
         unanswered = probing.run
+    elif peer.packets and not peer.reset:
+        lapse = probing.lapsed(not side.awaiting)
     return Keepalive(
         status=status,
         probes=side.probes,
         answered=side.answered,
-        interval_ns=median(probing.intervals),
+        interval_ns=median(probing.intervals or probing.retries),
         longest_idle_ns=longest_idle,
         first_probe_ns=median(probing.firsts),
         unanswered=unanswered,
         unanswered_since=Moment(probing.first_packet, probing.first_ns) if unanswered else None,
         last_probe=Moment(probing.last_packet, probing.last_ns),
+        lapse=None if lapse is None else Lapse(Moment(lapse[1], lapse[2]), Moment(lapse[3], lapse[4]), lapse[0]),
     )
 
 

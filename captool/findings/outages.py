@@ -1,0 +1,101 @@
+"""Times in which nothing got through, and after which the connection went on: so does a path that failed over, or a host that stood still.
+
+They are proven where the sender is recorded: what it sent again is told from what is new there. The receiver's side sees silence, which
+says something only where probes had come regularly.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from captool.direction import DIRECTIONS, Direction
+from captool.findings.finding import Confidence, Finding
+from captool.findings.probes import PROBES_MISSED, probed_every
+from captool.findings.tables import Connection, Tables
+from captool.tcp.connection import SILENT_NS
+from captool.units import SECOND_NS, counted, seconds
+
+MANY_PROBES: Final = 3
+
+
+class _Out(NamedTuple):
+    """An outage: who was not heard in it (`peer`), how that showed (`what`: data, probes, silence) in how many packets, and a sentence."""
+
+    lasted_ns: int
+    direction: Direction
+    what: str
+    times: int
+    packets: tuple[int, int]
+    confidence: Confidence
+    peer: str
+    said: str
+
+
+def outage(tables: Tables) -> Iterator[Finding]:
+    """Nothing that one side sent was answered for three seconds or more, until it was; one finding, the longest, for each connection."""
+    for connection in tables.connections:
+        out = max(_outs(connection), key=lambda one: one.lasted_ns, default=None)
+        if out is None or out.lasted_ns < SILENT_NS:
+            continue
+        yield Finding(
+            code="outage",
+            severity="warning",
+            confidence=out.confidence,
+            connection=connection.id,
+            packets=out.packets,
+            message=f"{out.said}: the path, or the {out.peer}'s host, was out for that time, and then it went on.",
+            remedy=f"Find out what happened between the two hosts, or to the {out.peer}'s, at that time; a capture at the {out.peer} "
+            "(--other-side) shows what arrived there and what was sent.",
+            evidence={
+                "direction": out.direction.name.lower(),
+                "what": out.what,
+                "lasted_s": out.lasted_ns / SECOND_NS,
+                "times": out.times,
+                "proof_needs": out.peer,
+            },
+        )
+
+
+def _outs(connection: Connection) -> Iterator[_Out]:
+    for direction in DIRECTIONS:
+        yield from _unacknowledged(connection, direction)
+        yield from _unanswered(connection, direction)
+        yield from _unheard(connection, direction)
+
+
+def _unacknowledged(connection: Connection, direction: Direction) -> Iterator[_Out]:
+    data = connection.tcp.outages[direction]
+    if data is not None:
+        sender, peer, lasted_ns = direction.sender, direction.opposite.sender, data.until.ts_ns - data.first.ts_ns
+        said = (
+            f"For {seconds(lasted_ns)} (packets {data.first.packet} to {data.until.packet}) the {peer} acknowledged nothing of what the "
+            f"{sender} sent, and sent again ({counted(data.retransmissions, 'retransmission')})"
+        )
+        packets = data.first.packet, data.until.packet
+        yield _Out(lasted_ns, direction, "data", data.retransmissions, packets, "high", peer, said)
+
+
+def _unanswered(connection: Connection, direction: Direction) -> Iterator[_Out]:
+    lapse = connection.tcp.keepalive[direction].lapse
+    if lapse is not None:
+        sender, peer, lasted_ns = direction.sender, direction.opposite.sender, lapse.last.ts_ns - lapse.first.ts_ns
+        said = (
+            f"{counted(lapse.probes, 'keepalive probe')} of the {sender} in a row (packets {lapse.first.packet} to {lapse.last.packet}, "
+            f"{seconds(lasted_ns)}) went unanswered before the {peer} was heard again"
+        )
+        sure: Confidence = "high" if lapse.probes >= MANY_PROBES else "medium"
+        yield _Out(lasted_ns, direction, "probes", lapse.probes, (lapse.first.packet, lapse.last.packet), sure, peer, said)
+
+
+def _unheard(connection: Connection, direction: Direction) -> Iterator[_Out]:
+    """Probes that had come regularly, and for a while did not."""
+    every = probed_every(connection.tcp.keepalive[direction])
+    for gap in connection.tcp.gaps:
+        if every is None or gap.ended_by != "data" or gap.ended_by_packet is None or not gap.probes[direction]:
+            continue
+        if gap.longest_silence_ns > PROBES_MISSED * every:
+            said = (
+                f"Between packets {gap.after_packet} and {gap.ended_by_packet} no packet came for {seconds(gap.longest_silence_ns)}, "
+                f"although the {direction.sender}'s keepalive probes come every {seconds(every)}"
+            )
+            packets = gap.after_packet, gap.ended_by_packet
+            yield _Out(gap.longest_silence_ns, direction, "silence", 0, packets, "medium", direction.sender, said)
