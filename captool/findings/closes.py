@@ -1,4 +1,7 @@
-"""Which side closed, and whether the other still waited: half-closed and forgotten, given up by the client, broken off by the server."""
+"""Which side closed, and whether the other still waited: half-closed and forgotten, given up by the client, broken off by the server.
+
+A capture of one direction does not show who closed first.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ def half_close_idle(tables: Tables) -> Iterator[Finding]:
     entries = half_closed_timeouts(tables)
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by is None or _by_reset(connection):
+        if tcp.closing is None or tcp.closed_by is None or _by_reset(connection) or not all(tcp.packets):
             continue
         closing = tcp.closing
         after = [gap for gap in tcp.gaps if gap.after_packet >= closing.packet and gap.start_ns >= closing.ts_ns]
@@ -71,7 +74,7 @@ def client_timeout(tables: Tables) -> Iterator[Finding]:
     """The client closed after a round number of seconds in which it only waited for the server."""
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by != "client":
+        if tcp.closing is None or tcp.closed_by != "client" or not all(tcp.packets):
             continue
         gap = gap_ended_by(connection, tcp.closing.packet)
         if gap is None or (limit := _round_timeout(gap.duration_ns)) is None:
@@ -105,7 +108,7 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
     closes = _server_closes(tables)
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by != "server" or _gave_up(connection):
+        if tcp.closing is None or tcp.closed_by != "server" or not all(tcp.packets) or _gave_up(connection):
             continue
         gap = gap_ended_by(connection, tcp.closing.packet)
         what = _cut_off(connection, gap)

@@ -176,7 +176,7 @@ def _lived_on(connection: Connection, gap: Gap, tables: Tables) -> bool:
     if gap.ended_by == "data":
         return answered(connection, gap) and not into_nothing(connection, gap)
     if gap.ended_by != "end-of-capture":
-        return gap.ended_by == "fin"
+        return gap.ended_by == "fin" and all(connection.tcp.packets)  # of one direction it is not known what was answered
     sides = [(side, every) for side in connection.tcp.keepalive if (every := probed_every(side)) is not None and side.answered]
     silence = _last_silence(connection, tables)
     return any(silence <= every * PROBES_MISSED and not side.unanswered for side, every in sides)

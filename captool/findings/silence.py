@@ -75,26 +75,33 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
             lost = exchange.stream.lost
             total = lost.stdout_bytes + lost.stderr_bytes
             doubt = _acknowledged_by_reset(connection)
+            left = None if doubt else _client_had_closed(connection, lost.first.packet)
+            container = exchange.container[:12] if exchange.container else None
             again = f"sent {_times(sent.retransmissions + 1)} in {seconds(sent.last.ts_ns - sent.first.ts_ns)} and " if sent else ""
             yield Finding(
                 code="output-lost",
-                severity="warning" if doubt else "error",
+                severity="warning" if doubt or left else "error",
                 confidence="low" if doubt else "high",
                 connection=connection.id,
                 packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
                 message=f"At least {size(total)} of container output ({_streams(lost)}) of {request(exchange)} were {again}"
-                f"never acknowledged{doubt or ': the client did not get them, nor anything that was to follow.'}",
+                f"never acknowledged{doubt or left or ': the client did not get them, nor anything that was to follow.'}",
                 remedy=(
-                    f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
-                    if exchange.container
+                    f"Fetch what is missing with `docker logs {container}` while the container exists"
+                    if container
                     else "Fetch what is missing from the container's log while it exists"
                 )
-                + "; to keep it from happening again, see the other findings of this connection.",
+                + (
+                    "; and look why the client's program ended."
+                    if left
+                    else "; to keep it from happening again, see the other findings of this connection."
+                ),
                 evidence={
                     "stdout_bytes": lost.stdout_bytes,
                     "stderr_bytes": lost.stderr_bytes,
                     "container": exchange.container,
                     "text": _beginning(lost.text),
+                    "client_had_closed": left is not None,
                 },
             )
 
@@ -107,6 +114,23 @@ def _acknowledged_by_reset(connection: Connection) -> str | None:
     return (
         f", but by a reset in the client's name (packet {reset.moment.packet}) that does not look like the client's packets: if the client "
         "sent it, it did get some of them."
+    )
+
+
+def _client_had_closed(connection: Connection, packet: int) -> str | None:
+    """What to say of output that a client's host refused because its program had closed before `packet`; None where it had not.
+
+    A client that is done with sending alone (RFC 9293 3.6) still acknowledges what comes.
+    """
+    tcp = connection.tcp
+    reset, closing = tcp.reset, tcp.closing
+    if reset is None or closing is None or reset.sender != "client" or tcp.closed_by != "client" or not closing.packet < packet:
+        return None
+    if reset.own_last is not None and reset.own_last.packet > closing.packet:
+        return None
+    return (
+        f": the client had closed before they were sent (FIN, packet {closing.packet}), and its host refused them (RST, packet "
+        f"{reset.moment.packet}). Its program ended, or was done."
     )
 
 

@@ -214,6 +214,8 @@ def _ended(_finding: Finding) -> str:
 def _ended_early(finding: Finding) -> str:
     if finding.severity == "error":
         return "ended before all output had arrived"
+    if finding.evidence.get("client_had_closed"):
+        return "was closed by the client while container output was still to come"
     if finding.confidence == "low":
         return "ended with output that nothing but a reset, perhaps of another machine, says to have arrived"
     return "ended with output that had arrived at the client's machine and was never acknowledged"

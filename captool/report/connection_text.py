@@ -42,9 +42,17 @@ def ending(connection: Connection) -> str:
     by = f" by the {tcp.closed_by}" if tcp.closed_by else ""
     if tcp.close == "rst" and tcp.reset and tcp.closing and tcp.reset.moment.packet != tcp.closing.packet:
         return f"{ENDINGS['fin']}{by}, then reset"
+    if unseen := unheard(connection):  # the other side may have closed before
+        of_side = f"the {tcp.closed_by}'s {'RST' if tcp.close == 'rst' else 'FIN'} was seen" if tcp.closed_by else ENDINGS[tcp.close]
+        return f"{of_side}; no packet of the {unseen} was captured"
     if tcp.close == "fin" and not ("F" in tcp.history and "f" in tcp.history):
         return f"half-closed{by}"
     return ENDINGS[tcp.close] + by
+
+
+def unheard(connection: Connection) -> str | None:
+    """The side of which the capture has no packet, None where it has both."""
+    return next((direction.sender for direction in Direction if not connection.tcp.packets[direction]), None)
 
 
 def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> list[tuple[str, str]]:
@@ -55,6 +63,8 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     tcp = connection.tcp
     span = f"{clock(tcp.start_ns)} to {clock(tcp.end_ns)} UTC, {seconds(tcp.end_ns - tcp.start_ns)}; "
     sent = f"client sent {size(tcp.payload_bytes.to_server)}, server {size(tcp.payload_bytes.to_client)}"
+    if unseen := unheard(connection):
+        sent = f"{unseen} not captured, {'server' if unseen == 'client' else 'client'} sent {size(sum(tcp.payload_bytes))}"
     rows = [("time", span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else ""))]
     rows.extend(("request" if not index else "", _exchange(exchange)) for index, exchange in enumerate(connection.exchanges[-EXCHANGES:]))
     if len(connection.exchanges) > EXCHANGES:

@@ -10,7 +10,7 @@ from captool.analysis import Analysis
 from captool.capture.summary import CaptureSummary
 from captool.findings import SEVERITIES, Finding
 from captool.findings.decryption import CODES, REMEDIES
-from captool.findings.key_use import KeyUse
+from captool.findings.key_use import KeyUse, key_log_file
 from captool.findings.silence import request
 from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
@@ -129,6 +129,8 @@ def _others(
     if remarks:
         yield ""
         yield from labelled([(styled(number, "dim"), _finding(finding)) for number, finding in remarks[:LISTED]], width)
+        if len(remarks) > LISTED:
+            yield f"  and {len(remarks) - LISTED:,} more such remarks: --format json shows all"
 
 
 def _row(connection: Connection) -> tuple[str, ...]:
@@ -162,8 +164,8 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
     yield styled("Not decrypted", "bold")
     rows: list[tuple[str, str]] = []
     for (reason, detail, remedy), closed in list(groups.items())[:LISTED]:
-        concerned = ", ".join(str(connection.id) for connection in closed[:LISTED]) + (", ..." if len(closed) > LISTED else "")
-        rows.append((styled(reason, "warning"), f"connection{'s' * (len(closed) > 1)} {concerned}. {printable(detail)}"))
+        concerned = _numbers([connection.id for connection in closed])
+        rows.append((styled(reason, "warning"), f"{concerned}. {printable(detail)}"))
         rows.append((styled("to do", "bold"), printable(remedy)))
     yield from labelled(rows, width)
 
@@ -171,8 +173,11 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
 def _coverage(analysis: Analysis, width: int) -> Iterator[str]:
     capture = analysis.capture
     lines = [f"note: {note}" for note in (*capture.notes, *_counts(capture), *analysis.key_problems)]
-    closed = {one.id for one in analysis.connections if one.tls and one.tls.status == "encrypted"}
-    lines += [_key(use, opened=not closed.issuperset(use.connections)) for use in analysis.keys if use.connections][:LISTED]
+    opened_by = {one.id: key_log_file(one.tls.secret_origin) for one in analysis.connections if one.tls and one.tls.secret_origin}
+    used = [use for use in analysis.keys if use.connections]
+    lines += [_key(use, opened_by) for use in used[:LISTED]]
+    if len(used) > LISTED:
+        lines.append(f"and {counted(len(used) - LISTED, 'more key')} of connections of this capture: --format json shows all")
     unused = sum(not use.connections for use in analysis.keys)
     if unused:
         lines.append(f"{counted(unused, 'key' if unused == len(analysis.keys) else 'more key')} given, of no connection of this capture")
@@ -182,9 +187,19 @@ def _coverage(analysis: Analysis, width: int) -> Iterator[str]:
         yield from wrapped(styled(printable(line), "dim"), width)
 
 
-def _key(use: KeyUse, *, opened: bool) -> str:
-    concerned = f"connection{'s' * (len(use.connections) > 1)} {', '.join(map(str, use.connections[:LISTED]))}"
-    return f"key {use.origin} ({use.kind}): {concerned}" + ("" if opened else ", not decrypted with it")
+def _key(use: KeyUse, opened_by: dict[int, str]) -> str:
+    """A key with its connections: those that it opened, and those of whose server it is without opening them."""
+    opened = [number for number in use.connections if opened_by.get(number) == use.origin]
+    others = [number for number in use.connections if opened_by.get(number) != use.origin]
+    parts = [_numbers(opened)] if opened else []
+    if others:
+        parts.append(f"{_numbers(others)}, not decrypted with it")
+    return f"key {use.origin} ({use.kind}): {'; '.join(parts)}"
+
+
+def _numbers(connections: Sequence[int]) -> str:
+    more = f" and {len(connections) - LISTED:,} more" if len(connections) > LISTED else ""
+    return f"connection{'s' * (len(connections) > 1)} {', '.join(map(str, connections[:LISTED]))}{more}"
 
 
 def _counts(capture: CaptureSummary) -> list[str]:
