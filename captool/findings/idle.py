@@ -24,7 +24,7 @@ OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
     "fin": ("info", "An orderly close ended it."),
     "syn": ("warning", "Then another connection was opened on the same ports: this one had ended unseen."),
 }
-PROXY_REMEDY = " Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
+PROXY_REMEDY = "Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
 
 
 def missing_keepalive(tables: Tables) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
         if gap is None or not (over := tripped(entries, gap, silent=connection.tcp.close == "silent-drop")):
             continue
         severity, outcome = _outcome(connection, gap)
-        ignoring = any(entry.probe_resets is False for entry in over)
+        ignoring = [entry for entry in over if entry.probe_resets is False]
         yield Finding(
             code="idle-gap",
             severity=severity,
@@ -74,7 +74,7 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=_packets(gap),
             message=f"{_silence(gap)} {where(gap)}: long enough for {named(over, gap)}. {outcome}",
-            remedy=KEEPALIVE_REMEDY + (PROXY_REMEDY if ignoring else ""),
+            remedy=" ".join([KEEPALIVE_REMEDY] * (len(ignoring) < len(over)) + [PROXY_REMEDY] * bool(ignoring)),
             evidence={
                 "gap_s": gap.duration_ns / SECOND_NS,
                 "longest_silence_s": gap.longest_silence_ns / SECOND_NS,
