@@ -16,6 +16,7 @@ from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
 from captool.findings.resets import reset_after_idle
 from captool.findings.settled import settled
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
+from captool.findings.strangers import connection_unknown
 from captool.findings.tables import Tables
 
 __all__ = ["RULES", "SEVERITIES", "Finding", "find"]
@@ -40,6 +41,7 @@ RULES = (
     unanswered_request,
     connection_unanswered,
     connection_refused,
+    connection_unknown,
     tls_alert,
     certificate_expired,
     packets_lost,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from captool.findings.finding import Finding
+from captool.findings.strangers import is_stranger
 from captool.findings.tables import Tables
 from captool.units import SECOND_NS, counted, seconds
 
@@ -127,7 +128,7 @@ def mid_stream(tables: Tables) -> Iterator[Finding]:
     """Recording began after the connection was opened: what came before cannot be judged."""
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.handshake_seen or not {"S", "H"}.isdisjoint(tcp.history.upper()):
+        if tcp.handshake_seen or is_stranger(tcp) or not {"S", "H"}.isdisjoint(tcp.history.upper()):
             continue
         guessed = "; which side is the client was guessed" if tcp.client_guessed else ""
         yield Finding(

@@ -20,6 +20,7 @@ CODES: tuple[str, ...] = (
     "unanswered-request",
     "connection-unanswered",
     "connection-refused",
+    "connection-unknown",
     "tls-alert",
     "certificate-expired",
     "forward-secrecy",

@@ -221,6 +221,16 @@ def _ended_early(finding: Finding) -> str:
     return "ended with output that had arrived at the client's machine and was never acknowledged"
 
 
+def _unknown(finding: Finding) -> str:
+    if finding.evidence["continues"] is None:
+        return f"was not known to {finding.evidence['server']}, which answered what was sent on it with a reset"
+    idle = _seconds(finding.evidence["idle_s"])
+    return (
+        f"is connection {finding.evidence['continues']} under another port or address, which a NAT gave it after {idle} of silence; "
+        "the server did not know it and answered with a reset"
+    )
+
+
 def _tried(finding: Finding) -> str:
     tried = int(str(finding.evidence["connections"]))
     return f"{'the only try' if tried == 1 else f'{tried:,} tries'} to connect to {finding.evidence['server']}"
@@ -239,6 +249,7 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("mtu-black-hole", _too_large),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
     ("reset-after-idle", _reset),
+    ("connection-unknown", _unknown),
     ("half-close-idle", _half_closed),
     ("keepalive-unanswered", _unanswered),
     ("output-lost", _ended_early),

@@ -121,6 +121,7 @@ def describe(
             new(PerDirection, (client_last, server_last)),  # last_sent
             new(PerDirection, (awaited_data(client), awaited_data(server))) if client.stuck or server.stuck else NOTHING,
             NOTHING if outages[0] is None and outages[1] is None else new(PerDirection, outages),
+            new(PerDirection, (client.sequence, server.sequence)),  # next_sequence
         ),
     )
 

@@ -180,6 +180,7 @@ class TcpConnection(NamedTuple):
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
     `awaited` is data that this capture does not have and the receiver neither.
+    `next_sequence` is the sequence number that each side would send next.
     `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
     """
 
@@ -214,6 +215,7 @@ class TcpConnection(NamedTuple):
     last_sent: PerDirection[Moment | None] = PerDirection(None, None)
     awaited: PerDirection[Awaited | None] = PerDirection(None, None)
     outages: PerDirection[Outage | None] = PerDirection(None, None)
+    next_sequence: PerDirection[int] = PerDirection(0, 0)
 
 
 class StreamPiece(NamedTuple):

@@ -3,6 +3,7 @@ from captool.tcp.quiet cimport Probing
 
 cdef class Side:
     cdef long long next
+    cdef long long sequence
     cdef long long acked
     cdef long long last_ns
     cdef long long last_packet

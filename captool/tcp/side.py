@@ -35,6 +35,7 @@ def side_of(
     side.last_packet = state[at + LAST_PACKET]
     side.packets = state[at + PACKETS]
     side.fin = state[at + FIN_OFFSET]
+    side.sequence = state[at + BASE] + side.next & 0xFFFFFFFF
     side.newest_offset = state[at + NEWEST_OFFSET]
     side.first_packet = state[at + FIRST_PACKET]
     side.first_ns = state[at + FIRST_NS]
