@@ -9,7 +9,7 @@ from captool.findings.http_losses import http_incomplete
 from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
 from captool.findings.openings import connection_refused, connection_unanswered
-from captool.findings.outages import outage
+from captool.findings.outages import many_retransmissions, outage
 from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected
 from captool.findings.path_mtu import mtu_black_hole
 from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
@@ -32,6 +32,7 @@ RULES = (
     half_close_idle,
     zero_window_stall,
     outage,
+    many_retransmissions,
     client_timeout,
     server_closed,
     missing_keepalive,

@@ -36,6 +36,7 @@ CODES: tuple[str, ...] = (
     "server-closed",
     "zero-window-stall",
     "outage",
+    "many-retransmissions",
     "possible-drop",
     "capture-ended",
     "quiet-but-healthy",

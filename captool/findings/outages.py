@@ -15,6 +15,8 @@ from captool.tcp.connection import SILENT_NS
 from captool.units import SECOND_NS, counted, seconds
 
 MANY_PROBES: Final = 3
+MANY_AGAIN: Final = 10
+MANY_SHARE: Final = 0.1
 
 
 class _Out(NamedTuple):
@@ -53,6 +55,36 @@ def outage(tables: Tables) -> Iterator[Finding]:
                 "proof_needs": out.peer,
             },
         )
+
+
+def many_retransmissions(tables: Tables) -> Iterator[Finding]:
+    """A path that loses or reorders so much that what crosses it is slow, although nothing of it was lost for good."""
+    for connection in tables.connections:
+        tcp = connection.tcp
+        for direction in DIRECTIONS:
+            unanswered, out = tcp.unanswered[direction], tcp.outages[direction]
+            told = (unanswered.retransmissions if unanswered else 0) + (out.retransmissions if out else 0)
+            again, packets = tcp.retransmissions[direction] - told, tcp.packets[direction]
+            if again < MANY_AGAIN or again < packets * MANY_SHARE:
+                continue
+            sender = direction.sender
+            yield Finding(
+                code="many-retransmissions",
+                severity="info",
+                confidence="medium",
+                connection=connection.id,
+                packets=(),
+                message=f"{again:,} of {counted(packets, 'packet')} of the {sender} ({again / packets:.0%}) carried data that it had sent "
+                "before, or that others had overtaken: the path loses packets or changes their order, and what crosses it is slow.",
+                remedy=f"Look for an overloaded or faulty link on the path; a capture at the {direction.opposite.sender} (--other-side) "
+                "shows what was lost, and in which direction.",
+                evidence={
+                    "direction": direction.name.lower(),
+                    "retransmissions": again,
+                    "sent_packets": packets,
+                    "proof_needs": direction.opposite.sender,
+                },
+            )
 
 
 def _outs(connection: Connection) -> Iterator[_Out]:

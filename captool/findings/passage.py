@@ -115,7 +115,7 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
                 "sender_side": side,
                 "lost_packets": lost,
                 "sent_packets": passage.sent,
-                "longest_loss_s": lasted_ns / SECOND_NS,
+                "longest_loss_s": lasted_ns / SECOND_NS if cut_off else 0,
             },
         )
 

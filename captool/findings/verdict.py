@@ -47,6 +47,7 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         sentences.append(f"Other errors: {', '.join(rest)}.")
     if not sentences:
         sentences.append(_no_fault(len(tables.connections), tables.capture.unlisted_connections))
+        sentences += tell(_slow, [finding for finding in findings if finding.code == "many-retransmissions"])
         sentences += tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"])
     sentences += tell(_ended, [finding for finding in findings if finding.code == "capture-ended"])
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
@@ -191,6 +192,18 @@ def _cut_off(finding: Finding) -> str:
     return f"was cut off for {_seconds(finding.evidence['lasted_s'])} and then went on: in that time {how}"
 
 
+def _lost(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    lasted = _seconds(finding.evidence["longest_loss_s"])
+    return f"received nothing for {lasted} of what the {sender} sent, as both captures prove"
+
+
+def _slow(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    share = f"{finding.evidence['retransmissions']} of {finding.evidence['sent_packets']}"
+    return f"was slowed down by a path that loses or reorders packets: {share} packets of the {sender} were sent again or overtaken"
+
+
 def _unanswered(finding: Finding) -> str:
     prober, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
     gave_up = f", and the {prober} gave up" if finding.evidence["gave_up"] else ""
@@ -257,13 +270,7 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("server-closed", lambda one: f"was closed by the server {one.evidence['unfinished']}"),
     ("zero-window-stall", _stalled),
     ("outage", _cut_off),
-    (
-        "packets-lost",
-        lambda one: (
-            f"received nothing for {_seconds(one.evidence['longest_loss_s'])} of what the "
-            f"{'client' if one.evidence['direction'] == 'to_server' else 'server'} sent, as both captures prove"
-        ),
-    ),
+    ("packets-lost", _lost),
     ("possible-drop", lambda one: f"may have been dropped: nothing came on it in the last {_seconds(one.evidence['silent_s'])}"),
     (
         "keepalive-too-slow",

@@ -28,7 +28,10 @@ WIDTH: Final = 110
 LISTED: Final = 20
 EXCERPT_INDENT: Final = 15  # what stands left of the text: margins, the longest label (keepalive), and the rule that marks it
 # What is said in a line of the connections that have no section of their own.
-REMARKS: Final = ("server-closed", "half-close-idle", "possible-drop", "keepalive-too-slow", "capture-ended", "quiet-but-healthy")
+REMARKS: Final = (
+    "server-closed", "half-close-idle", "possible-drop", "keepalive-too-slow", "many-retransmissions", "packets-lost", "capture-ended",
+    "quiet-but-healthy",
+)  # fmt: skip
 
 
 def render(analysis: Analysis, *, connection: int | None = None, width: int = WIDTH, colour: bool = False) -> str:

@@ -97,3 +97,27 @@ def test_probes_that_did_not_come_for_a_while_were_cut_off_on_their_way(path):
     assert "no packet came for 17.00 s, although the client's keepalive probes come every 5.00 s" in out.message
     assert "none of the client's regular keepalive probes came" in judged(path, talk).verdict[0]
     assert [] == found(path, talk, "quiet-but-healthy")
+
+
+@pytest.mark.parametrize(("lost", "told"), [(12, 1), (9, 0)])
+def test_a_path_that_loses_a_tenth_is_told(path, lost, told):
+    talk = asked()
+    for number in range(90):
+        talk.server(b"x" * 100)
+        if number < lost:
+            talk.wait(0.2).server(b"x" * 100, seq=talk.next[1] - 100)
+        talk.client()
+    slow = found(path, talk, "many-retransmissions")
+    assert told == len(slow)
+    if told:
+        assert "12 of 104 packets of the server (12%) carried data that it had sent before, or that others had overtaken" in slow[0].message
+        assert "info" == slow[0].severity
+        assert "loses or reorders packets: 12 of 104 packets of the server were sent again or overtaken" in judged(path, talk).verdict[1]
+
+
+def test_what_was_sent_again_in_an_outage_or_in_vain_is_told_once(path):
+    assert [] == found(path, held_up(26, times=12), "many-retransmissions")
+    talk = asked().server(b"more")
+    for _ in range(12):
+        talk.wait(2).server(b"more", seq=talk.next[1] - 4)
+    assert [] == found(path, talk, "many-retransmissions")
