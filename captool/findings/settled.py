@@ -175,6 +175,20 @@ def _output_lost(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
     )
 
 
+def _outage(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    """What was sent in the outage did not arrive, as both captures show: then it was not the peer's host."""
+    direction, (first, until) = _direction(finding), finding.packets
+    passage = counterpart.passage[direction]
+    lost = [one for one in passage.lost_ranges if one.first.packet <= until and one.last.packet >= first]
+    if counterpart.sender_side(direction) != "trace" or not lost:
+        return finding
+    begin = finding.message.partition(": the path, or the ")[0]
+    capture = capture_name(tables, "trace")
+    side = f"the {direction.opposite.sender}'s side"
+    message = f"{begin}: {numbers(tuple(lost))} of {capture} did not reach {side}, so the path was out, and then it went on."
+    return _proven(tables, finding._replace(message=message, remedy=NOT_ARRIVED))
+
+
 def _proven(tables: Tables, finding: Finding, **evidence: object) -> Finding:
     return finding._replace(
         confidence=confidence(tables),
@@ -195,5 +209,6 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "half-close-idle": _half_closed,
     "output-lost": _output_lost,
     "idle-gap": _idle_gap,
+    "outage": _outage,
     "missing-keepalive": _missing_keepalive,
 }

@@ -6,7 +6,7 @@ import pytest
 
 from captool.direction import Moment, PerDirection
 from captool.findings.verdict import verdict
-from captool.tcp.connection import Reset, Unanswered
+from captool.tcp.connection import Outage, Reset, Unanswered
 from captool.tcp.layout import RST
 from captool.tcp.passage import NotSent, PacketRange
 from passages import SOUND, counterpart, dead, judged, only
@@ -136,3 +136,15 @@ def test_output_that_arrived_is_no_loss_in_the_verdict():
     (sentence,) = verdict(found, findings)
     assert "ended with output that had arrived at the client's machine" in sentence
     assert "never reached" not in sentence
+
+
+def test_an_outage_whose_packets_did_not_arrive_was_the_paths():
+    held_up = Outage(Moment(5, START), Moment(9, START + 13 * S), Moment(12, START + 27 * S), 4)
+    trace = tcp(close="open", closed_by=None, outages=PerDirection(held_up, None))
+    lost = replace(SOUND, sent=10, lost=4, lost_ranges=(PacketRange(Moment(6, START), Moment(9, START + 13 * S), 4),))
+    _, findings = judged(counterpart(to_server=lost, client_side=CLIENT_SIDE), trace)
+    out = only(findings, "outage")
+    assert "packets 6 to 9 of trace.pcap did not reach the server's side, so the path was out, and then it went on." in out.message
+    assert (True, None) == (out.evidence["proven_by_other_side"], out.evidence["proof_needs"])
+    _, findings = judged(counterpart(client_side=CLIENT_SIDE), trace)
+    assert "the path, or the server's host, was out" in only(findings, "outage").message
