@@ -55,6 +55,9 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         sentences.append(
             f"{counted(unread, 'connection')} could not be decrypted; what was said on {'it' if unread == 1 else 'them'} is not judged."
         )
+    partly = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "partly")
+    if partly:
+        sentences.append(f"{counted(partly, 'connection')} could be decrypted only in part; the rest of what was said is not judged.")
     return tuple(sentences)
 
 

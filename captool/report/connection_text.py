@@ -66,7 +66,9 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     if unseen := unheard(connection):
         sent = f"{unseen} not captured, {'server' if unseen == 'client' else 'client'} sent {size(sum(tcp.payload_bytes))}"
     rows = [("time", span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else ""))]
-    rows.extend(("request" if not index else "", _exchange(exchange)) for index, exchange in enumerate(connection.exchanges[-EXCHANGES:]))
+    locked = connection.tls is not None and connection.tls.reason not in (None, "stream-gap", "snapped")
+    last = connection.exchanges[-EXCHANGES:]
+    rows.extend(("request" if not index else "", _exchange(exchange, locked=locked)) for index, exchange in enumerate(last))
     if len(connection.exchanges) > EXCHANGES:
         rows.append(("", f"and {len(connection.exchanges) - EXCHANGES} before them"))
     gap = worst_gap(connection)
@@ -88,14 +90,17 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     return rows
 
 
-def _exchange(exchange: DockerExchange) -> str:
+def _exchange(exchange: DockerExchange, *, locked: bool) -> str:
+    """`locked` says that some of what was said is in the capture and could not be decrypted."""
     http, stream = exchange.http, exchange.stream
     text = printable(f"{http.method} {shortened(http.target)}")
     if http.status is not None:
         text += f" → {http.status}"
     else:
-        text += " → no response" if http.response_followed else " → response not in the capture, or not found in it"
-    lacking = "the request" * http.request_hole, "the response" * (http.response_hole and http.status is not None and stream is None)
+        unread = "response not decrypted, or not found" if locked else "response not in the capture, or not found in it"
+        text += f" → {'no response' if http.response_followed else unread}"
+    response_hole = http.response_hole and http.status is not None and stream is None
+    lacking = () if locked else ("the request" * http.request_hole, "the response" * response_hole)
     if any(lacking):
         text += f" (the capture lacks part of {' and '.join(filter(None, lacking))})"
     text += " (found behind a hole by its looks: not certain)" * http.uncertain
