@@ -183,7 +183,8 @@ def _coverage(analysis: Analysis, width: int) -> Iterator[str]:
         lines.append(f"and {counted(len(used) - LISTED, 'more key')} of connections of this capture: --format json shows all")
     unused = sum(not use.connections for use in analysis.keys)
     if unused:
-        lines.append(f"{counted(unused, 'key' if unused == len(analysis.keys) else 'more key')} given, of no connection of this capture")
+        given = counted(unused, "key" if unused == len(analysis.keys) else "more key")
+        lines.append(f"{given} given, which {'opens' if unused == 1 else 'open'} no connection of this capture")
     if lines:
         yield ""
     for line in lines:
