@@ -7,6 +7,7 @@ from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.http_losses import http_incomplete
 from captool.findings.idle import idle_gap, missing_keepalive
+from captool.findings.one_way import one_way_loss
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
 from captool.findings.openings import connection_refused, connection_unanswered
 from captool.findings.outages import many_retransmissions, outage
@@ -25,6 +26,7 @@ RULES = (
     path_dead,
     silent_drop,
     mtu_black_hole,
+    one_way_loss,
     reset_injected,
     output_lost,
     reset_after_idle,

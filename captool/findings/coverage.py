@@ -16,7 +16,8 @@ TIMED: Final = (
 
 # What these claim rests on packets that were not there.
 ABSENT: Final = (
-    "silent-drop", "mtu-black-hole", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered",
+    "silent-drop", "mtu-black-hole", "one-way-loss", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle",
+    "keepalive-unanswered",
     "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ CODES: tuple[str, ...] = (
     "path-dead",
     "peer-silent",
     "mtu-black-hole",
+    "one-way-loss",
     "reset-injected",
     "packets-lost",
     "other-side-unmatched",

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
+from captool.findings.one_way import persists
 from captool.findings.probes import PROBES_MISSED, probed_every
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import SILENT_NS
@@ -20,7 +21,7 @@ MANY_SHARE: Final = 0.1
 
 
 class _Out(NamedTuple):
-    """An outage: who was not heard in it (`peer`), how that showed (`what`: data, probes, silence) in how many packets, and a sentence."""
+    """An outage: who was not heard in it (`peer`), how that showed (`what`: data, probes, answers, silence), and a sentence that says so."""
 
     lasted_ns: int
     direction: Direction
@@ -92,6 +93,7 @@ def _outs(connection: Connection) -> Iterator[_Out]:
         yield from _unacknowledged(connection, direction)
         yield from _unanswered(connection, direction)
         yield from _unheard(connection, direction)
+        yield from _repeated(connection, direction)
 
 
 def _unacknowledged(connection: Connection, direction: Direction) -> Iterator[_Out]:
@@ -116,6 +118,18 @@ def _unanswered(connection: Connection, direction: Direction) -> Iterator[_Out]:
         )
         sure: Confidence = "high" if lapse.probes >= MANY_PROBES else "medium"
         yield _Out(lasted_ns, direction, "probes", lapse.probes, (lapse.first.packet, lapse.last.packet), sure, peer, said)
+
+
+def _repeated(connection: Connection, direction: Direction) -> Iterator[_Out]:
+    """Data that came again although it was acknowledged, until what followed it came: the acknowledgements were lost meanwhile."""
+    again = connection.tcp.repeated[direction]
+    if again is not None and not again.lasting and persists(again):
+        sender, peer, lasted_ns = direction.sender, direction.opposite.sender, again.last.ts_ns - again.first.ts_ns
+        said = (
+            f"For {seconds(lasted_ns)} (packets {again.first.packet} to {again.last.packet}) the {sender} sent the same data again, "
+            f"{again.times} times, although the {peer} had acknowledged it"
+        )
+        yield _Out(lasted_ns, direction.opposite, "answers", again.times, (again.first.packet, again.last.packet), "medium", sender, said)
 
 
 def _unheard(connection: Connection, direction: Direction) -> Iterator[_Out]:

@@ -175,6 +175,11 @@ def _too_large(finding: Finding) -> str:
     )
 
 
+def _one_way(finding: Finding) -> str:
+    sender, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
+    return f"has one dead direction: what the {sender} sends does not reach the {peer}, while the {peer} is still heard"
+
+
 def _stalled(finding: Finding) -> str:
     reader = "client" if finding.evidence["direction"] == "to_client" else "server"
     lasted = {
@@ -190,6 +195,7 @@ def _cut_off(finding: Finding) -> str:
     how = {
         "data": f"the {peer} acknowledged nothing of what the {sender} sent",
         "probes": f"the {peer} did not answer the {sender}'s keepalive probes",
+        "answers": f"the {peer} did not get the {sender}'s acknowledgements",
         "silence": f"none of the {sender}'s regular keepalive probes came",
     }[str(finding.evidence["what"])]
     return f"was cut off for {_seconds(finding.evidence['lasted_s'])} and then went on: in that time {how}"
@@ -263,6 +269,7 @@ def _concerned(findings: tuple[Finding, ...], code: str) -> list[int]:
 # The gravest first. A connection is told once, with the first of these that it has.
 CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("mtu-black-hole", _too_large),
+    ("one-way-loss", _one_way),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
     ("reset-after-idle", _reset),
     ("connection-unknown", _unknown),

@@ -119,6 +119,18 @@ class Outage(NamedTuple):
     retransmissions: int
 
 
+class Repeated(NamedTuple):
+    """The longest time in which one side sent again, and nothing new, what its peer had acknowledged: the answers do not reach it.
+
+    `first` and `last` are the first and the last of `times` segments. `lasting` says that it sent nothing new any more.
+    """
+
+    first: Moment
+    last: Moment
+    times: int
+    lasting: bool
+
+
 class Awaited(NamedTuple):
     """Bytes of one direction that its receiver asked for again (RFC 5681 2) and that had not come when the connection or capture ended.
 
@@ -216,6 +228,7 @@ class TcpConnection(NamedTuple):
     awaited: PerDirection[Awaited | None] = PerDirection(None, None)
     outages: PerDirection[Outage | None] = PerDirection(None, None)
     next_sequence: PerDirection[int] = PerDirection(0, 0)
+    repeated: PerDirection[Repeated | None] = PerDirection(None, None)
 
 
 class StreamPiece(NamedTuple):

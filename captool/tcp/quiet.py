@@ -91,6 +91,27 @@ def keep_distance(distances: list, distance_ns: cython.longlong, number: cython.
     return 0
 
 
+class Repeats:
+    """What one side sent again although its peer had acknowledged it: since it last sent something new (`next`), and longest of all."""
+
+    __slots__ = ("longest", "next", "now")
+
+    def __init__(self) -> None:
+        self.longest: tuple[int, int, int, int, int] | None = None
+        self.now: tuple[int, int, int, int, int] | None = None  # how often, first packet and time, last packet and time
+        self.next = -1
+
+    def repeated(self, packet: int, ts: int, following: int) -> None:
+        """It did so in a packet, and `following` is the offset of what it would send new."""
+        if self.now is None or following != self.next:
+            self.next = following
+            self.now = (0, packet, ts, packet, ts)
+        times, first, first_ns, _, _ = self.now
+        self.now = (times + 1, first, first_ns, packet, ts)
+        if self.longest is None or ts - first_ns >= self.longest[4] - self.longest[2]:
+            self.longest = self.now
+
+
 class ShutWindows:
     """The times in which one side's receive window was 0: the one that lasts, and the longest of those that are over."""
 

@@ -20,6 +20,7 @@ cdef class Rows:
     cdef dict probing
     cdef dict shut_windows
     cdef dict outages
+    cdef dict repeats
     cdef dict resets
     cdef object linger
     cdef long long max_lingering

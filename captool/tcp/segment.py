@@ -202,8 +202,8 @@ def segment(
         if not flags & SYN:
             rows.state[sender + BITS] |= SPOKEN
     if length == 0 and window == rows.state[sender + WINDOW] and flags & (SYN | FIN | ACK) == ACK:
-        # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived.
-        if rows.state[receiver + BITS] & DATA_SEEN and 0 <= awaited < rows.state[receiver + NEXT]:
+        # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived. A keepalive probe stands one lower.
+        if offset >= rows.state[sender + NEXT] and rows.state[receiver + BITS] & DATA_SEEN and 0 <= awaited < rows.state[receiver + NEXT]:
             if rows.state[receiver + ACKED] == awaited and seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
                 note_stuck(rows, receiver, 0)
     if window == 0 and not flags & SYN:

@@ -13,6 +13,7 @@ import cython
 from captool.direction import Moment
 from captool.tcp.connection import Outage
 from captool.tcp.holes import add_hole, fill_holes
+from captool.tcp.quiet import Repeats
 
 if not cython.compiled:  # compiled, they come from sequence.pxd
     from captool.tcp.idle import stir
@@ -184,6 +185,11 @@ def irregular_data(
             rows.state[sender + RESENT_FIRST] = packet
         rows.state[sender + RESENT_NS] = ts
         rows.state[sender + RESENT_PACKET] = packet
+    elif rows.state[receiver + PACKETS]:
+        repeats = rows.repeats.get(place)
+        if repeats is None:
+            repeats = rows.repeats[place] = Repeats()
+        repeats.repeated(packet, ts, rows.state[sender + NEXT])
     if rows.state[sender + BITS] & HOLED:
         left = fill_holes(rows.holes[place], offset, end)
         rows.holes[place] = left

@@ -6,7 +6,7 @@
 import cython
 
 from captool.direction import Moment
-from captool.tcp.connection import Awaited, Keepalive, Lapse, Unanswered
+from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, Unanswered
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
@@ -129,6 +129,16 @@ def awaited_data(side: Side) -> object:
         if begin <= side.acked < end:
             return new(Awaited, (end - side.acked, new(Moment, (side.newest_packet, side.newest_ns)), side.stuck & 0xFF))
     return None
+
+
+@cython.cfunc
+def repeated_data(side: Side, repeats: object) -> object:
+    """What was sent again although it was acknowledged (Repeated); None of none."""
+    if repeats is None or repeats.longest is None:
+        return None
+    times, first, first_ns, last, last_ns = repeats.longest
+    lasting = repeats.next == side.next and repeats.longest == repeats.now
+    return new(Repeated, (new(Moment, (first, first_ns)), new(Moment, (last, last_ns)), times, lasting))
 
 
 @cython.cfunc
