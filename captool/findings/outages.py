@@ -21,7 +21,7 @@ MANY_SHARE: Final = 0.1
 
 
 class _Out(NamedTuple):
-    """An outage: who was not heard in it (`peer`), how that showed (`what`: data, probes, answers, silence), and a sentence that says so."""
+    """An outage: who was not heard in it (`peer`), how that showed (`what`: data, probes, answers, silence), and a sentence about it."""
 
     lasted_ns: int
     direction: Direction

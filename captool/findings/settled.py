@@ -10,6 +10,7 @@ from captool.findings.finding import Finding
 from captool.findings.idle import KEEPALIVE_REMEDY, UNANSWERED_YET, UNDECIDED
 from captool.findings.passage import NOT_ARRIVED, capture_name, confidence, numbers
 from captool.findings.resets import MORE_PROBES
+from captool.findings.silence import WENT_AWAY
 from captool.findings.tables import Tables
 from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted
@@ -46,7 +47,13 @@ def _silent_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
     direction = _direction(finding)
     passage, back = counterpart.passage[direction], counterpart.passage[direction.opposite]
     if passage.dead or back.dead:
-        return _proven(tables, finding)
+        remedy = finding.remedy if finding.remedy == KEEPALIVE_REMEDY else NOT_ARRIVED
+        message = finding.message
+        if not passage.dead:
+            message = message.replace(
+                f" {WENT_AWAY.format(direction.opposite.sender)}", " It did arrive, and the acknowledgements did not come back."
+            )
+        return _proven(tables, finding._replace(message=message, remedy=remedy))
     arrived = passage.last_arrived
     if passage.not_judged:
         over = NOTHING_THEN.format(capture_name(tables, "other-side"))
@@ -175,6 +182,21 @@ def _output_lost(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
     )
 
 
+def _one_way(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    """The direction is proven to be dead, or the data did arrive, and it is the peer's host that does not answer."""
+    direction = _direction(finding)
+    passage, arrived = counterpart.passage[direction], counterpart.passage[direction].last_arrived
+    if passage.dead:
+        return _proven(tables, finding._replace(remedy=NOT_ARRIVED))
+    if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
+        return finding
+    peer = direction.opposite.sender
+    message = finding.message.partition(": the path carries")[0]
+    there = f"packet {arrived[1].packet} of {capture_name(tables, 'other-side')}"
+    remedy = f"Look at the {peer}'s host: a firewall of its own, or a frozen machine."
+    return _proven(tables, finding._replace(message=f"{message}, although it did reach the {peer}'s side ({there}).", remedy=remedy))
+
+
 def _outage(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
     """What was sent in the outage did not arrive, as both captures show: then it was not the peer's host."""
     direction, (first, until) = _direction(finding), finding.packets
@@ -210,5 +232,6 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "output-lost": _output_lost,
     "idle-gap": _idle_gap,
     "outage": _outage,
+    "one-way-loss": _one_way,
     "missing-keepalive": _missing_keepalive,
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from captool.http.exchange import HttpExchange
 
 API_VERSION: Final = re.compile(r"^/v\d+\.\d+/")
+WENT_AWAY: Final = "The path or the {} went away."
 LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -47,7 +48,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                 + (
                     f" It came after {seconds(gap.longest_silence_ns)} without a packet, as when a middlebox forgets an idle connection."
                     if gap is not None and forgotten
-                    else f" The path or the {direction.opposite.sender} went away."
+                    else f" {WENT_AWAY.format(direction.opposite.sender)}"
                 ),
                 remedy=KEEPALIVE_REMEDY
                 if forgotten
@@ -58,6 +59,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                     "retransmissions": sent.retransmissions,
                     "sent_for_s": (sent.last.ts_ns - sent.first.ts_ns) / SECOND_NS,
                     "idle_before_s": gap.duration_ns / SECOND_NS if gap else None,
+                    "after_timeout": forgotten,
                     "peer_last_heard_packet": sent.peer_last_heard.packet if sent.peer_last_heard else None,
                 },
             )

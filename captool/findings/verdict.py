@@ -107,7 +107,7 @@ def _unimportance(connection: Connection) -> bool:
 
 def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict[int, int]) -> str:
     drop = next(finding for finding in findings if finding.code == "silent-drop" and finding.connection == connection.id)
-    idle = drop.evidence["idle_before_s"]
+    idle = drop.evidence["idle_before_s"] if drop.evidence["after_timeout"] else None
     after = f" after {_seconds(idle)} without data" if idle is not None else ""
     missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
     if idle is not None and connection.id in missing:

@@ -61,6 +61,9 @@ def test_data_that_comes_again_although_it_was_acknowledged_tells_of_lost_acknow
     assert "The server sent the same data 5 times more in 8.0" in finding.message
     assert "the client's packets do not reach the server" in finding.message
     assert [] == found(path, again(), "quiet-but-healthy")
+    late = again().wait(70)
+    (idle,) = found(path, late.server(b"more", seq=late.next[1] - 4).client(), "idle-gap")
+    assert ("warning", False) == (idle.severity, "nothing on this path cut it" in idle.message)
 
 
 def test_acknowledgements_that_were_lost_for_a_while_were_an_outage(path: Path) -> None:
