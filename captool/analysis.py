@@ -202,6 +202,8 @@ def hot_path_compiled() -> bool:
 
 def _nothing(summary: CaptureSummary, ports: Sequence[int]) -> str:
     files = ", ".join(summary.files)
+    if not summary.packets and summary.truncated_file:
+        return f"{files}: the capture holds no whole packet: it is cut off in its first one; was the recorder killed, or the disk full?"
     if not summary.packets:
         return f"{files}: the capture holds no packets; check the interface and the filter it was recorded with"
     if ports and summary.tcp_packets:

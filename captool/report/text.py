@@ -9,7 +9,7 @@ import click
 from captool.analysis import Analysis
 from captool.capture.summary import CaptureSummary
 from captool.findings import SEVERITIES, Finding
-from captool.findings.decryption import CODES, REMEDIES
+from captool.findings.decryption import CODES, remedy_of
 from captool.findings.key_use import KeyUse, key_log_file
 from captool.findings.silence import request
 from captool.findings.tables import Connection
@@ -159,7 +159,7 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
     for connection in chosen:
         tls = connection.tls
         if tls is not None and tls.reason is not None:
-            remedy = remedies.get(connection.id, REMEDIES[tls.reason])
+            remedy = remedies.get(connection.id, remedy_of(tls))
             groups.setdefault((tls.reason, tls.detail or "", remedy), []).append(connection)
     if not groups:
         return
