@@ -153,4 +153,7 @@ def test_what_is_read_is_not_written_over(captool, fixtures, tmp_path, command):
     for arguments, output in refused:
         run = captool(command, *arguments, "-o", output)
         assert (2, f"captool: {output}: is what is to be read; write to another file with -o\n") == (run.code, run.err)
+    for arguments, output in ([folder, "--keys", key], folder / "server.pcap"), ([folder / "server.pcap", "--keys", key], key):
+        run = captool("export", *arguments, "--to", "keylog", "-o", output)
+        assert (2, True) == (run.code, "is what is to be read" in run.err)
     assert before == {path: path.read_bytes() for path in before}
