@@ -6,6 +6,7 @@ from captool.findings.coverage import capture_loss, clock_jump, clock_step, doub
 from captool.findings.decryption import not_decrypted, tls_alert
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.http_losses import http_incomplete
+from captool.findings.icmp import icmp_error
 from captool.findings.idle import idle_gap, missing_keepalive
 from captool.findings.one_way import one_way_loss
 from captool.findings.open_ends import capture_ended, possible_drop, quiet_but_healthy, zero_window_stall
@@ -25,6 +26,7 @@ __all__ = ["RULES", "SEVERITIES", "Finding", "find"]
 RULES = (
     path_dead,
     silent_drop,
+    icmp_error,
     mtu_black_hole,
     one_way_loss,
     reset_injected,

@@ -8,6 +8,7 @@ Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
 CODES: tuple[str, ...] = (
     "silent-drop",
+    "icmp-error",
     "path-dead",
     "peer-silent",
     "mtu-black-hole",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
+from captool.findings.icmp import name_of, refusal
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.path_mtu import too_large
 from captool.findings.tables import Connection, Tables
@@ -48,7 +49,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                 + (
                     f" It came after {seconds(gap.longest_silence_ns)} without a packet, as when a middlebox forgets an idle connection."
                     if gap is not None and forgotten
-                    else f" {WENT_AWAY.format(direction.opposite.sender)}"
+                    else _went_away(connection, direction)
                 ),
                 remedy=KEEPALIVE_REMEDY
                 if forgotten
@@ -63,6 +64,14 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                     "peer_last_heard_packet": sent.peer_last_heard.packet if sent.peer_last_heard else None,
                 },
             )
+
+
+def _went_away(connection: Connection, direction: Direction) -> str:
+    """Who or what is gone, as far as anything tells."""
+    said = refusal(connection, direction)
+    if said is None:
+        return f" {WENT_AWAY.format(direction.opposite.sender)}"
+    return f" {said.reporter} did not deliver them and said so (ICMP, packet {said.last_packet}): {name_of(said)}."
 
 
 def output_lost(tables: Tables) -> Iterator[Finding]:

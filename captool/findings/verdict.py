@@ -112,6 +112,11 @@ def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict
     missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
     if idle is not None and connection.id in missing:
         after += " and without a keepalive probe from either side"
+    errors = (one for one in findings if one.code == "icmp-error" and one.connection == connection.id)
+    refused = next((one for one in errors if one.severity == "error"), None)
+    if refused is not None:
+        sentence = _sentence(f"{label(connection)} {_refused(refused)}")
+        return f"{sentence}{_loss(connection, losses)}."
     # A capture of one direction shows that something is sent again and again, and not why.
     dropped = "was" if drop.evidence["peer_last_heard_packet"] is not None else "may have been"
     sentence = _sentence(f"{label(connection)} {dropped} dropped silently{after}")
@@ -253,6 +258,11 @@ def _unknown(finding: Finding) -> str:
     )
 
 
+def _refused(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    return f"was refused on its way: {finding.evidence['reporter']} answers what the {sender} sends with ICMP {finding.evidence['icmp']}"
+
+
 def _tried(finding: Finding) -> str:
     tried = int(str(finding.evidence["connections"]))
     return f"{'the only try' if tried == 1 else f'{tried:,} tries'} to connect to {finding.evidence['server']}"
@@ -270,6 +280,7 @@ def _concerned(findings: tuple[Finding, ...], code: str) -> list[int]:
 CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("mtu-black-hole", _too_large),
     ("one-way-loss", _one_way),
+    ("icmp-error", _refused),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
     ("reset-after-idle", _reset),
     ("connection-unknown", _unknown),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from captool.direction import Direction
 from captool.findings.gaps import worst_gap
+from captool.findings.icmp import refusal
+from captool.findings.path_mtu import too_large
 from captool.findings.probes import sender_hint
 from captool.findings.silence import shortened
 from captool.findings.tables import Connection
@@ -35,11 +37,11 @@ def headline(connection: Connection) -> str:
 def ending(connection: Connection) -> str:
     """How the connection ended, and which side ended it: the first FIN or RST says which, a RST may follow a FIN."""
     tcp = connection.tcp
-    if tcp.history == "S":
-        return "never answered"
-    if tcp.conn_state == "REJ":
-        return "refused by the server"
+    if tcp.history == "S" or tcp.conn_state == "REJ":
+        return "never answered" if tcp.history == "S" else "refused by the server"
     by = f" by the {tcp.closed_by}" if tcp.closed_by else ""
+    if tcp.close == "silent-drop":
+        return _dropped(connection)
     if tcp.close == "rst" and tcp.reset and tcp.closing and tcp.reset.moment.packet != tcp.closing.packet:
         return f"{ENDINGS['fin']}{by}, then reset"
     if unseen := unheard(connection):  # the other side may have closed before
@@ -48,6 +50,17 @@ def ending(connection: Connection) -> str:
     if tcp.close == "fin" and not ("F" in tcp.history and "f" in tcp.history):
         return f"half-closed{by}"
     return ENDINGS[tcp.close] + by
+
+
+def _dropped(connection: Connection) -> str:
+    """What became of a connection whose data nobody acknowledges any more."""
+    tcp = connection.tcp
+    lost = [direction for direction in Direction if tcp.unanswered[direction]]
+    if any(refusal(connection, direction) for direction in lost):
+        return "REFUSED ON ITS WAY (ICMP)"
+    if lost and all(too_large(tcp, direction) for direction in lost):
+        return "STANDS STILL (large packets vanish)"
+    return ENDINGS["silent-drop"]
 
 
 def unheard(connection: Connection) -> str | None:
