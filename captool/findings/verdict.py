@@ -12,6 +12,7 @@ from captool.findings.tables import Connection, Tables
 from captool.units import SECOND_NS, counted, seconds, size
 
 SHOWN = 3
+KINDS: Final = ("direction", "sender", "closed_by", "unfinished", "ended_by", "what", "client_had_closed", "injected")
 Sentence = Callable[[Finding], str]
 
 
@@ -37,7 +38,9 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     sentences += tell(_half_closed, half_closed)
     told |= {connection for connection, _, _ in certain}
     for code, said in CAUSES:
-        sentences += tell(said, [finding for finding in findings if finding.code == code and finding.severity != "info"])
+        grave = [finding for finding in findings if finding.code == code and finding.severity != "info"]
+        for kind in dict.fromkeys(map(_kind, grave)):
+            sentences += tell(said, [finding for finding in grave if _kind(finding) == kind])
     at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in told]
     if at_risk:
         at_risk.sort(key=_unimportance)
@@ -90,6 +93,11 @@ def _tell(
     finding, connection = min(concerned, key=lambda one: (one[0].severity != "error", _unimportance(one[1]), -_idle(one[0])))
     others = f" (and {counted(len(numbers) - 1, 'other')} likewise)" if len(numbers) > 1 else ""
     return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection, losses)}.")]
+
+
+def _kind(finding: Finding) -> tuple[object, ...]:
+    """What must be the same of two connections so that one sentence can be said of both, but for its numbers."""
+    return tuple(finding.evidence.get(name) for name in KINDS)
 
 
 def _sentence(text: str) -> str:
