@@ -21,12 +21,14 @@ from captool.cores import may_read_ahead
 from captool.errors import NothingMatchedError
 from captool.findings import Finding, find
 from captool.findings.gaps import believed, keepalive_window_ns
+from captool.findings.icmp import with_errors
 from captool.findings.key_use import KeyUse, key_uses
 from captool.findings.tables import Connection, Settings, Tables
 from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import STATES, load_catalogue
 from captool.packets.decode import Decoder
+from captool.packets.icmp import IcmpErrors
 from captool.packets.sender_clock import SenderClocks
 from captool.record.manifest_file import recorded_until_ns
 from captool.tcp import tracker as tracker_module
@@ -110,14 +112,14 @@ def analyze(
         )  # fmt: skip
         next_file, stopped = (wait.next_file, wait.stopped) if isinstance(wait, Following) else (None, None)
         with CaptureReader(as_paths(paths), wait=wait, next_file=next_file, stopped=stopped) as capture:
-            decoder, clocks = Decoder(shard, shards), SenderClocks()
+            decoder, clocks, refusals = Decoder(shard, shards), SenderClocks(), IcmpErrors()
 
             def listened() -> int | None:
                 return later(recorded_until_ns(capture.paths, capture.packets), decoder.end_ns)
 
             chunks = read_connections(
-                capture, decoder, tracker, ring, progress=progress, log=log, clocks=clocks, watched_until=listened,
-                ahead=may_read_ahead(shards),
+                capture, decoder, tracker, ring,
+                progress=progress, log=log, clocks=clocks, refusals=refusals, watched_until=listened, ahead=may_read_ahead(shards),
             )  # fmt: skip
             found: list[Connection] = []
             others: list[Connection] = []
@@ -127,8 +129,8 @@ def analyze(
                 elif len(others) < EXAMPLES:
                     others.append(one)
             found = sorted(found or others, key=lambda connection: connection.id)
-            jumps = clocks.jumps()
-            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened(), clock_jumps=jumps)
+            jumps, errors = clocks.jumps(), refusals.found()
+            summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened(), clock_jumps=jumps, icmp_errors=errors)
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found)) or clocks.open_jumps > 0
             return Reading(summary, found, tracker.connections, ring, alone)
 
@@ -147,6 +149,7 @@ def analyze(
         counterparts = {one.connection: one for one in compared.counterparts}
         connections = tuple(one._replace(counterpart=counterparts.get(one.id)) for one in connections)
     keys_given = bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
+    connections = with_errors(connections, summary.icmp_errors)
     tables = believed(Tables(summary, settings, connections, catalogue, keys_given, compared, half_closed))
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
@@ -206,6 +209,8 @@ def hot_path_compiled() -> bool:
 
 def _nothing(summary: CaptureSummary, ports: Sequence[int]) -> str:
     files = ", ".join(summary.files)
+    if not summary.packets and summary.truncated_file:
+        return f"{files}: the capture holds no whole packet: it is cut off in its first one; was the recorder killed, or the disk full?"
     if not summary.packets:
         return f"{files}: the capture holds no packets; check the interface and the filter it was recorded with"
     if ports and summary.tcp_packets:

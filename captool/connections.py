@@ -20,6 +20,7 @@ from captool.findings.tables import Connection
 from captool.keys.keylog import add_secrets, parse_key_log
 from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
+from captool.packets.icmp import IcmpErrors
 from captool.packets.sender_clock import SenderClocks
 from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
@@ -104,6 +105,7 @@ def read_connections(
     progress: Progress | None = None,
     log: "PacketLog | None" = None,
     clocks: SenderClocks | None = None,
+    refusals: IcmpErrors | None = None,
     watched_until: Callable[[], int | None] | None = None,
     ahead: bool = True,
 ) -> Iterator[list[Connection]]:
@@ -111,11 +113,12 @@ def read_connections(
 
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its default
     only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another capture,
-    `clocks` finds out whether the recorder's clock was set forward. `watched_until()`, asked at the end, is until when nothing more came.
-    With `ahead` files are read by a thread of their own where that can be done. Raises CaptureError.
+    `clocks` finds out whether the recorder's clock was set forward, `refusals` collects ICMP errors. `watched_until()`, asked at the end,
+    is until when nothing more came. With `ahead` files are read by a thread of their own where that can be done. Raises CaptureError.
 
     A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
     """
+    refusals = refusals or IcmpErrors()
     waiting: dict[int, Connection] = {}
     cut = ""
     conversations: dict[int, PieceReader] = {}
@@ -125,6 +128,7 @@ def read_connections(
         tracker.add(frames, segments)
         if clocks is not None:
             clocks.add(frames, segments)
+        refusals.add(frames, segments, decoder.other_packets)
         if log is not None:
             log.add(frames, segments)
         for origin, text in capture.take_secrets():

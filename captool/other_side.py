@@ -54,6 +54,7 @@ class OtherSide:
 
     `clock` is its clock against the trace's, None where no packet is in both. `unmatched` are the connections of the trace of which the
     other capture has no packet, `renumbered` those of them of which it has the addresses and ports with other sequence numbers.
+    `opposite` are those of which each capture has the packets of one direction, and the two not of the same one.
     `indistinct` are in both, but no packet of them is exactly once in each, so that nothing puts the clocks together.
     `unlogged_packets` found no room in memory and were not compared.
     """
@@ -66,6 +67,7 @@ class OtherSide:
     renumbered: tuple[int, ...]
     indistinct: tuple[int, ...]
     unlogged_packets: int
+    opposite: tuple[int, ...] = ()
 
 
 def read_other_side(paths: Iterable[Path], service_ports: tuple[int, ...]) -> Recorded:
@@ -94,18 +96,32 @@ def compare(trace: Recorded, other: Recorded) -> OtherSide:
             bounds.add(packet.ts_ns, became.ts_ns - packet.ts_ns, first_first=trace_first)
     clock = bounds.offset()
     matched = {pair.trace.id for pair in pairs}
-    ends = {frozenset((connection.client, connection.server)) for connection in other.connections}
+    ends: dict[frozenset[Endpoint], frozenset[Endpoint]] = {}  # of whose packets it has any, for each pair of ends
+    for connection in other.connections:
+        ends[_ends(connection)] = ends.get(_ends(connection), frozenset()) | _senders(connection)
     unmatched = [connection for connection in trace.connections if connection.id not in matched]
+    opposite = tuple(one.id for one in unmatched if not all(one.packets) and ends.get(_ends(one)) == _senders(one, other_way=True))
     return OtherSide(
         capture=other.capture,
         connections=len(other.connections),
         clock=clock,
         counterparts=tuple(_counterpart(here, there, pair, clock, near.get(pair.hosts)) for pair in pairs) if clock else (),
         unmatched=tuple(connection.id for connection in unmatched),
-        renumbered=tuple(connection.id for connection in unmatched if frozenset((connection.client, connection.server)) in ends),
+        renumbered=tuple(one.id for one in unmatched if _ends(one) in ends and one.id not in opposite),
+        opposite=opposite,
         indistinct=() if clock else tuple(pair.trace.id for pair in pairs),
         unlogged_packets=trace.log.unlogged_packets + other.log.unlogged_packets,
     )
+
+
+def _ends(connection: TcpConnection) -> frozenset[Endpoint]:
+    return frozenset((connection.client, connection.server))
+
+
+def _senders(connection: TcpConnection, *, other_way: bool = False) -> frozenset[Endpoint]:
+    """The ends that sent any packet of those captured; or those that sent none."""
+    sent = zip((connection.client, connection.server), connection.packets, strict=True)
+    return frozenset(end for end, packets in sent if (packets == 0) is other_way)
 
 
 def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None) -> Counterpart:

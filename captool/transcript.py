@@ -13,7 +13,7 @@ from captool.conversation import Conversation
 from captool.direction import Direction, Moment
 from captool.dockerapi.exchange import Output
 from captool.errors import NothingMatchedError, UsageError
-from captool.findings.decryption import REMEDIES
+from captool.findings.decryption import remedy_of
 from captool.findings.tables import Connection
 from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
@@ -136,7 +136,7 @@ class _Silence:
             tls = connection.tls
             if tls is not None and tls.reason is not None:
                 count, detail = self._reasons.get(tls.reason, (0, tls.detail or ""))
-                self._reasons[tls.reason] = count + 1, f"{detail} {REMEDIES[tls.reason]}"[: 1 << 12] if not count else detail
+                self._reasons[tls.reason] = count + 1, f"{detail} {remedy_of(tls)}"[: 1 << 12] if not count else detail
 
     def error(self, what: str) -> NothingMatchedError:
         """The one line that says it, with the commonest reason in full."""

@@ -153,6 +153,19 @@ def test_same_addresses_with_other_sequence_numbers_are_a_proxy_or_another_time(
     assert "with other sequence numbers" in finding(analysis, "other-side-unmatched").message
 
 
+@pytest.mark.parametrize("recorded", [0, 1])
+def test_captures_of_opposite_directions_have_no_packet_in_common(tmp_path, recorded):
+    talk = Talk().opened().client(b"request").server(b"answer").client()
+    sent = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
+    ways = sent, [packet for packet in talk.packets if packet not in sent]
+    one, other = tmp_path / "one.pcap", tmp_path / "other.pcap"
+    one.write_bytes(pcap(ways[recorded]))
+    other.write_bytes(pcap(ways[1 - recorded]))
+    analysis = analyze(one, other_side=other)
+    assert ((), (0,)) == (analysis.other_side.renumbered, analysis.other_side.opposite)
+    assert "each of them holds one direction only, and not the same" in finding(analysis, "other-side-unmatched").message
+
+
 def test_ports_used_again_are_told_apart(tmp_path):
     talk = Talk().opened().client(b"first")
     again = Talk(client_isn=70_000, server_isn=80_000, now=talk.now + 10 * S).opened().client(b"second")

@@ -22,6 +22,26 @@ class ClockJump(NamedTuple):
     senders: int
 
 
+class IcmpError(NamedTuple):
+    """An ICMP error that `reporter` sent about TCP segments from `source` to `destination` (address, port): how often, first and last.
+
+    `version` is that of IP, `type` and `code` are its (RFC 792, RFC 4443), `mtu` is what a packet that is too big may have at most.
+    """
+
+    source: tuple[str, int]
+    destination: tuple[str, int]
+    reporter: str
+    version: int
+    type: int
+    code: int
+    mtu: int | None
+    times: int
+    first_packet: int
+    first_ns: int
+    last_packet: int
+    last_ns: int
+
+
 class CaptureSummary(NamedTuple):
     """Counters over all files of one capture. Times are nanoseconds since 1970 (UTC), sizes bytes.
 
@@ -52,6 +72,7 @@ class CaptureSummary(NamedTuple):
     unlisted_connections: int = 0
     recorded_until_ns: int | None = None
     clock_jumps: tuple[ClockJump, ...] = ()
+    icmp_errors: tuple[IcmpError, ...] = ()
 
     @property
     def watched_until_ns(self) -> int | None:

@@ -11,7 +11,7 @@ import click
 
 from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
-from captool.cli.output import forget_output, is_same_file, say, width_of_output
+from captool.cli.output import forget_output, is_same_file, keep_inputs, say, width_of_output
 from captool.cli.progress import progress_bar
 from captool.cores import default_jobs
 from captool.errors import NothingMatchedError, UsageError
@@ -123,6 +123,7 @@ def analyze(
         raise UsageError("--duration goes with --follow; leave it out, or follow a file that is being written")
     if twice := [other for other in other_side if any(is_same_file(other, path) for path in trace)]:
         raise UsageError(f"{twice[0]}: is the trace itself; --other-side takes what was recorded at the other end of the path")
+    keep_inputs(output, filter(None, (*trace, *keys, *other_side, timeouts, key_password_file)))
     password = key_password(key_password_file)
     end_s = None if duration_ns is None else time.monotonic() + duration_ns / SECOND_NS
     piped = STANDARD_INPUT in trace
@@ -153,6 +154,8 @@ def analyze(
         raise NothingMatchedError(
             f"there is no connection {connection}; the capture holds 0 to {max(one.id for one in analysis.connections)}"
         )
+    others = analysis.other_side.capture.files if analysis.other_side else ()
+    keep_inputs(output, map(Path, (*analysis.capture.files, *others)))  # those of a directory
     write(report_text(analysis, output_format, connection, to_terminal=output is None and sys.stdout.isatty()), output)
     if any(finding.code in wanted or finding.severity in wanted for finding in analysis.findings):
         sys.exit(FINDINGS_FOUND)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
-from captool.cli.output import is_same_file, say
+from captool.cli.output import keep_inputs, say
 from captool.cli.progress import progress_bar
 from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
@@ -46,6 +46,8 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
 
     to_stdout = output == STDOUT
     refuse_what_cannot_be_done(trace, form, output)
+    files = (inner for path in trace if path.is_dir() for inner in path.iterdir())
+    keep_inputs(None if to_stdout else output, filter(None, (*trace, *keys, key_password_file, *files)))
     password = key_password(key_password_file)
     with progress_bar(wanted=not to_stdout) as progress:
         lines = key_log_of(trace, keys, key_password=password, progress=progress)
@@ -73,14 +75,11 @@ def export(trace: tuple[Path, ...], keys: tuple[Path, ...], key_password_file: P
 
 
 def refuse_what_cannot_be_done(trace: tuple[Path, ...], form: str, output: Path) -> None:
-    """Raises UsageError for a trace that cannot be read twice, and for an output that is the trace or must not be a terminal."""
+    """Raises UsageError for a trace that cannot be read twice, and for an output that must not be a terminal."""
     from captool.capture.source import STANDARD_INPUT
 
     for path in trace:
         if path == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
             raise UsageError(f"{path}: a pipe can be read only once, and secrets are looked for first; write it to a file")
-    if output != STDOUT:
-        if any(is_same_file(path, output) for path in trace):
-            raise UsageError(f"{output}: is what is to be exported; write to another file with -o")
-    elif form == "pcapng" and sys.stdout.isatty():
+    if output == STDOUT and form == "pcapng" and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; write the pcapng to a file with -o FILE, or pipe it into wireshark -k -i -")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
-from captool.cli.output import say
+from captool.cli.output import keep_inputs, say
 from captool.cli.progress import progress_bar
 from captool.errors import UsageError
 from captool.export.private_file import private_file
@@ -54,6 +54,8 @@ def follow(
 
     if raw is not None and output is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal, on which the bytes of --raw may act; pipe them on, or write them with -o FILE")
+    if output is not None:
+        keep_inputs(output, filter(None, (*trace, *keys, key_password_file)))
     password = key_password(key_password_file)
     output = None if output == STDOUT else output
     with progress_bar(wanted=output is not None) as progress, destination(output) as file:

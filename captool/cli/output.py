@@ -4,10 +4,13 @@ import codecs
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import click
+
+from captool.errors import UsageError
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -49,6 +52,12 @@ def is_same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
+
+
+def keep_inputs(output: Path | None, inputs: Iterable[Path]) -> None:
+    """Raises UsageError where the output would take the place of what is read: a capture cannot be recorded again."""
+    if output is not None and any(is_same_file(path, output) for path in inputs):
+        raise UsageError(f"{output}: is what is to be read; write to another file with -o")
 
 
 def say(sentence: str) -> None:

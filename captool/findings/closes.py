@@ -1,4 +1,7 @@
-"""Which side closed, and whether the other still waited: half-closed and forgotten, given up by the client, broken off by the server."""
+"""Which side closed, and whether the other still waited: half-closed and forgotten, given up by the client, broken off by the server.
+
+A capture of one direction does not show who closed first.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from captool.findings.resets import gap_before
 from captool.findings.silence import followed, request
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Endpoint, Gap
-from captool.units import SECOND_NS, counted, seconds
+from captool.units import SECOND_NS, counted, seconds, size
 
 # Timeouts that people configure, in seconds. The shorter one is, the more often another time happens to be near it.
 ROUND: Final = (5, 10, 15, 20, 30, 60, 120, 300, 600)
@@ -19,6 +22,21 @@ LONG: Final = 30
 # The idle time begins with an acknowledgement, which may be delayed by as much.
 NEAR_NS: Final = 250_000_000
 AT_ONCE_NS: Final = 50_000_000
+# A close_notify in a record: 5 bytes before it, and at most an IV, a MAC and padding (TLS 1.0 to 1.3).
+LARGEST_ALERT: Final = 5 + 16 + 2 + 48 + 16
+
+# What was left unfinished, in many words and in few.
+Cut = tuple[str, str, Severity, Confidence]
+LATE_REQUEST: Final = "before a request was sent on it"
+LATE_DATA: Final = "before something was sent on it"
+REMEDY_CLOSED: Final = (
+    "Look at the log of the daemon, and of any proxy or load balancer in front of it, at that time: was it stopped or restarted, or did it "
+    "close idle connections?"
+)
+REMEDY_LATE: Final = (
+    "Let the client drop its idle connections sooner than the server, or a proxy in front of it, closes them, and try again what a closed "
+    "connection lost."
+)
 
 
 def half_close_idle(tables: Tables) -> Iterator[Finding]:
@@ -26,7 +44,7 @@ def half_close_idle(tables: Tables) -> Iterator[Finding]:
     entries = half_closed_timeouts(tables)
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by is None or _by_reset(connection):
+        if tcp.closing is None or tcp.closed_by is None or _by_reset(connection) or not all(tcp.packets):
             continue
         closing = tcp.closing
         after = [gap for gap in tcp.gaps if gap.after_packet >= closing.packet and gap.start_ns >= closing.ts_ns]
@@ -71,7 +89,7 @@ def client_timeout(tables: Tables) -> Iterator[Finding]:
     """The client closed after a round number of seconds in which it only waited for the server."""
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by != "client":
+        if tcp.closing is None or tcp.closed_by != "client" or not all(tcp.packets):
             continue
         gap = gap_ended_by(connection, tcp.closing.packet)
         if gap is None or (limit := _round_timeout(gap.duration_ns)) is None:
@@ -105,7 +123,7 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
     closes = _server_closes(tables)
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by != "server" or _gave_up(connection):
+        if tcp.closing is None or tcp.closed_by != "server" or not all(tcp.packets) or _gave_up(connection):
             continue
         gap = gap_ended_by(connection, tcp.closing.packet)
         what = _cut_off(connection, gap)
@@ -131,8 +149,7 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
                 else ""
             )
             + (f" {over[0].name} closes after {over[0].seconds:g} s." if over else ""),
-            remedy="Look at the log of the daemon, and of any proxy or load balancer in front of it, at that time: was it stopped or "
-            "restarted, or did it close idle connections?",
+            remedy=REMEDY_LATE if short in (LATE_REQUEST, LATE_DATA) else REMEDY_CLOSED,
             evidence={
                 "unfinished": short,
                 "closed_together": together,
@@ -143,26 +160,54 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
         )
 
 
-def _cut_off(connection: Connection, gap: Gap | None) -> tuple[str, str, Severity, Confidence] | None:
+def _cut_off(connection: Connection, gap: Gap | None) -> Cut | None:
     """What the server left unfinished, in many words and in few, and how much that means."""
-    tls, told = connection.tls, [one for one in connection.exchanges if followed(connection, one)]
+    if cut := _exchange_cut_off(connection) or _stream_cut_off(connection):
+        return cut
+    if not connection.exchanges and gap is not None and gap.spoke_last == "client":
+        waited = "while the client waited for an answer"
+        return waited, waited, "warning", "medium"
+    if refused := _refused_bytes(connection):
+        refusal = f"and its host refused {size(refused)} that the client sent after that, with a reset: they were never read"
+        return refusal, LATE_DATA, "warning", "medium"
+    return None
+
+
+def _exchange_cut_off(connection: Connection) -> Cut | None:
+    told = [one for one in connection.exchanges if followed(connection, one)]
     unanswered = next((one for one in told if one.http.response is None), None)
+    closing = connection.tcp.closing
+    if unanswered is not None and closing is not None and unanswered.http.request.packet > closing.packet:
+        late = unanswered.http.request
+        ago = seconds(late.ts_ns - closing.ts_ns)
+        said = f"{ago} before {request(unanswered)} was sent (packet {late.packet}), which it did not answer"
+        return f"{said}: the client used a connection that was over", LATE_REQUEST, "warning", "high"
     if unanswered is not None:
         return f"before it answered {request(unanswered)}", "before it answered", "warning", "high"
     partly = next((one for one in told if not one.http.complete and one.http.hijack is None), None)
     if partly is not None:
         return f"in the middle of its answer to {request(partly)}", "in the middle of an answer", "warning", "high"
+    return None
+
+
+def _stream_cut_off(connection: Connection) -> Cut | None:
     stream = open_stream(connection)
-    if stream is not None and tls is not None and tls.status == "decrypted":
+    if stream is None:
+        return None
+    if connection.tls is not None and connection.tls.status == "decrypted":
         abrupt = "without a TLS close_notify, as when the program dies or is killed"
         return f"in the middle of {stream} and {abrupt}", f"in the middle of it and {abrupt}", "warning", "medium"
-    if stream is not None:
-        ended = f"which ended {stream}: so does a stream whose container exits, and one whose daemon stops"
-        return ended, "in the middle of it, as the container or the daemon ended", "info", "low"
-    if not connection.exchanges and gap is not None and gap.spoke_last == "client":
-        waited = "while the client waited for an answer"
-        return waited, waited, "warning", "medium"
-    return None
+    ended = f"which ended {stream}: so does a stream whose container exits, and one whose daemon stops"
+    return ended, "in the middle of it, as the container or the daemon ended", "info", "low"
+
+
+def _refused_bytes(connection: Connection) -> int:
+    """What the client sent after the server's FIN and the server's host reset; 0 where it may be no more than TLS's farewell."""
+    tcp, bytes_ = connection.tcp, connection.tcp.unacknowledged_bytes.to_server
+    if tcp.reset is None or tcp.reset.sender != "server" or _by_reset(connection) or tcp.unanswered.to_server is not None:
+        return 0
+    farewell = connection.exchanges or (connection.tls is not None and bytes_ <= LARGEST_ALERT)
+    return 0 if farewell else bytes_
 
 
 def _near(idle_ns: int, timeout_ns: int) -> bool:

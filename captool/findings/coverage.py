@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from captool.findings.finding import Finding
+from captool.findings.strangers import is_stranger
 from captool.findings.tables import Tables
 from captool.tcp.connection import TcpConnection
 from captool.units import SECOND_NS, counted, seconds
@@ -11,14 +12,15 @@ from captool.units import SECOND_NS, counted, seconds
 PLACED: Final = "LINUX_SLL2"  # its frames tell where each was captured
 TIMED: Final = (
     "missing-keepalive", "idle-gap", "keepalive-too-slow", "reset-after-idle", "half-close-idle", "client-timeout",
-    "zero-window-stall", "possible-drop", "quiet-but-healthy",
+    "zero-window-stall", "outage", "possible-drop", "quiet-but-healthy",
 )  # fmt: skip
 
 
 # What these claim rests on packets that were not there.
 ABSENT: Final = (
-    "silent-drop", "mtu-black-hole", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle", "keepalive-unanswered",
-    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall",
+    "silent-drop", "mtu-black-hole", "one-way-loss", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle",
+    "keepalive-unanswered",
+    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage",
 )  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def mid_stream(tables: Tables) -> Iterator[Finding]:
     """Recording began after the connection was opened: what came before cannot be judged."""
     for connection in tables.connections:
         tcp = connection.tcp
-        if tcp.handshake_seen or not {"S", "H"}.isdisjoint(tcp.history.upper()):
+        if tcp.handshake_seen or is_stranger(tcp) or not {"S", "H"}.isdisjoint(tcp.history.upper()):
             continue
         guessed = "; which side is the client was guessed" if tcp.client_guessed else ""
         yield Finding(

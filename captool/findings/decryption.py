@@ -10,7 +10,7 @@ from captool.findings.forward_secrecy import GENERAL, Programs, remedy
 from captool.findings.tables import Connection, Tables
 
 if TYPE_CHECKING:
-    from captool.tls.summary import Alert, Reason
+    from captool.tls.summary import Alert, Reason, TlsSummary
 
 REMEDIES: Final["dict[Reason, str]"] = {
     "no-secret": "Give the server's private key or a key log with --keys.",
@@ -27,6 +27,8 @@ REMEDIES: Final["dict[Reason, str]"] = {
     "unsupported-suite": "Report the suite to captool's authors with a small capture.",
     "not-tls": "Nothing to decrypt.",
 }
+
+UNFINISHED: Final = "Nothing to decrypt: what the capture has of this session ends in its handshake, in which nothing is said yet."
 
 CODES: Final["dict[Reason, str]"] = {
     "forward-secrecy": "forward-secrecy",
@@ -53,7 +55,7 @@ def not_decrypted(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(),
             message=f"{tls.detail or f'Not decrypted: {tls.reason}.'}{others}",
-            remedy=remedy(connection, programs) if programs and tls.reason == "forward-secrecy" else REMEDIES[tls.reason],
+            remedy=remedy(connection, programs) if programs and tls.reason == "forward-secrecy" else remedy_of(tls),
             evidence={
                 "cipher_suite": tls.cipher_suite,
                 "key_exchange": tls.key_exchange,
@@ -63,6 +65,13 @@ def not_decrypted(tables: Tables) -> Iterator[Finding]:
                 "connections_concerned": concerned[tls.reason],
             },
         )
+
+
+def remedy_of(tls: "TlsSummary") -> str:
+    """What would have helped, as far as the reason tells it; the text is empty where nothing is lacking."""
+    if tls.reason == "handshake-not-captured" and tls.ja3 is not None:  # it began in the capture
+        return UNFINISHED
+    return REMEDIES[tls.reason] if tls.reason else ""
 
 
 def tls_alert(tables: Tables) -> Iterator[Finding]:

@@ -8,9 +8,11 @@ Severity = Literal["error", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
 CODES: tuple[str, ...] = (
     "silent-drop",
+    "icmp-error",
     "path-dead",
     "peer-silent",
     "mtu-black-hole",
+    "one-way-loss",
     "reset-injected",
     "packets-lost",
     "other-side-unmatched",
@@ -20,6 +22,7 @@ CODES: tuple[str, ...] = (
     "unanswered-request",
     "connection-unanswered",
     "connection-refused",
+    "connection-unknown",
     "tls-alert",
     "certificate-expired",
     "forward-secrecy",
@@ -34,6 +37,8 @@ CODES: tuple[str, ...] = (
     "client-timeout",
     "server-closed",
     "zero-window-stall",
+    "outage",
+    "many-retransmissions",
     "possible-drop",
     "capture-ended",
     "quiet-but-healthy",

@@ -54,6 +54,13 @@ def believed_connection(
         if not _spans(packets, gap.after_packet, gap.ended_by_packet) and (to_the_end or gap.ended_by != "end-of-capture")
     )
     shut = [one if one is None or not _spans(packets, one.since.packet, one.until_packet) else None for one in tcp.shut_windows]
+    repeated = [one if one is None or not _spans(packets, one.first.packet, one.last.packet) else None for one in tcp.repeated]
+    outages = [one if one is None or not _spans(packets, one.first.packet, one.until.packet) else None for one in tcp.outages]
+    probing = [
+        side._replace(lapse=None) if side.lapse and _spans(packets, side.lapse.first.packet, side.lapse.last.packet) else side
+        for side in tcp.keepalive
+    ]
+    tcp = tcp._replace(repeated=PerDirection(*repeated), outages=PerDirection(*outages), keepalive=PerDirection(*probing))
     tcp = tcp._replace(shut_windows=PerDirection(*shut), unanswered=PerDirection(*(_shortened(one, jumps) for one in tcp.unanswered)))
     if tcp.close == "silent-drop" and not any(one is not None and one.persistent for one in tcp.unanswered):
         tcp = tcp._replace(close="open")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from captool.http.losses import HttpLosses, Loss
 
 SHOWN: Final = 4
+# Why TLS is not read where the capture lacks its bytes.
+LACKING: Final = ("stream-gap", "snapped")
 FOUND: Final = {
     "length": "the length of the body that the hole lies in tells where it ends",
     "chunks": "with the next whole chunk of the same body",
@@ -33,10 +35,8 @@ def http_incomplete(tables: Tables) -> Iterator[Finding]:
             confidence="high",
             connection=connection.id,
             packets=tuple(loss.behind.packet for loss in losses.losses[:SHOWN] if loss.behind),
-            message=" ".join([*_places(losses), *_consequences(connection, losses)]),
-            remedy="Record again without loss (a larger buffer, see the recorder's drop counter), or at the other side."
-            if any(loss.refusal is None for loss in losses.losses)
-            else f"Look at the bytes: captool follow --connection {connection.id} --raw to_server (or to_client).",
+            message=" ".join([*_places(connection, losses), *_consequences(connection, losses)]),
+            remedy=_remedy(connection, losses),
             evidence={
                 "places": losses.loss_count,
                 "missing_bytes": sum(loss.missing or 0 for loss in losses.losses),
@@ -47,9 +47,27 @@ def http_incomplete(tables: Tables) -> Iterator[Finding]:
         )
 
 
-def _places(losses: "HttpLosses") -> Iterator[str]:
+def _remedy(connection: Connection, losses: "HttpLosses") -> str:
+    holes = [loss for loss in losses.losses if loss.refusal is None]
+    if any(not _locked(connection, loss) for loss in holes):
+        return "Record again without loss (a larger buffer, see the recorder's drop counter), or at the other side."
+    if holes:
+        return "Give the secrets of both directions: see what is said of its decryption."
+    return f"Look at the bytes: captool follow --connection {connection.id} --raw to_server (or to_client)."
+
+
+def _locked(connection: Connection, loss: "Loss") -> bool:
+    """Whether the bytes are in the capture, to its end, and could not be decrypted."""
+    tls = connection.tls
+    return loss.behind is None and loss.refusal is None and tls is not None and tls.reason not in (None, *LACKING)
+
+
+def _places(connection: Connection, losses: "HttpLosses") -> Iterator[str]:
     for loss in losses.losses[:SHOWN]:
-        yield f"{_what(loss)}{_resumed(loss)}."
+        if _locked(connection, loss) and connection.tls:
+            yield f"What the {loss.direction.sender} said could not be decrypted to its end ({connection.tls.reason})."
+        else:
+            yield f"{_what(loss)}{_resumed(loss)}."
     if losses.loss_count > SHOWN:
         yield f"So it is in {counted(losses.loss_count - SHOWN, 'more place')}."
 

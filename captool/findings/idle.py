@@ -5,6 +5,7 @@ from typing import Final
 
 from captool.findings.finding import Finding, Severity
 from captool.findings.gaps import keepalive_window_ns, named, timeouts, tripped, where, worst_gap
+from captool.findings.one_way import persists
 from captool.findings.resets import gap_before
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap
@@ -24,7 +25,7 @@ OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
     "fin": ("info", "An orderly close ended it."),
     "syn": ("warning", "Then another connection was opened on the same ports: this one had ended unseen."),
 }
-PROXY_REMEDY = " Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
+PROXY_REMEDY = "Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
 
 
 def missing_keepalive(tables: Tables) -> Iterator[Finding]:
@@ -66,7 +67,7 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
         if gap is None or not (over := tripped(entries, gap, silent=connection.tcp.close == "silent-drop")):
             continue
         severity, outcome = _outcome(connection, gap)
-        ignoring = any(entry.probe_resets is False for entry in over)
+        ignoring = [entry for entry in over if entry.probe_resets is False]
         yield Finding(
             code="idle-gap",
             severity=severity,
@@ -74,7 +75,7 @@ def idle_gap(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=_packets(gap),
             message=f"{_silence(gap)} {where(gap)}: long enough for {named(over, gap)}. {outcome}",
-            remedy=KEEPALIVE_REMEDY + (PROXY_REMEDY if ignoring else ""),
+            remedy=" ".join([KEEPALIVE_REMEDY] * (len(ignoring) < len(over)) + [PROXY_REMEDY] * bool(ignoring)),
             evidence={
                 "gap_s": gap.duration_ns / SECOND_NS,
                 "longest_silence_s": gap.longest_silence_ns / SECOND_NS,
@@ -93,18 +94,25 @@ def _silence(gap: Gap) -> str:
 
 
 def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
-    tcp = connection.tcp
     if gap.ended_by == "data":
-        if into_nothing(connection, gap):
-            return "error", "What was sent after it was never acknowledged."
-        if tcp.reset and gap_before(connection, tcp.reset) == gap:
-            return "warning", "What was sent after it was answered by a reset."
-        if not answered(connection, gap):
-            return "warning" if all(tcp.packets) else "info", UNANSWERED_YET
-        return "info", "Data crossed again after it, so nothing on this path cut it."
-    if gap.ended_by == "end-of-capture" and any(gap.probes) and all(side.answered >= side.probes for side in tcp.keepalive):
+        return _crossed(connection, gap)
+    if gap.ended_by == "end-of-capture" and any(gap.probes) and all(side.answered >= side.probes for side in connection.tcp.keepalive):
         return "info", "The probes in it were answered, so nothing on this path had cut it by then."
     return OUTCOMES[gap.ended_by]
+
+
+def _crossed(connection: Connection, gap: Gap) -> tuple[Severity, str]:
+    """What became of the data that ended the gap."""
+    tcp = connection.tcp
+    if into_nothing(connection, gap):
+        return "error", "What was sent after it was never acknowledged."
+    if tcp.reset and gap_before(connection, tcp.reset) == gap:
+        return "warning", "What was sent after it was answered by a reset."
+    if not answered(connection, gap):
+        return "warning" if all(tcp.packets) else "info", UNANSWERED_YET
+    if any(again and again.lasting and persists(again) and gap.ended_by_packet == again.last.packet for again in tcp.repeated):
+        return "warning", "What ended it had come and been acknowledged before, and came again: the acknowledgements may be lost."
+    return "info", "Data crossed again after it, so nothing on this path cut it."
 
 
 def into_nothing(connection: Connection, gap: Gap) -> bool:

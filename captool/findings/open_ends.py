@@ -8,7 +8,7 @@ from captool.findings.closes import open_stream
 from captool.findings.finding import Finding, Severity
 from captool.findings.gaps import forgets, timeouts, tripped, worst_gap
 from captool.findings.idle import answered, into_nothing
-from captool.findings.probes import sender_hint
+from captool.findings.probes import PROBES_MISSED, probed_every, sender_hint
 from captool.findings.silence import followed
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap, Keepalive, ShutWindow
@@ -18,7 +18,6 @@ STALL_NS: Final = 2 * SECOND_NS
 LONG_STALL_NS: Final = 10 * SECOND_NS
 LASTING_STALL_NS: Final = 60 * SECOND_NS
 QUIET_NS: Final = 5 * SECOND_NS
-PROBES_MISSED: Final = 3
 # After this time an answer to a probe will not come any more.
 ANSWER_NS: Final = 3 * SECOND_NS
 
@@ -85,7 +84,7 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
         if gap is None or due is None:
             continue
         silence = _last_silence(connection, tables)
-        every = min((between for between in map(_every, tcp.keepalive) if between is not None), default=None)
+        every = min((between for between in map(probed_every, tcp.keepalive) if between is not None), default=None)
         stopped = every is not None and silence > PROBES_MISSED * every
         probe = next((side.last_probe for side in tcp.keepalive if side.unanswered and silence > ANSWER_NS), None)
         over = tripped(entries, gap, silent=True)
@@ -177,18 +176,10 @@ def _lived_on(connection: Connection, gap: Gap, tables: Tables) -> bool:
     if gap.ended_by == "data":
         return answered(connection, gap) and not into_nothing(connection, gap)
     if gap.ended_by != "end-of-capture":
-        return gap.ended_by == "fin"
-    sides = [(side, every) for side in connection.tcp.keepalive if (every := _every(side)) is not None and side.answered]
+        return gap.ended_by == "fin" and all(connection.tcp.packets)  # of one direction it is not known what was answered
+    sides = [(side, every) for side in connection.tcp.keepalive if (every := probed_every(side)) is not None and side.answered]
     silence = _last_silence(connection, tables)
     return any(silence <= every * PROBES_MISSED and not side.unanswered for side, every in sides)
-
-
-def _every(side: Keepalive) -> int | None:
-    """How often its probes come while they are answered, None where that was not seen.
-
-    The first one of an idle time is due later than one after an unanswered one (Linux: 7200 s, then 75 s), as is the next after an answer.
-    """
-    return None if side.interval_ns is None else max(side.interval_ns, side.first_probe_ns or 0)
 
 
 def _due(connection: Connection, gap: Gap) -> str | None:

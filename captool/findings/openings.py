@@ -19,7 +19,7 @@ def connection_unanswered(tables: Tables) -> Iterator[Finding]:
         for one in tables.connections
         if one.tcp.history == "S" and (one.tcp.packets.to_server > 1 or end_ns - one.tcp.start_ns >= ANSWER_NS)
     )
-    for server, tried in _by_server(silent):
+    for server, tried in by_server(silent):
         first = tried[0].tcp
         again = sum(one.tcp.packets.to_server - 1 for one in tried)
         lasted = f", the longest try for {seconds(longest)}" if (longest := max(one.tcp.end_ns - one.tcp.start_ns for one in tried)) else ""
@@ -29,17 +29,17 @@ def connection_unanswered(tables: Tables) -> Iterator[Finding]:
             confidence="high" if again else "medium",
             connection=tried[0].id,
             packets=(first.first_packet,),
-            message=f"{_shown(server)} was not heard: {counted(len(tried), 'connection')} to it got neither a SYN-ACK nor a "
+            message=f"{shown(server)} was not heard: {counted(len(tried), 'connection')} to it got neither a SYN-ACK nor a "
             f"RST (first tried in packet {first.first_packet}; {counted(again, 'SYN')} sent again{lasted}).",
             remedy=f"Look whether {server.ip} is up and whether a firewall on the way drops port {server.port}; a capture at the server "
             "shows whether the SYNs arrive there.",
-            evidence={"server": _shown(server), "connections": len(tried), "syns_sent_again": again, "proof_needs": "server"},
+            evidence={"server": shown(server), "connections": len(tried), "syns_sent_again": again, "proof_needs": "server"},
         )
 
 
 def connection_refused(tables: Tables) -> Iterator[Finding]:
     """A RST in answer to the SYN."""
-    for server, tried in _by_server(one for one in tables.connections if one.tcp.conn_state == "REJ"):
+    for server, tried in by_server(one for one in tables.connections if one.tcp.conn_state == "REJ"):
         reset = tried[0].tcp.reset
         yield Finding(
             code="connection-refused",
@@ -47,18 +47,20 @@ def connection_refused(tables: Tables) -> Iterator[Finding]:
             confidence="high",
             connection=tried[0].id,
             packets=(tried[0].tcp.first_packet,) if reset is None else (tried[0].tcp.first_packet, reset.moment.packet),
-            message=f"{_shown(server)} refused {counted(len(tried), 'connection')}: a RST answered the SYN.",
+            message=f"{shown(server)} refused {counted(len(tried), 'connection')}: a RST answered the SYN.",
             remedy=f"Look whether the daemon runs and listens on port {server.port} there; a firewall that rejects looks the same.",
-            evidence={"server": _shown(server), "connections": len(tried), "proof_needs": None},
+            evidence={"server": shown(server), "connections": len(tried), "proof_needs": None},
         )
 
 
-def _by_server(connections: Iterable[Connection]) -> Iterator[tuple[Endpoint, list[Connection]]]:
+def by_server(connections: Iterable[Connection]) -> Iterator[tuple[Endpoint, list[Connection]]]:
+    """The connections to each server, in the order of their first."""
     servers: dict[Endpoint, list[Connection]] = {}
     for connection in connections:
         servers.setdefault(connection.tcp.server, []).append(connection)
     yield from servers.items()
 
 
-def _shown(server: Endpoint) -> str:
+def shown(server: Endpoint) -> str:
+    """Address and port as one word."""
     return f"[{server.ip}]:{server.port}" if ":" in server.ip else f"{server.ip}:{server.port}"

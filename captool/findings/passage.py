@@ -12,6 +12,7 @@ from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
+from captool.tcp.connection import SILENT_NS
 from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted, seconds, size
 
@@ -94,21 +95,27 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
             continue
         side = counterpart.sender_side(direction)
         recovered = passage.last_arrived is not None and passage.last_arrived[0].packet > passage.lost_ranges[-1].last.packet
+        longest = max(passage.lost_ranges, key=_lasted_ns)
+        lasted_ns = 0 if passage.dead and longest.first == passage.dead.first else _lasted_ns(longest)
+        cut_off = f" For {seconds(lasted_ns)} ({numbers((longest,))}) nothing of this direction arrived." if lasted_ns >= SILENT_NS else ""
         yield Finding(
             code="packets-lost",
-            severity="info",
+            severity="warning" if cut_off else "info",
             confidence=confidence(tables),
             connection=connection.id,
             packets=(passage.lost_ranges[0].first.packet,) if side == "trace" else (),
             message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent did not reach the "
             f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {capture_name(tables, side)})"
-            f"{', others after them did' if recovered else ''}.",
-            remedy="TCP sends lost data again; where many are lost, look for an overloaded link or an MTU too large.",
+            f"{', others after them did' if recovered else ''}.{cut_off}",
+            remedy=NOT_ARRIVED
+            if cut_off
+            else "TCP sends lost data again; where many are lost, look for an overloaded link or an MTU too large.",
             evidence={
                 "direction": direction.name.lower(),
                 "sender_side": side,
                 "lost_packets": lost,
                 "sent_packets": passage.sent,
+                "longest_loss_s": lasted_ns / SECOND_NS if cut_off else 0,
             },
         )
 
@@ -123,6 +130,9 @@ def other_side_unmatched(tables: Tables) -> Iterator[Finding]:
     elif other.indistinct:
         reason = f"the packets of connection {other.indistinct[0]} are in it, but each of them more than once in one of the captures"
         remedy = "Give the files of one place of recording as the trace, those of the other with --other-side."
+    elif other.opposite:
+        reason = f"of connection {other.opposite[0]} each of them holds one direction only, and not the same: no packet is in both"
+        remedy = "Record both directions at each place (a filter without src or dst); where they take different ways, at the hosts."
     elif other.renumbered:
         reason = (
             f"it holds the addresses and ports of connection {other.renumbered[0]}, with other sequence numbers: something between the two "
@@ -187,6 +197,10 @@ def _passages(tables: Tables, only: Connection | None = None) -> Iterator[tuple[
                 yield connection, connection.counterpart, direction, connection.counterpart.passage[direction]
 
 
+def _lasted_ns(lost: PacketRange) -> int:
+    return lost.last.ts_ns - lost.first.ts_ns
+
+
 def _packets(dead: DeadPath) -> str:
     return f"packets {dead.first.packet} to {dead.last.packet}" if dead.packets > 1 else f"packet {dead.first.packet}"
 
@@ -218,7 +232,7 @@ def _other_way(direction: Direction, dead: DeadPath) -> str:
 
 
 def _idle_before(dead: DeadPath, *, forgotten: bool) -> str:
-    later = f" {counted(dead.not_judged, 'packet')} more followed when the other capture had ended." if dead.not_judged else ""
+    later = f" {counted(dead.not_judged, 'packet')} more followed after the last packet of the other capture." if dead.not_judged else ""
     if not forgotten:
         return later
     return f"{later} The loss began after {seconds(dead.idle_ns)} without a packet, as when a middlebox forgets an idle connection."

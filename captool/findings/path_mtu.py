@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
+from captool.findings.icmp import size_limit
 from captool.findings.passage import capture_name, confidence
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import LARGE, TcpConnection, Unanswered
@@ -81,7 +82,7 @@ def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
             sent = too_large(connection.tcp, direction)
             if sent is None or _proof(connection, direction):
                 continue
-            sender, peer = direction.sender, direction.opposite.sender
+            sender, peer, limit = direction.sender, direction.opposite.sender, size_limit(connection, direction)
             yield Finding(
                 code="mtu-black-hole",
                 severity="error",
@@ -96,7 +97,12 @@ def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
                     if sent.duplicate_acks
                     else f"the {peer} is still heard"
                 )
-                + ": so does a path that drops large packets without saying so (an MTU black hole).",
+                + (
+                    ": so does a path that drops large packets without saying so (an MTU black hole)."
+                    if limit is None
+                    else f". {limit.reporter} did say that they are too big (ICMP, packet {limit.last_packet}"
+                    f"{f': at most {limit.mtu} bytes' if limit.mtu else ''}): the {sender} does not get that, or does not heed it."
+                ),
                 remedy=REMEDY,
                 evidence={
                     "direction": direction.name.lower(),

@@ -21,6 +21,9 @@ MIN_UNANSWERED: Final = 2
 # tcp_invalid_ratelimit: Linux answers one out-of-window segment in 500 ms; probes closer than that may go unanswered on a live peer.
 UNANSWERED_NS: Final = 1_000_000_000
 
+# Probes are regular: a time in which so many are due and none comes is told.
+PROBES_MISSED: Final = 3
+
 # FACTS 2: which programs ask for what. Keys: seconds before the first probe (None: any) and between probes.
 CLIENTS: Final = {
     15: "Go's default since 1.12: docker CLI 19.03 and newer, attach streams of GitLab Runner 12.6 and newer",
@@ -63,6 +66,14 @@ def sender_hint(side: Keepalive, direction: Direction) -> str | None:
     known = (SERVERS if direction else CLIENTS).get(period)
     asked = f"asked for {period} s"
     return f"{asked}: {known}" if known else asked
+
+
+def probed_every(side: Keepalive) -> int | None:
+    """How often its probes come while they are answered, None where that was not seen.
+
+    The first one of an idle time is due later than one after an unanswered one (Linux: 7200 s, then 75 s), as is the next after an answer.
+    """
+    return None if side.interval_ns is None else max(side.interval_ns, side.first_probe_ns or 0)
 
 
 def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:

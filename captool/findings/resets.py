@@ -39,7 +39,10 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
             packets=(gap.after_packet, provoked, reset.moment.packet),
             message=f"The first packet after {seconds(idle_ns)} of silence (packet {provoked}) was "
             f"answered by a reset in the {reset.sender}'s name (packet {reset.moment.packet}): {told}.",
-            remedy=f"{MORE_PROBES} Whether the reset came from the {reset.sender} itself, a capture there shows.",
+            remedy=f"{MORE_PROBES} Whether the reset came from the {reset.sender} itself, a capture there shows."
+            if over
+            else f"A capture at the {reset.sender} shows whether its host sent the reset, which had lost the connection then (a restart, "
+            "or another machine with its address), or a middlebox that forgets so soon; only against that keepalive probes help.",
             evidence={
                 "sender": reset.sender,
                 "idle_s": idle_ns / SECOND_NS,

@@ -10,6 +10,7 @@ from captool.findings.finding import Finding
 from captool.findings.idle import KEEPALIVE_REMEDY, UNANSWERED_YET, UNDECIDED
 from captool.findings.passage import NOT_ARRIVED, capture_name, confidence, numbers
 from captool.findings.resets import MORE_PROBES
+from captool.findings.silence import WENT_AWAY
 from captool.findings.tables import Tables
 from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted
@@ -19,6 +20,10 @@ if TYPE_CHECKING:  # imported only where a second capture is given
 
 # A capture that ended this much before the other still covers the same silence.
 COVERED_NS: Final = SECOND_NS
+NOTHING_THEN: Final = (
+    "{} has nothing of the time when these packets were sent: its recording was over, or nothing arrived there. Record with captool "
+    "record on both sides, whose manifest (.json, beside the trace) says how long it listened; or let tcpdump record other traffic as well."
+)
 
 
 def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -43,10 +48,16 @@ def _silent_drop(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
     direction = _direction(finding)
     passage, back = counterpart.passage[direction], counterpart.passage[direction.opposite]
     if passage.dead or back.dead:
-        return _proven(tables, finding)
+        remedy = finding.remedy if finding.remedy == KEEPALIVE_REMEDY else NOT_ARRIVED
+        message = finding.message
+        if not passage.dead:
+            message = message.replace(
+                f" {WENT_AWAY.format(direction.opposite.sender)}", " It did arrive, and the acknowledgements did not come back."
+            )
+        return _proven(tables, finding._replace(message=message, remedy=remedy))
     arrived = passage.last_arrived
     if passage.not_judged:
-        over = f"{capture_name(tables, 'other-side')} had ended when these packets were sent: let both recordings run longer."
+        over = NOTHING_THEN.format(capture_name(tables, "other-side"))
         return finding._replace(remedy=finding.remedy if finding.remedy == KEEPALIVE_REMEDY else over)
     if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
         return finding
@@ -172,6 +183,35 @@ def _output_lost(tables: Tables, finding: Finding, counterpart: Counterpart) -> 
     )
 
 
+def _one_way(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    """The direction is proven to be dead, or the data did arrive, and it is the peer's host that does not answer."""
+    direction = _direction(finding)
+    passage, arrived = counterpart.passage[direction], counterpart.passage[direction].last_arrived
+    if passage.dead:
+        return _proven(tables, finding._replace(remedy=NOT_ARRIVED))
+    if counterpart.sender_side(direction) != "trace" or arrived is None or arrived[0].packet < finding.packets[0]:
+        return finding
+    peer = direction.opposite.sender
+    message = finding.message.partition(": the path carries")[0]
+    there = f"packet {arrived[1].packet} of {capture_name(tables, 'other-side')}"
+    remedy = f"Look at the {peer}'s host: a firewall of its own, or a frozen machine."
+    return _proven(tables, finding._replace(message=f"{message}, although it did reach the {peer}'s side ({there}).", remedy=remedy))
+
+
+def _outage(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    """What was sent in the outage did not arrive, as both captures show: then it was not the peer's host."""
+    direction, (first, until) = _direction(finding), finding.packets
+    passage = counterpart.passage[direction]
+    lost = [one for one in passage.lost_ranges if one.first.packet <= until and one.last.packet >= first]
+    if counterpart.sender_side(direction) != "trace" or not lost:
+        return finding
+    begin = finding.message.partition(": the path, or the ")[0]
+    capture = capture_name(tables, "trace")
+    side = f"the {direction.opposite.sender}'s side"
+    message = f"{begin}: {numbers(tuple(lost))} of {capture} did not reach {side}, so the path was out, and then it went on."
+    return _proven(tables, finding._replace(message=message, remedy=NOT_ARRIVED))
+
+
 def _proven(tables: Tables, finding: Finding, **evidence: object) -> Finding:
     return finding._replace(
         confidence=confidence(tables),
@@ -192,5 +232,7 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "half-close-idle": _half_closed,
     "output-lost": _output_lost,
     "idle-gap": _idle_gap,
+    "outage": _outage,
+    "one-way-loss": _one_way,
     "missing-keepalive": _missing_keepalive,
 }

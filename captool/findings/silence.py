@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
+from captool.findings.icmp import name_of, refusal
 from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.path_mtu import too_large
 from captool.findings.tables import Connection, Tables
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from captool.http.exchange import HttpExchange
 
 API_VERSION: Final = re.compile(r"^/v\d+\.\d+/")
+WENT_AWAY: Final = "The path or the {} went away."
 LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -47,7 +49,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                 + (
                     f" It came after {seconds(gap.longest_silence_ns)} without a packet, as when a middlebox forgets an idle connection."
                     if gap is not None and forgotten
-                    else f" The path or the {direction.opposite.sender} went away."
+                    else _went_away(connection, direction)
                 ),
                 remedy=KEEPALIVE_REMEDY
                 if forgotten
@@ -58,9 +60,18 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
                     "retransmissions": sent.retransmissions,
                     "sent_for_s": (sent.last.ts_ns - sent.first.ts_ns) / SECOND_NS,
                     "idle_before_s": gap.duration_ns / SECOND_NS if gap else None,
+                    "after_timeout": forgotten,
                     "peer_last_heard_packet": sent.peer_last_heard.packet if sent.peer_last_heard else None,
                 },
             )
+
+
+def _went_away(connection: Connection, direction: Direction) -> str:
+    """Who or what is gone, as far as anything tells."""
+    said = refusal(connection, direction)
+    if said is None:
+        return f" {WENT_AWAY.format(direction.opposite.sender)}"
+    return f" {said.reporter} did not deliver them and said so (ICMP, packet {said.last_packet}): {name_of(said)}."
 
 
 def output_lost(tables: Tables) -> Iterator[Finding]:
@@ -75,25 +86,32 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
             lost = exchange.stream.lost
             total = lost.stdout_bytes + lost.stderr_bytes
             doubt = acknowledged_by_reset(connection.tcp)
+            left = None if doubt else _client_had_closed(connection, lost.first.packet)
+            container = exchange.container[:12] if exchange.container else None
             yield Finding(
                 code="output-lost",
-                severity="warning" if doubt else "error",
+                severity="warning" if doubt or left else "error",
                 confidence="low" if doubt else "high",
                 connection=connection.id,
                 packets=(lost.first.packet,) if sent is None else (lost.first.packet, sent.last.packet),
                 message=f"At least {size(total)} of container output ({streams(lost)}) of {request(exchange)} were {sent_for(sent)}"
-                f"never acknowledged{doubt or ': the client did not get them, nor anything that was to follow.'}",
+                f"never acknowledged{doubt or left or ': the client did not get them, nor anything that was to follow.'}",
                 remedy=(
-                    f"Fetch what is missing with `docker logs {exchange.container[:12]}` while the container exists"
-                    if exchange.container
+                    f"Fetch what is missing with `docker logs {container}` while the container exists"
+                    if container
                     else "Fetch what is missing from the container's log while it exists"
                 )
-                + "; to keep it from happening again, see the other findings of this connection.",
+                + (
+                    "; and look why the client's program ended."
+                    if left
+                    else "; to keep it from happening again, see the other findings of this connection."
+                ),
                 evidence={
                     "stdout_bytes": lost.stdout_bytes,
                     "stderr_bytes": lost.stderr_bytes,
                     "container": exchange.container,
                     "text": _beginning(lost.text),
+                    "client_had_closed": left is not None,
                 },
             )
 
@@ -117,6 +135,23 @@ def acknowledged_by_reset(tcp: TcpConnection) -> str | None:
     return (
         f", but by a reset in the client's name (packet {reset.moment.packet}) that does not look like the client's packets: if the client "
         "sent it, it did get some of them."
+    )
+
+
+def _client_had_closed(connection: Connection, packet: int) -> str | None:
+    """What to say of output that a client's host refused because its program had closed before `packet`; None where it had not.
+
+    A client that is done with sending alone (RFC 9293 3.6) still acknowledges what comes.
+    """
+    tcp = connection.tcp
+    reset, closing = tcp.reset, tcp.closing
+    if reset is None or closing is None or reset.sender != "client" or tcp.closed_by != "client" or not closing.packet < packet:
+        return None
+    if reset.own_last is not None and reset.own_last.packet > closing.packet:
+        return None
+    return (
+        f": the client had closed before they were sent (FIN, packet {closing.packet}), and its host refused them (RST, packet "
+        f"{reset.moment.packet}). Its program ended, or was done."
     )
 
 

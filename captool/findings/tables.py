@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from captool.capture.summary import CaptureSummary
+from captool.capture.summary import CaptureSummary, IcmpError
 from captool.middlebox.catalogue import IdleTimeout
 from captool.tcp.connection import TcpConnection
 
@@ -25,7 +25,7 @@ class Connection(NamedTuple):
     """One connection on every layer. `tls` is None where there is no TLS; `exchanges` is empty where nothing could be read.
 
     `counterpart` is the same connection in the capture of the other side, None without one or where that does not have it.
-    `losses` tells what could not be read of the HTTP, None where nothing is missing.
+    `losses` tells what could not be read of the HTTP, None where nothing is missing. `icmp` are the ICMP errors about its packets.
     """
 
     tcp: TcpConnection
@@ -34,6 +34,7 @@ class Connection(NamedTuple):
     exchanges: "tuple[DockerExchange, ...]"
     counterpart: "Counterpart | None" = None
     losses: "HttpLosses | None" = None
+    icmp: tuple[IcmpError, ...] = ()
 
     @property
     def id(self) -> int:

@@ -12,6 +12,7 @@ from captool.findings.tables import Connection, Tables
 from captool.units import SECOND_NS, counted, seconds, size
 
 SHOWN = 3
+KINDS: Final = ("direction", "sender", "closed_by", "unfinished", "ended_by", "what", "client_had_closed", "injected")
 Sentence = Callable[[Finding], str]
 
 
@@ -37,7 +38,9 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     sentences += tell(_half_closed, half_closed)
     told |= {connection for connection, _, _ in certain}
     for code, said in CAUSES:
-        sentences += tell(said, [finding for finding in findings if finding.code == code and finding.severity != "info"])
+        grave = [finding for finding in findings if finding.code == code and finding.severity != "info"]
+        for kind in dict.fromkeys(map(_kind, grave)):
+            sentences += tell(said, [finding for finding in grave if _kind(finding) == kind])
     at_risk = [by_connection[number] for number in _concerned(findings, "missing-keepalive") if number not in told]
     if at_risk:
         at_risk.sort(key=_unimportance)
@@ -47,6 +50,7 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         sentences.append(f"Other errors: {', '.join(rest)}.")
     if not sentences:
         sentences.append(_no_fault(len(tables.connections), tables.capture.unlisted_connections))
+        sentences += tell(_slow, [finding for finding in findings if finding.code == "many-retransmissions"])
         sentences += tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"])
     sentences += tell(_ended, [finding for finding in findings if finding.code == "capture-ended"])
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
@@ -54,6 +58,9 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         sentences.append(
             f"{counted(unread, 'connection')} could not be decrypted; what was said on {'it' if unread == 1 else 'them'} is not judged."
         )
+    partly = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "partly")
+    if partly:
+        sentences.append(f"{counted(partly, 'connection')} could be decrypted only in part; the rest of what was said is not judged.")
     return tuple(sentences)
 
 
@@ -88,6 +95,11 @@ def _tell(
     return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection, losses)}.")]
 
 
+def _kind(finding: Finding) -> tuple[object, ...]:
+    """What must be the same of two connections so that one sentence can be said of both, but for its numbers."""
+    return tuple(finding.evidence.get(name) for name in KINDS)
+
+
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
@@ -103,11 +115,16 @@ def _unimportance(connection: Connection) -> bool:
 
 def _dropped(connection: Connection, findings: tuple[Finding, ...], losses: dict[int, int]) -> str:
     drop = next(finding for finding in findings if finding.code == "silent-drop" and finding.connection == connection.id)
-    idle = drop.evidence["idle_before_s"]
+    idle = drop.evidence["idle_before_s"] if drop.evidence["after_timeout"] else None
     after = f" after {_seconds(idle)} without data" if idle is not None else ""
     missing = {finding.connection for finding in findings if finding.code == "missing-keepalive" and finding.confidence == "high"}
     if idle is not None and connection.id in missing:
         after += " and without a keepalive probe from either side"
+    errors = (one for one in findings if one.code == "icmp-error" and one.connection == connection.id)
+    refused = next((one for one in errors if one.severity == "error"), None)
+    if refused is not None:
+        sentence = _sentence(f"{label(connection)} {_refused(refused)}")
+        return f"{sentence}{_loss(connection, losses)}."
     # A capture of one direction shows that something is sent again and again, and not why.
     dropped = "was" if drop.evidence["peer_last_heard_packet"] is not None else "may have been"
     sentence = _sentence(f"{label(connection)} {dropped} dropped silently{after}")
@@ -173,6 +190,11 @@ def _too_large(finding: Finding) -> str:
     )
 
 
+def _one_way(finding: Finding) -> str:
+    sender, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
+    return f"has one dead direction: what the {sender} sends does not reach the {peer}, while the {peer} is still heard"
+
+
 def _stalled(finding: Finding) -> str:
     reader = "client" if finding.evidence["direction"] == "to_client" else "server"
     lasted = {
@@ -181,6 +203,29 @@ def _stalled(finding: Finding) -> str:
         "capture-ended": "and had not read on when the capture ended",
     }[str(finding.evidence["ended_by"])]
     return f"stood still for {_seconds(finding.evidence['stalled_s'])} because the {reader}'s program did not read, {lasted}"
+
+
+def _cut_off(finding: Finding) -> str:
+    sender, peer = ("client", "server") if finding.evidence["direction"] == "to_server" else ("server", "client")
+    how = {
+        "data": f"the {peer} acknowledged nothing of what the {sender} sent",
+        "probes": f"the {peer} did not answer the {sender}'s keepalive probes",
+        "answers": f"the {peer} did not get the {sender}'s acknowledgements",
+        "silence": f"none of the {sender}'s regular keepalive probes came",
+    }[str(finding.evidence["what"])]
+    return f"was cut off for {_seconds(finding.evidence['lasted_s'])} and then went on: in that time {how}"
+
+
+def _lost(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    lasted = _seconds(finding.evidence["longest_loss_s"])
+    return f"received nothing for {lasted} of what the {sender} sent, as both captures prove"
+
+
+def _slow(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    share = f"{finding.evidence['retransmissions']} of {finding.evidence['sent_packets']}"
+    return f"was slowed down by a path that loses or reorders packets: {share} packets of the {sender} were sent again or overtaken"
 
 
 def _unanswered(finding: Finding) -> str:
@@ -206,9 +251,26 @@ def _ended(_finding: Finding) -> str:
 def _ended_early(finding: Finding) -> str:
     if finding.severity == "error":
         return "ended before all output had arrived"
+    if finding.evidence.get("client_had_closed"):
+        return "was closed by the client while container output was still to come"
     if finding.confidence == "low":
         return "ended with output that nothing but a reset, perhaps of another machine, says to have arrived"
     return "ended with output that had arrived at the client's machine and was never acknowledged"
+
+
+def _unknown(finding: Finding) -> str:
+    if finding.evidence["continues"] is None:
+        return f"was not known to {finding.evidence['server']}, which answered what was sent on it with a reset"
+    idle = _seconds(finding.evidence["idle_s"])
+    return (
+        f"is connection {finding.evidence['continues']} under another port or address, which a NAT gave it after {idle} of silence; "
+        "the server did not know it and answered with a reset"
+    )
+
+
+def _refused(finding: Finding) -> str:
+    sender = "client" if finding.evidence["direction"] == "to_server" else "server"
+    return f"was refused on its way: {finding.evidence['reporter']} answers what the {sender} sends with ICMP {finding.evidence['icmp']}"
 
 
 def _tried(finding: Finding) -> str:
@@ -227,14 +289,19 @@ def _concerned(findings: tuple[Finding, ...], code: str) -> list[int]:
 # The gravest first. A connection is told once, with the first of these that it has.
 CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("mtu-black-hole", _too_large),
+    ("one-way-loss", _one_way),
+    ("icmp-error", _refused),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
     ("reset-after-idle", _reset),
+    ("connection-unknown", _unknown),
     ("half-close-idle", _half_closed),
     ("keepalive-unanswered", _unanswered),
     ("output-lost", _ended_early),
     ("client-timeout", _timeout),
     ("server-closed", lambda one: f"was closed by the server {one.evidence['unfinished']}"),
     ("zero-window-stall", _stalled),
+    ("outage", _cut_off),
+    ("packets-lost", _lost),
     ("possible-drop", lambda one: f"may have been dropped: nothing came on it in the last {_seconds(one.evidence['silent_s'])}"),
     (
         "keepalive-too-slow",

@@ -153,6 +153,8 @@ class HttpConversation:
         """The connection ended. A body or stream that goes on until the close is complete if both ends `closed` it in view."""
         dialogue = self._dialogue
         dialogue.finish()
+        if self._uncrossed[Direction.TO_CLIENT] and dialogue.following[Direction.TO_CLIENT] is Following.MESSAGES:
+            dialogue.responses.stop()  # all that the server said to the end is missing
         if not closed or dialogue.following[Direction.TO_CLIENT] is Following.LEFT:
             return
         last = dialogue.stream or dialogue.responses.current

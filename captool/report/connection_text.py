@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from captool.direction import Direction
 from captool.findings.gaps import worst_gap
+from captool.findings.icmp import refusal
+from captool.findings.path_mtu import too_large
 from captool.findings.probes import sender_hint
 from captool.findings.silence import shortened
 from captool.findings.tables import Connection
@@ -35,16 +37,35 @@ def headline(connection: Connection) -> str:
 def ending(connection: Connection) -> str:
     """How the connection ended, and which side ended it: the first FIN or RST says which, a RST may follow a FIN."""
     tcp = connection.tcp
-    if tcp.history == "S":
-        return "never answered"
-    if tcp.conn_state == "REJ":
-        return "refused by the server"
+    if tcp.history == "S" or tcp.conn_state == "REJ":
+        return "never answered" if tcp.history == "S" else "refused by the server"
     by = f" by the {tcp.closed_by}" if tcp.closed_by else ""
+    if tcp.close == "silent-drop":
+        return _dropped(connection)
     if tcp.close == "rst" and tcp.reset and tcp.closing and tcp.reset.moment.packet != tcp.closing.packet:
         return f"{ENDINGS['fin']}{by}, then reset"
+    if unseen := unheard(connection):  # the other side may have closed before
+        of_side = f"the {tcp.closed_by}'s {'RST' if tcp.close == 'rst' else 'FIN'} was seen" if tcp.closed_by else ENDINGS[tcp.close]
+        return f"{of_side}; no packet of the {unseen} was captured"
     if tcp.close == "fin" and not ("F" in tcp.history and "f" in tcp.history):
         return f"half-closed{by}"
     return ENDINGS[tcp.close] + by
+
+
+def _dropped(connection: Connection) -> str:
+    """What became of a connection whose data nobody acknowledges any more."""
+    tcp = connection.tcp
+    lost = [direction for direction in Direction if tcp.unanswered[direction]]
+    if any(refusal(connection, direction) for direction in lost):
+        return "REFUSED ON ITS WAY (ICMP)"
+    if lost and all(too_large(tcp, direction) for direction in lost):
+        return "STANDS STILL (large packets vanish)"
+    return ENDINGS["silent-drop"]
+
+
+def unheard(connection: Connection) -> str | None:
+    """The side of which the capture has no packet, None where it has both."""
+    return next((direction.sender for direction in Direction if not connection.tcp.packets[direction]), None)
 
 
 def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> list[tuple[str, str]]:
@@ -55,8 +76,12 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     tcp = connection.tcp
     span = f"{clock(tcp.start_ns)} to {clock(tcp.end_ns)} UTC, {seconds(tcp.end_ns - tcp.start_ns)}; "
     sent = f"client sent {size(tcp.payload_bytes.to_server)}, server {size(tcp.payload_bytes.to_client)}"
+    if unseen := unheard(connection):
+        sent = f"{unseen} not captured, {'server' if unseen == 'client' else 'client'} sent {size(sum(tcp.payload_bytes))}"
     rows = [("time", span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else ""))]
-    rows.extend(("request" if not index else "", _exchange(exchange)) for index, exchange in enumerate(connection.exchanges[-EXCHANGES:]))
+    locked = connection.tls is not None and connection.tls.reason not in (None, "stream-gap", "snapped")
+    last = connection.exchanges[-EXCHANGES:]
+    rows.extend(("request" if not index else "", _exchange(exchange, locked=locked)) for index, exchange in enumerate(last))
     if len(connection.exchanges) > EXCHANGES:
         rows.append(("", f"and {len(connection.exchanges) - EXCHANGES} before them"))
     gap = worst_gap(connection)
@@ -78,14 +103,17 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     return rows
 
 
-def _exchange(exchange: DockerExchange) -> str:
+def _exchange(exchange: DockerExchange, *, locked: bool) -> str:
+    """`locked` says that some of what was said is in the capture and could not be decrypted."""
     http, stream = exchange.http, exchange.stream
     text = printable(f"{http.method} {shortened(http.target)}")
     if http.status is not None:
         text += f" → {http.status}"
     else:
-        text += " → no response" if http.response_followed else " → response not in the capture, or not found in it"
-    lacking = "the request" * http.request_hole, "the response" * (http.response_hole and http.status is not None and stream is None)
+        unread = "response not decrypted, or not found" if locked else "response not in the capture, or not found in it"
+        text += f" → {'no response' if http.response_followed else unread}"
+    response_hole = http.response_hole and http.status is not None and stream is None
+    lacking = () if locked else ("the request" * http.request_hole, "the response" * response_hole)
     if any(lacking):
         text += f" (the capture lacks part of {' and '.join(filter(None, lacking))})"
     text += " (found behind a hole by its looks: not certain)" * http.uncertain

@@ -69,4 +69,4 @@ def _connections(matches: list[Match], asked: bool) -> Iterator[str]:  # noqa: F
         shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
         yield f"  connection{'s' * (len(numbers) > 1)} {shown}  {session}; {fate}"
     if asked and not matches:
-        yield "  of no connection of this capture"
+        yield "  opens no connection of this capture"

@@ -62,7 +62,7 @@ def _direction(direction: Direction, passage: Passage) -> str:
             (passage.arrived, "arrived"),
             (passage.lost, f"lost ({numbers(passage.lost_ranges)})"),
             (passage.unrecorded, "acknowledged and not recorded by the receiver's side"),
-            (passage.not_judged, "not judged: the other capture was not running, or did not record this direction"),
+            (passage.not_judged, "not judged: the other capture has nothing of that time or of this direction"),
         ]
         text += ", ".join(f"{count} {what}" for count, what in parts if count)
     if passage.not_sent_packets:

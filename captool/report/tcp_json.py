@@ -5,7 +5,7 @@ from typing import Any
 from captool.direction import DIRECTIONS, Direction, Moment, PerDirection
 from captool.findings.probes import sender_hint
 from captool.report.printable import iso
-from captool.tcp.connection import Gap, Keepalive, Reset, ShutWindow, TcpConnection
+from captool.tcp.connection import Gap, Keepalive, Outage, Reset, ShutWindow, TcpConnection
 from captool.units import SECOND_NS
 
 Json = dict[str, Any]
@@ -36,6 +36,7 @@ def tcp_values(tcp: TcpConnection) -> Json:
         "gap_count": tcp.gap_count,
         "longest_gap_s": in_seconds(tcp.longest_gap_ns),
         "zero_window": {direction.name.lower(): _shut_window(tcp.shut_windows[direction]) for direction in DIRECTIONS},
+        "outage": {direction.name.lower(): _outage(tcp.outages[direction]) for direction in DIRECTIONS},
         "retransmissions": both(tcp.retransmissions),
         "unacknowledged_bytes": both(tcp.unacknowledged_bytes),
         "stream_holes_bytes": both(tcp.stream_holes),
@@ -104,6 +105,18 @@ def _shut_window(shut: ShutWindow | None) -> Json | None:
         "until_packet": shut.until_packet,
         "window_probes": shut.probes,
         "times": shut.times,
+    }
+
+
+def _outage(outage: Outage | None) -> Json | None:
+    if outage is None:
+        return None
+    return {
+        "since": iso(outage.first.ts_ns),
+        "since_packet": outage.first.packet,
+        "duration_s": in_seconds(outage.until.ts_ns - outage.first.ts_ns),
+        "until_packet": outage.until.packet,
+        "retransmissions": outage.retransmissions,
     }
 
 

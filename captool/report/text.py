@@ -9,8 +9,8 @@ import click
 from captool.analysis import Analysis
 from captool.capture.summary import CaptureSummary
 from captool.findings import SEVERITIES, Finding
-from captool.findings.decryption import CODES, REMEDIES
-from captool.findings.key_use import KeyUse
+from captool.findings.decryption import CODES, remedy_of
+from captool.findings.key_use import KeyUse, key_log_file
 from captool.findings.silence import request
 from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
@@ -28,7 +28,10 @@ WIDTH: Final = 110
 LISTED: Final = 20
 EXCERPT_INDENT: Final = 15  # what stands left of the text: margins, the longest label (keepalive), and the rule that marks it
 # What is said in a line of the connections that have no section of their own.
-REMARKS: Final = ("server-closed", "half-close-idle", "possible-drop", "keepalive-too-slow", "capture-ended", "quiet-but-healthy")
+REMARKS: Final = (
+    "server-closed", "half-close-idle", "possible-drop", "keepalive-too-slow", "many-retransmissions", "packets-lost", "capture-ended",
+    "quiet-but-healthy",
+)  # fmt: skip
 
 
 def render(analysis: Analysis, *, connection: int | None = None, width: int = WIDTH, colour: bool = False) -> str:
@@ -129,6 +132,8 @@ def _others(
     if remarks:
         yield ""
         yield from labelled([(styled(number, "dim"), _finding(finding)) for number, finding in remarks[:LISTED]], width)
+        if len(remarks) > LISTED:
+            yield f"  and {len(remarks) - LISTED:,} more such remarks: --format json shows all"
 
 
 def _row(connection: Connection) -> tuple[str, ...]:
@@ -154,7 +159,7 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
     for connection in chosen:
         tls = connection.tls
         if tls is not None and tls.reason is not None:
-            remedy = remedies.get(connection.id, REMEDIES[tls.reason])
+            remedy = remedies.get(connection.id, remedy_of(tls))
             groups.setdefault((tls.reason, tls.detail or "", remedy), []).append(connection)
     if not groups:
         return
@@ -162,8 +167,8 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
     yield styled("Not decrypted", "bold")
     rows: list[tuple[str, str]] = []
     for (reason, detail, remedy), closed in list(groups.items())[:LISTED]:
-        concerned = ", ".join(str(connection.id) for connection in closed[:LISTED]) + (", ..." if len(closed) > LISTED else "")
-        rows.append((styled(reason, "warning"), f"connection{'s' * (len(closed) > 1)} {concerned}. {printable(detail)}"))
+        concerned = _numbers([connection.id for connection in closed])
+        rows.append((styled(reason, "warning"), f"{concerned}. {printable(detail)}"))
         rows.append((styled("to do", "bold"), printable(remedy)))
     yield from labelled(rows, width)
 
@@ -171,20 +176,34 @@ def _not_decrypted(chosen: list[Connection], findings: Sequence[Finding], width:
 def _coverage(analysis: Analysis, width: int) -> Iterator[str]:
     capture = analysis.capture
     lines = [f"note: {note}" for note in (*capture.notes, *_counts(capture), *analysis.key_problems)]
-    closed = {one.id for one in analysis.connections if one.tls and one.tls.status == "encrypted"}
-    lines += [_key(use, opened=not closed.issuperset(use.connections)) for use in analysis.keys if use.connections][:LISTED]
+    opened_by = {one.id: key_log_file(one.tls.secret_origin) for one in analysis.connections if one.tls and one.tls.secret_origin}
+    used = [use for use in analysis.keys if use.connections]
+    lines += [_key(use, opened_by) for use in used[:LISTED]]
+    if len(used) > LISTED:
+        lines.append(f"and {counted(len(used) - LISTED, 'more key')} of connections of this capture: --format json shows all")
     unused = sum(not use.connections for use in analysis.keys)
     if unused:
-        lines.append(f"{counted(unused, 'key' if unused == len(analysis.keys) else 'more key')} given, of no connection of this capture")
+        given = counted(unused, "key" if unused == len(analysis.keys) else "more key")
+        lines.append(f"{given} given, which {'opens' if unused == 1 else 'open'} no connection of this capture")
     if lines:
         yield ""
     for line in lines:
         yield from wrapped(styled(printable(line), "dim"), width)
 
 
-def _key(use: KeyUse, *, opened: bool) -> str:
-    concerned = f"connection{'s' * (len(use.connections) > 1)} {', '.join(map(str, use.connections[:LISTED]))}"
-    return f"key {use.origin} ({use.kind}): {concerned}" + ("" if opened else ", not decrypted with it")
+def _key(use: KeyUse, opened_by: dict[int, str]) -> str:
+    """A key with its connections: those that it opened, and those of whose server it is without opening them."""
+    opened = [number for number in use.connections if opened_by.get(number) == use.origin]
+    others = [number for number in use.connections if opened_by.get(number) != use.origin]
+    parts = [_numbers(opened)] if opened else []
+    if others:
+        parts.append(f"{_numbers(others)}, not decrypted with it")
+    return f"key {use.origin} ({use.kind}): {'; '.join(parts)}"
+
+
+def _numbers(connections: Sequence[int]) -> str:
+    more = f" and {len(connections) - LISTED:,} more" if len(connections) > LISTED else ""
+    return f"connection{'s' * (len(connections) > 1)} {', '.join(map(str, connections[:LISTED]))}{more}"
 
 
 def _counts(capture: CaptureSummary) -> list[str]:

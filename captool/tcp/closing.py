@@ -29,6 +29,7 @@ if not cython.compiled:  # compiled, they come from closing.pxd
         keepalive,
         moment,
         payload_bytes,
+        repeated_data,
         side_of,
         stream_holes,
         unacknowledged_bytes,
@@ -54,11 +55,13 @@ def describe(
     seen_reset: object,
     holes: tuple,
     keepalive_window_ns: cython.longlong,
+    outages: tuple,
+    repeats: tuple,
 ) -> object:
     """The summary (TcpConnection) of the connection whose row begins at `conn`, after its last gap was ended.
 
     What is kept beside the row: `gaps` (SeenGap), `seen_reset` (SeenReset or None), and for each side its `probing`, its `shut` windows
-    (or None) and the `holes` in its stream.
+    (or None), the `holes` in its stream its longest outage (Outage or None) and its `repeats` (Repeats or None).
     """
     bits: cython.longlong = state[conn + STATE]
     client: Side = side_of(state, conn, 0, holes[0], probing[0])
@@ -119,6 +122,11 @@ def describe(
             shut_windows,
             new(PerDirection, (client_last, server_last)),  # last_sent
             new(PerDirection, (awaited_data(client), awaited_data(server))) if client.stuck or server.stuck else NOTHING,
+            NOTHING if outages[0] is None and outages[1] is None else new(PerDirection, outages),
+            new(PerDirection, (client.sequence, server.sequence)),  # next_sequence
+            NOTHING
+            if repeats[0] is None and repeats[1] is None
+            else new(PerDirection, (repeated_data(client, repeats[0]), repeated_data(server, repeats[1]))),
         ),
     )
 

@@ -50,15 +50,23 @@ class Gap(NamedTuple):
     spoke_last: SideName | None = None
 
 
+class Lapse(NamedTuple):
+    """The longest time in which the keepalive probes of one side, two or more, were not answered, before its peer was heard again."""
+
+    first: Moment
+    last: Moment
+    probes: int
+
+
 class Keepalive(NamedTuple):
     """Keepalive probes sent in one direction (to_server: by the client).
 
     `missing` is claimed only when an idle time at least as long as the tracker's `keepalive_window_ns` was seen whole without a
     probe; a shorter observation, or a connection of which only one direction was captured, is `not-observable`.
     `longest_idle_ns` is the longest idle time without a probe in this direction that was seen. `interval_ns` is the median
-    distance of two probes in one idle time, None with fewer than two; `first_probe_ns` is the median time from the beginning of an idle
-    time to its first probe. `unanswered` counts the probes at the end, after which nothing came from the other side any more:
-    `unanswered_since` is the first of them, `last_probe` the last probe of all.
+    distance of two probes in one idle time of which the first was answered, or, where none was, of any two; None with fewer than two.
+    `first_probe_ns` is the median time from the beginning of an idle time to its first probe. `unanswered` counts the probes at the end,
+    after which nothing came from the other side any more: `unanswered_since` is the first of them, `last_probe` the last probe of all.
     """
 
     status: KeepaliveStatus
@@ -70,6 +78,7 @@ class Keepalive(NamedTuple):
     unanswered: int = 0
     unanswered_since: Moment | None = None
     last_probe: Moment | None = None
+    lapse: Lapse | None = None
 
 
 class Unanswered(NamedTuple):
@@ -98,6 +107,31 @@ class Unanswered(NamedTuple):
         """
         lasted = self.last.ts_ns - self.first.ts_ns
         return lasted >= SILENT_NS or (self.retransmissions + 1 >= SILENT_TRANSMISSIONS and lasted >= SILENT_LEAST_NS)
+
+
+class Outage(NamedTuple):
+    """The longest time in which data of one direction was sent again and its receiver, whose window was open, acknowledged none of it.
+
+    `first` is its first transmission, `last` its last, `until` the acknowledgement that came at last; `retransmissions` counts the
+    segments sent again in between. Times below a second are not kept.
+    """
+
+    first: Moment
+    last: Moment
+    until: Moment
+    retransmissions: int
+
+
+class Repeated(NamedTuple):
+    """The longest time in which one side sent again, and nothing new, what its peer had acknowledged: the answers do not reach it.
+
+    `first` and `last` are the first and the last of `times` segments. `lasting` says that it sent nothing new any more.
+    """
+
+    first: Moment
+    last: Moment
+    times: int
+    lasting: bool
 
 
 class Awaited(NamedTuple):
@@ -161,6 +195,7 @@ class TcpConnection(NamedTuple):
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
     `awaited` is data that this capture does not have and the receiver neither.
+    `next_sequence` is the sequence number that each side would send next.
     `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
     """
 
@@ -194,6 +229,9 @@ class TcpConnection(NamedTuple):
     shut_windows: PerDirection[ShutWindow | None] = OPEN_WINDOWS
     last_sent: PerDirection[Moment | None] = PerDirection(None, None)
     awaited: PerDirection[Awaited | None] = PerDirection(None, None)
+    outages: PerDirection[Outage | None] = PerDirection(None, None)
+    next_sequence: PerDirection[int] = PerDirection(0, 0)
+    repeated: PerDirection[Repeated | None] = PerDirection(None, None)
 
 
 class StreamPiece(NamedTuple):

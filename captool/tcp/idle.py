@@ -65,7 +65,7 @@ def probe(
     probing: Probing = rows.probing.get(place)
     if probing is None:
         probing = rows.probing[place] = Probing()
-    probing.probe(packet, ts, rows.state[receiver + LAST_PACKET])
+    probing.probe(packet, ts, rows.state[receiver + LAST_PACKET], rows.state[sender + BITS] & AWAITING == 0)
     rows.state[sender + PROBES] += 1
     rows.state[sender + BITS] |= AWAITING
     if rows.state[conn + IDLE_SINCE] < 0:
@@ -73,7 +73,7 @@ def probe(
     stir(rows, conn, ts, previous)
     quiet = ts - rows.state[sender + QUIET_SINCE]
     if rows.state[sender + GAP_PROBES]:
-        keep_distance(probing.intervals, quiet, rows.state[sender + PROBES])
+        keep_distance(probing.intervals if probing.run == 1 else probing.retries, quiet, rows.state[sender + PROBES])
     elif rows.state[conn + STATE] & TALKED:  # else the idle time may have begun before the capture did
         keep_distance(probing.firsts, quiet, rows.state[sender + PROBES])
     if quiet > rows.state[sender + LONGEST_IDLE]:

@@ -31,8 +31,9 @@ class DeadPath:
     """From `first` on nothing that was sent arrived any more.
 
     `packets` and `payload_bytes` count what was sent from there and is known to have been lost, `last` being the last of it;
-    `not_judged` counts packets that followed when the other capture was over. `idle_ns` is the time before `first` in which neither side
-    sent a packet. `other_way` counts what was sent after `first` in the other direction, and `other_way_arrived` what of it crossed.
+    `not_judged` counts packets that followed when the other capture was over, as far as is known. `idle_ns` is the time before `first` in
+    which neither side sent a packet. `other_way` counts what was sent after `first` in the other direction, and `other_way_arrived` what of
+    it crossed.
     """
 
     first: Moment

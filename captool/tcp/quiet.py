@@ -35,28 +35,50 @@ def keep_gap(gaps: list[SeenGap], gap: SeenGap) -> None:
 @cython.final
 @cython.cclass
 class Probing:
-    """The keepalive probes of one side: their distances, and those since a packet of the peer's was seen."""
+    """The keepalive probes of one side: their distances, and those since a packet of the peer's was seen.
+
+    `intervals` are distances from probes after which the peer was heard, `retries` from those after which it was not: Linux waits
+    TCP_KEEPIDLE and TCP_KEEPINTVL. `lapse` is the longest time of unanswered probes after which the peer was heard again: how many, the
+    first of them and the last (packet, time).
+    """
 
     def __init__(self) -> None:
         self.firsts = []
         self.intervals = []
+        self.retries = []
         self.run = 0
         self.first_packet = self.first_ns = 0
+        self.before_packet = self.before_ns = 0
         self.last_packet = self.last_ns = 0
         self.heard_packet = -1
+        self.lapse = None
 
     @cython.cfunc
-    def probe(self, packet: cython.longlong, ts: cython.longlong, heard_packet: cython.longlong) -> cython.int:
-        """A probe, sent when `heard_packet` was the peer's last packet (0: none)."""
+    def probe(
+        self, packet: cython.longlong, ts: cython.longlong, heard_packet: cython.longlong, answered: cython.bint
+    ) -> cython.int:
+        """A probe, sent when `heard_packet` was the peer's last packet (0: none); whether the one before was answered."""
         if heard_packet != self.heard_packet:
+            self.lapse = self.lapsed(answered)
             self.heard_packet = heard_packet
             self.run = 0
             self.first_packet = packet
             self.first_ns = ts
         self.run += 1
+        self.before_packet = self.last_packet
+        self.before_ns = self.last_ns
         self.last_packet = packet
         self.last_ns = ts
         return 0
+
+    @cython.cfunc
+    def lapsed(self, answered: cython.bint) -> object:
+        """The longest lapse, now that the peer was heard again; whether the last probe was answered."""
+        count: cython.longlong = self.run - (1 if answered else 0)
+        last_ns: cython.longlong = self.before_ns if answered else self.last_ns
+        if count < 2 or (self.lapse is not None and last_ns - self.first_ns <= self.lapse[4] - self.lapse[2]):
+            return self.lapse
+        return (count, self.first_packet, self.first_ns, self.before_packet if answered else self.last_packet, last_ns)
 
 
 @cython.cfunc
@@ -67,6 +89,27 @@ def keep_distance(distances: list, distance_ns: cython.longlong, number: cython.
     else:
         distances[number % MAX_INTERVALS] = distance_ns
     return 0
+
+
+class Repeats:
+    """What one side sent again although its peer had acknowledged it: since it last sent something new (`next`), and longest of all."""
+
+    __slots__ = ("longest", "next", "now")
+
+    def __init__(self) -> None:
+        self.longest: tuple[int, int, int, int, int] | None = None
+        self.now: tuple[int, int, int, int, int] | None = None  # how often, first packet and time, last packet and time
+        self.next = -1
+
+    def repeated(self, packet: int, ts: int, following: int) -> None:
+        """It did so in a packet, and `following` is the offset of what it would send new."""
+        if self.now is None or following != self.next:
+            self.next = following
+            self.now = (0, packet, ts, packet, ts)
+        times, first, first_ns, _, _ = self.now
+        self.now = (times + 1, first, first_ns, packet, ts)
+        if self.longest is None or ts - first_ns >= self.longest[4] - self.longest[2]:
+            self.longest = self.now
 
 
 class ShutWindows:

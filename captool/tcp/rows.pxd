@@ -20,6 +20,8 @@ cdef class Rows:
     cdef dict gaps
     cdef dict probing
     cdef dict shut_windows
+    cdef dict outages
+    cdef dict repeats
     cdef dict resets
     cdef object linger
     cdef long long max_lingering

@@ -202,8 +202,8 @@ def segment(
             rows.state[sender + BITS] |= SPOKEN
     if length == 0 and flags & (SYN | FIN | ACK) == ACK and 0 <= awaited < rows.state[receiver + NEXT]:
         # A duplicate acknowledgement (RFC 5681 2): something above what is awaited arrived. With a SACK that says so the window may
-        # change (RFC 6675 2); Linux opens it with the first.
-        if rows.state[receiver + BITS] & DATA_SEEN and rows.state[receiver + ACKED] == awaited:
+        # change (RFC 6675 2); Linux opens it with the first. A keepalive probe stands one lower.
+        if offset >= rows.state[sender + NEXT] and rows.state[receiver + BITS] & DATA_SEEN and rows.state[receiver + ACKED] == awaited:
             if seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
                 if window == rows.state[sender + WINDOW] or has_above(rows.assembly.data, start, seq, ack):
                     note_stuck(rows, receiver, 0)

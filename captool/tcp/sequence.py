@@ -10,7 +10,10 @@ is seen shows that more came before. Nothing compares raw sequence numbers but `
 
 import cython
 
+from captool.direction import Moment
+from captool.tcp.connection import Outage
 from captool.tcp.holes import add_hole, fill_holes
+from captool.tcp.quiet import Repeats
 
 if not cython.compiled:  # compiled, they come from sequence.pxd
     from captool.capture.literals import HALF32, MASK31, MASK32
@@ -20,6 +23,8 @@ if not cython.compiled:  # compiled, they come from sequence.pxd
 
 # How far above the captured data an acknowledgement is believed: the capture may have missed that much.
 MAX_UNSEEN = cython.declare(cython.longlong, 1 << 30)
+# Data that waited for less is not worth telling: a second transmission that was lost as well takes about as long.
+OUTAGE_NS = cython.declare(cython.longlong, 1_000_000_000)
 
 
 @cython.cfunc
@@ -73,6 +78,8 @@ def acknowledge(
         if bits & ACK_KNOWN and offset > rows.state[receiver + ACKED] + 1 and offset > rows.state[receiver + NEXT] + 1:
             unseen = 1
         rows.state[receiver + ACKED] = offset
+        if bits & RESENDING and rows.state[sender + WINDOW] and not flags & RST:
+            note_outage(rows, place ^ 1, sender, receiver, ts)
         if bits & (ACK_KNOWN | RESENDING) != ACK_KNOWN:
             rows.state[receiver + BITS] = (bits | ACK_KNOWN) & ~RESENDING
             rows.state[receiver + RESENT] = 0
@@ -84,6 +91,27 @@ def acknowledge(
         if rows.state[conn + STATE] & WANTED:
             rows.assembly.acknowledged(rows.state[conn + ID], 1 - (place & 1), rows.state[receiver + ACKED], ts)
     return unseen
+
+
+@cython.cfunc
+def note_outage(
+    rows: Rows, place: cython.longlong, sender: cython.longlong, receiver: cython.longlong, ts: cython.longlong
+) -> cython.int:
+    """What `receiver` sent again is acknowledged at last, by the last packet of `sender`: keep the longest time that this took."""
+    known: cython.bint = rows.state[receiver + FIRST_PACKET] != 0
+    first_ns: cython.longlong = rows.state[receiver + FIRST_NS] if known else rows.state[receiver + NEWEST_NS]
+    if ts - first_ns < OUTAGE_NS:
+        return 0
+    outage = rows.outages.get(place)
+    if outage is not None and outage.until.ts_ns - outage.first.ts_ns >= ts - first_ns:
+        return 0
+    rows.outages[place] = Outage(
+        Moment(rows.state[receiver + FIRST_PACKET] if known else rows.state[receiver + NEWEST_PACKET], first_ns),
+        Moment(rows.state[receiver + RESENT_PACKET], rows.state[receiver + RESENT_NS]),
+        Moment(rows.state[sender + LAST_PACKET], ts),
+        rows.state[receiver + RESENT],
+    )
+    return 0
 
 
 @cython.cfunc
@@ -155,6 +183,11 @@ def irregular_data(
             rows.state[sender + RESENT_FIRST] = packet
         rows.state[sender + RESENT_NS] = ts
         rows.state[sender + RESENT_PACKET] = packet
+    elif rows.state[receiver + PACKETS]:
+        repeats = rows.repeats.get(place)
+        if repeats is None:
+            repeats = rows.repeats[place] = Repeats()
+        repeats.repeated(packet, ts, rows.state[sender + NEXT])
     if rows.state[sender + BITS] & HOLED:
         left = fill_holes(rows.holes[place], offset, end)
         rows.holes[place] = left

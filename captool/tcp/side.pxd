@@ -3,6 +3,7 @@ from captool.tcp.quiet cimport Probing
 
 cdef class Side:
     cdef long long next
+    cdef long long sequence
     cdef long long acked
     cdef long long last_ns
     cdef long long last_packet
@@ -25,6 +26,7 @@ cdef class Side:
     cdef long long forgotten
     cdef long long data_end
     cdef long long acknowledged
+    cdef bint awaiting
     cdef bint reset
     cdef bint finished
     cdef bint synchronised
@@ -38,4 +40,5 @@ cdef long long stream_holes(Side side)
 cdef long long unacknowledged_bytes(Side side, Side peer)
 cdef object unanswered_data(Side side, Side peer, long long missing)
 cdef object awaited_data(Side side)
+cdef object repeated_data(Side side, object repeats)
 cdef object keepalive(Side side, Side peer, long long window_ns)

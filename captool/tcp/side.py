@@ -6,7 +6,7 @@
 import cython
 
 from captool.direction import Moment
-from captool.tcp.connection import Awaited, Keepalive, Unanswered
+from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, Unanswered
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
@@ -35,6 +35,7 @@ def side_of(
     side.last_packet = state[at + LAST_PACKET]
     side.packets = state[at + PACKETS]
     side.fin = state[at + FIN_OFFSET]
+    side.sequence = state[at + BASE] + side.next & 0xFFFFFFFF
     side.newest_offset = state[at + NEWEST_OFFSET]
     side.first_packet = state[at + FIRST_PACKET]
     side.first_ns = state[at + FIRST_NS]
@@ -53,6 +54,7 @@ def side_of(
     side.answered = state[at + ANSWERED]
     side.longest_idle = state[at + LONGEST_IDLE]
     side.forgotten = state[at + FORGOTTEN]
+    side.awaiting = bits & AWAITING != 0
     side.reset = bits & RESET != 0
     side.finished = bits & FINISHED != 0
     side.synchronised = state[at + SYN_SEQ] >= 0
@@ -130,6 +132,16 @@ def awaited_data(side: Side) -> object:
 
 
 @cython.cfunc
+def repeated_data(side: Side, repeats: object) -> object:
+    """What was sent again although it was acknowledged (Repeated); None of none."""
+    if repeats is None or repeats.longest is None:
+        return None
+    times, first, first_ns, last, last_ns = repeats.longest
+    lasting = repeats.next == side.next and repeats.longest == repeats.now
+    return new(Repeated, (new(Moment, (first, first_ns)), new(Moment, (last, last_ns)), times, lasting))
+
+
+@cython.cfunc
 def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
     """The probes that one side sent (Keepalive)."""
     longest_idle: cython.longlong = side.longest_idle if side.packets else 0
@@ -140,22 +152,26 @@ def keepalive(side: Side, peer: Side, window_ns: cython.longlong) -> object:
     unanswered: cython.longlong = 0
     # In the order of Keepalive's fields; a probe told by its answer alone has no distance to another.
     if side.probing is None:
-        return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None))
+        return new(Keepalive, (status, side.probes, side.answered, None, longest_idle, None, 0, None, None, None))
     probing = side.probing
+    lapse: object = probing.lapse
     if peer.packets and probing.heard_packet == peer.last_packet:
         unanswered = probing.run
+    elif peer.packets and not peer.reset:
+        lapse = probing.lapsed(not side.awaiting)
     return new(
         Keepalive,
         (
             status,
             side.probes,
             side.answered,
-            median(probing.intervals),
+            median(probing.intervals or probing.retries),
             longest_idle,
             median(probing.firsts),
             unanswered,
             new(Moment, (probing.first_packet, probing.first_ns)) if unanswered else None,
             new(Moment, (probing.last_packet, probing.last_ns)),
+            None if lapse is None else Lapse(Moment(lapse[1], lapse[2]), Moment(lapse[3], lapse[4]), lapse[0]),
         ),
     )
 

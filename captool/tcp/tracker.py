@@ -295,12 +295,14 @@ class Tracker:
         shut = (rows.shut_windows.pop(2 * slot, None), rows.shut_windows.pop(2 * slot + 1, None))
         seen_reset = rows.resets.pop(slot, None)
         holes = (rows.holes.pop(2 * slot, None), rows.holes.pop(2 * slot + 1, None))
+        outages = (rows.outages.pop(2 * slot, None), rows.outages.pop(2 * slot + 1, None))
+        repeats = (rows.repeats.pop(2 * slot, None), rows.repeats.pop(2 * slot + 1, None))
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
             if told:
                 self.closed.append(
-                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, self.keepalive_window_ns)
+                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, self.keepalive_window_ns, outages, repeats)
                 )
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
@@ -374,7 +376,10 @@ class Tracker:
         probing = (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1))
         shut = (copy(rows.shut_windows.get(2 * slot)), copy(rows.shut_windows.get(2 * slot + 1)))  # describing ends them
         holes = (rows.holes.get(2 * slot), rows.holes.get(2 * slot + 1))
-        described = describe(rows.state, conn, gaps, probing, shut, rows.resets.get(slot), holes, self.keepalive_window_ns)
+        outages = (rows.outages.get(2 * slot), rows.outages.get(2 * slot + 1))
+        repeats = (rows.repeats.get(2 * slot), rows.repeats.get(2 * slot + 1))
+        seen_reset, window_ns = rows.resets.get(slot), self.keepalive_window_ns
+        described = describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats)
         # All as it was.
         if gaps_before:
             rows.gaps[slot] = gaps_before

@@ -182,7 +182,7 @@ def test_a_key_that_belongs_to_a_connection_and_opens_nothing_is_not_said_to_ope
     run = captool("analyze", fixtures / "ecdhe-no-secrets/server.pcap", "--keys", fixtures / "ecdhe-no-secrets/machines")
     assert "key runner-1/server-key.pem (rsa-private-key): connections 0, 1, not decrypted with it\n" in run.out
     client = fixtures / "silent-drop/machines/runner-1/key.pem"
-    assert "\n1 key given, of no" in captool("analyze", fixtures / "silent-drop/server.pcap", "--keys", client).out
+    assert "\n1 key given, which opens no" in captool("analyze", fixtures / "silent-drop/server.pcap", "--keys", client).out
 
 
 @pytest.mark.parametrize("file", ["/dev/zero", "/"])

@@ -87,7 +87,7 @@ def test_the_capture_itself_is_never_the_output(captool, tmp_path):
     folder, trace = FIXTURES / "silent-drop", tmp_path / "t.pcap"
     trace.write_bytes((folder / "server.pcap").read_bytes())
     run = captool("export", trace, *keys_of(folder), "--to", "pcapng", "-o", trace)
-    assert (2, True) == (run.code, "is what is to be exported" in run.err)
+    assert (2, True) == (run.code, "is what is to be read" in run.err)
     assert (folder / "server.pcap").read_bytes() == trace.read_bytes()
 
 

@@ -54,7 +54,7 @@ def test_key_that_belongs_to_a_connection_and_cannot_open_it_says_why(captool, f
     run = captool("keys", folder / "machines", "--trace", folder / "server.pcap")
     assert 4 == run.code
     assert "not opened: forward-secrecy: " in run.out
-    assert "of no connection" in run.out.partition("runner-1/server-key.pem")[0]
+    assert "opens no connection" in run.out.partition("runner-1/server-key.pem")[0]
     assert "none of the keys opens any of the" in run.err
 
 

@@ -135,3 +135,25 @@ def test_standard_streams_that_are_closed_are_no_error(dropped, command):
     shell = ["sh", "-c", '"$@" >&- 2>&-', "sh", *CAPTOOL, command, *dropped]
     assert 0 == subprocess.run(shell, check=False).returncode
     assert 3 == subprocess.run([*shell[:-3], "none.pcap"], check=False).returncode
+
+
+@pytest.mark.parametrize("command", ["analyze", "follow"])
+def test_what_is_read_is_not_written_over(captool, fixtures, tmp_path, command):
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for name in ("server.pcap", "client.pcap"):
+        (folder / name).write_bytes((fixtures / "silent-drop" / name).read_bytes())
+    key = tmp_path / "server-key.pem"
+    key.write_bytes((fixtures / "silent-drop/machines/runner-1/server-key.pem").read_bytes())
+    before = {path: path.read_bytes() for path in (*folder.iterdir(), key)}
+    (tmp_path / "link.pcap").symlink_to(folder / "server.pcap")
+    refused = [([folder / "server.pcap"], folder / "server.pcap"), ([folder / "server.pcap", "--keys", key], key), ([tmp_path / "link.pcap"], folder / "server.pcap")]
+    if command == "analyze":
+        refused += [([folder], folder / "server.pcap"), ([folder / "server.pcap", "--other-side", folder / "client.pcap"], folder / "client.pcap")]
+    for arguments, output in refused:
+        run = captool(command, *arguments, "-o", output)
+        assert (2, f"captool: {output}: is what is to be read; write to another file with -o\n") == (run.code, run.err)
+    for arguments, output in ([folder, "--keys", key], folder / "server.pcap"), ([folder / "server.pcap", "--keys", key], key):
+        run = captool("export", *arguments, "--to", "keylog", "-o", output)
+        assert (2, True) == (run.code, "is what is to be read" in run.err)
+    assert before == {path: path.read_bytes() for path in before}

@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from captool.analysis import analyze
+from captool.direction import Moment, PerDirection
+from captool.findings.closes import server_closed
+from captool.tcp.connection import Reset
+from tables import START, connection, tables, tcp, tls
 from tests.builders import ACK, FIN, RST, Talk, pcap
 from tests.findings.judged import asked, found, later
 
@@ -125,3 +129,31 @@ def test_a_proxy_whose_timeout_is_far_from_the_idle_time_is_no_candidate(path: P
     talk = Talk().opened().client(b"\x16 not http").server().wait(80).server(flags=ACK | FIN).client(flags=ACK | FIN)
     (finding,) = found(path, talk, "server-closed")
     assert [] == finding.evidence["candidates"]
+
+
+PING = b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
+PONG = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
+
+
+def test_a_request_on_a_connection_that_the_server_had_closed_was_too_late(path: Path) -> None:
+    talk = Talk().opened().client(PING).server(PONG).client().wait(17).server(flags=ACK | FIN).client()
+    (finding,) = found(path, talk.wait(1).client(PING).server(flags=RST, window=0), "server-closed")
+    assert "1.00 s before GET /_ping was sent (packet 9), which it did not answer: the client used a connection that was over" in finding.message
+    assert "before it answered" not in finding.message
+    assert finding.remedy.startswith("Let the client drop its idle connections sooner")
+
+
+def test_bytes_that_the_host_of_a_closed_server_refused_are_counted(path: Path) -> None:
+    talk = asked().wait(17).server(flags=ACK | FIN).client().wait(1).client(b"more").server(flags=RST, window=0)
+    (finding,) = found(path, talk, "server-closed")
+    assert ("warning", "medium") == (finding.severity, finding.confidence)
+    assert "its host refused 4 bytes that the client sent after that, with a reset" in finding.message
+    assert [] == found(path, asked().wait(17).server(flags=ACK | FIN).client().client(flags=ACK | FIN).server(flags=RST, window=0), "server-closed")
+
+
+def test_the_farewell_of_tls_after_a_servers_fin_is_no_loss() -> None:
+    reset = Reset(Moment(9, START), "server", 64, 64, 0, 7, False, 0, 0, Moment(7, START), Moment(8, START))
+    ended = tcp(close="rst", closed_by="server", closing=Moment(7, START), reset=reset, unacknowledged_bytes=PerDirection(31, 0))
+    assert [] == list(server_closed(tables(connection(ended, tls=tls(status="encrypted")))))
+    longer = ended._replace(unacknowledged_bytes=PerDirection(310, 0))
+    assert 1 == len(list(server_closed(tables(connection(longer, tls=tls(status="encrypted"))))))

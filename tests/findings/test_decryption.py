@@ -42,3 +42,11 @@ def test_only_fatal_alerts_are_findings():
     alerts = (Alert(1, "warning", "close_notify", 8, START), Alert(1, "fatal", "bad_certificate", 9, START))
     (finding,) = tls_alert(tables(connection(tls=tls(alerts=alerts))))
     assert "The server broke the TLS session off with the alert bad_certificate (packet 9)." == finding.message
+
+
+def test_a_session_that_ends_in_its_handshake_was_recorded_from_its_beginning():
+    closed = tls(status="encrypted", reason="handshake-not-captured", detail="The handshake broke off.", ja3="ab" * 16)
+    (finding,) = not_decrypted(tables(connection(tls=closed)))
+    assert finding.remedy.startswith("Nothing to decrypt")
+    (finding,) = not_decrypted(tables(connection(tls=closed._replace(ja3=None))))
+    assert finding.remedy.startswith("Start recording before")

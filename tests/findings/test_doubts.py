@@ -198,3 +198,9 @@ def test_a_response_that_the_capture_lacks_may_have_been_given(path, seen):
         talk.packets = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
     said = {"unanswered-request", "server-closed", "capture-ended"} & codes(path, talk)
     assert said == ({"unanswered-request", "server-closed"} if seen == "neither answer" else set())
+
+
+def test_a_capture_of_one_direction_does_not_tell_who_closed_first(path):
+    talk = asked().server(flags=FIN | ACK).client().wait(90).client(flags=FIN | ACK).server()
+    talk.packets = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
+    assert {"half-close-idle", "quiet-but-healthy", "client-timeout"}.isdisjoint(codes(path, talk))

@@ -67,3 +67,11 @@ def test_a_shut_window_is_no_idle_time_without_probes():
     assert ["missing-keepalive"] == [finding.code for finding in missing_keepalive(tables(connection(stalled)))]
     stalled = stalled._replace(shut_windows=PerDirection(None, shut))
     assert [] == list(missing_keepalive(tables(connection(stalled))))
+
+
+def test_probes_are_no_remedy_for_proxies_alone():
+    one = connection(tcp(gaps=(gap(40, silence_s=5),)))
+    (finding,) = idle_gap(tables(one))
+    assert {False} == {one["probe_resets"] for one in finding.evidence["candidates"]}
+    assert "keepalive" not in finding.remedy
+    assert finding.remedy.startswith("Load balancers and proxies")

@@ -100,6 +100,26 @@ def test_lost_packets_of_a_living_path_are_worth_knowing():
     assert "2 of 7 packets that the server sent did not reach the client's side (packets 2 to 3 of trace.pcap), others after them did." == finding.message
 
 
+def test_a_loss_that_lasts_is_an_outage():
+    lost = (PacketRange(Moment(2, START), Moment(2, START), 1), PacketRange(Moment(5, START), Moment(9, START + 14 * S), 4))
+    found, findings = judged(counterpart(to_client=replace(SOUND, sent=7, lost=5, lost_ranges=lost)))
+    finding = only(findings, "packets-lost")
+    assert ("warning", 14) == (finding.severity, finding.evidence["longest_loss_s"])
+    assert finding.message.endswith("For 14.00 s (packets 5 to 9) nothing of this direction arrived.")
+    assert "Connection 0 received nothing for 14.00 s of what the server sent, as both captures prove." == verdict(found, findings)[0]
+
+
+def test_what_went_on_after_a_lost_range_is_not_told_of_the_path_that_died():
+    findings = judged(counterpart(to_client=replace(dead(packets=3), lost=4)))[1]
+    assert "info" == only(findings, "packets-lost").severity
+
+
+def test_a_capture_with_nothing_later_need_not_have_ended():
+    cut = replace(SOUND, sent=9, not_judged=4)
+    _, findings = judged(counterpart(to_client=cut), dropped_tcp(gaps=()))
+    assert "its recording was over, or nothing arrived there" in only(findings, "silent-drop").remedy
+
+
 def test_captures_of_one_name_are_told_apart_by_their_paths():
     one = counterpart(to_client=dead())
     _, findings = judged(one, capture=capture(files=("there/trace.pcap",)))

@@ -102,3 +102,13 @@ def test_what_the_client_has_and_the_capture_lacks_is_no_black_hole(path: Path) 
     talk = asked()
     talk.server(b"x" * 1448, captured=False).server(b"x" * 156).client().wait(12).client(flags=ACK | FIN)
     assert [] == found(path, talk, "mtu-black-hole")
+
+
+def test_keepalive_probes_of_the_receiver_ask_for_nothing(path: Path) -> None:
+    talk = black_hole(tail=False)
+    lost = talk.next[1] - 3 * 1448 - 156
+    for _ in range(3):
+        talk.wait(1).client(seq=talk.next[0] - 1, ack=lost)
+    (finding,) = found(path, talk, "mtu-black-hole")
+    assert ("low", 0) == (finding.confidence, finding.evidence["duplicate_acks"])
+    assert "asked for them again" not in finding.message

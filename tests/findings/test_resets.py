@@ -47,6 +47,13 @@ def test_a_reset_long_after_the_last_word_of_the_peer_answers_nothing(path: Path
     assert [] == found(path, talk, "reset-after-idle")
 
 
+@pytest.mark.parametrize(("idle", "probes_help"), [(9, False), (601, True)])
+def test_probes_are_the_remedy_where_a_timeout_is_known_to_be_as_short(path: Path, idle: int, probes_help: bool) -> None:
+    talk = asked().wait(idle).server(b"output").client(flags=RST, window=0, ack=0)
+    (finding,) = found(path, talk, "reset-after-idle")
+    assert probes_help == finding.remedy.startswith("Send keepalive probes more often than the timeout that cut it.")
+
+
 def test_a_reset_that_answers_only_a_fin_lost_nothing(path: Path) -> None:
     talk = asked().wait(351).client(flags=ACK | FIN).server(flags=RST, window=0)
     (finding,) = found(path, talk, "reset-after-idle")

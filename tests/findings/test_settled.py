@@ -6,7 +6,7 @@ import pytest
 
 from captool.direction import Moment, PerDirection
 from captool.findings.verdict import verdict
-from captool.tcp.connection import Reset, Unanswered
+from captool.tcp.connection import Outage, Reset, Unanswered
 from captool.tcp.layout import RST
 from captool.tcp.passage import NotSent, PacketRange
 from passages import SOUND, counterpart, dead, judged, only
@@ -136,3 +136,41 @@ def test_output_that_arrived_is_no_loss_in_the_verdict():
     (sentence,) = verdict(found, findings)
     assert "ended with output that had arrived at the client's machine" in sentence
     assert "never reached" not in sentence
+
+
+def test_an_outage_whose_packets_did_not_arrive_was_the_paths():
+    held_up = Outage(Moment(5, START), Moment(9, START + 13 * S), Moment(12, START + 27 * S), 4)
+    trace = tcp(close="open", closed_by=None, outages=PerDirection(held_up, None))
+    lost = replace(SOUND, sent=10, lost=4, lost_ranges=(PacketRange(Moment(6, START), Moment(9, START + 13 * S), 4),))
+    _, findings = judged(counterpart(to_server=lost, client_side=CLIENT_SIDE), trace)
+    out = only(findings, "outage")
+    assert "packets 6 to 9 of trace.pcap did not reach the server's side, so the path was out, and then it went on." in out.message
+    assert (True, None) == (out.evidence["proven_by_other_side"], out.evidence["proof_needs"])
+    _, findings = judged(counterpart(client_side=CLIENT_SIDE), trace)
+    assert "the path, or the server's host, was out" in only(findings, "outage").message
+
+
+def unacknowledged(**changes):
+    sent = Unanswered(Moment(5, START), Moment(9, START + 20 * S), 7, 4, Moment(12, START + 25 * S))
+    return tcp(close="open", closed_by=None, unanswered=PerDirection(None, sent), unacknowledged_bytes=PerDirection(0, 7), **changes)
+
+
+def test_a_dead_direction_is_proven_where_nothing_of_it_arrived():
+    _, findings = judged(counterpart(to_client=dead()), unacknowledged())
+    finding = only(findings, "one-way-loss")
+    assert (True, False) == (finding.evidence["proven_by_other_side"], "--other-side" in finding.remedy)
+
+
+def test_data_that_arrived_and_was_not_acknowledged_accuses_the_host():
+    arrived = replace(SOUND, last_arrived=(Moment(9, START), Moment(51, START)))
+    _, findings = judged(counterpart(to_client=arrived), unacknowledged())
+    finding = only(findings, "one-way-loss")
+    assert finding.message.endswith("acknowledged none of it, although it did reach the client's side (packet 51 of other.pcap).")
+    assert finding.remedy.startswith("Look at the client's host")
+
+
+def test_a_silent_drop_whose_acknowledgements_did_not_come_back_says_so():
+    _, findings = judged(counterpart(to_server=dead()), dropped_tcp(gaps=()))
+    finding = only(findings, "silent-drop")
+    assert finding.message.endswith("It did arrive, and the acknowledgements did not come back.")
+    assert "Record at" not in finding.remedy

@@ -1,10 +1,12 @@
 """Silent drops and lost output: what is claimed, and with which confidence."""
 
+import pytest
 
 from captool.direction import Moment, PerDirection
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
+from captool.findings.verdict import verdict
 from captool.tcp.connection import Reset
-from tables import attach, connection, dropped_tcp, gap, lost_output, tables, tcp
+from tables import START, attach, connection, dropped_tcp, gap, lost_output, tables, tcp
 
 
 def test_drop_after_a_gap_that_trips_a_timeout_is_certain():
@@ -58,3 +60,27 @@ def test_output_that_only_a_doubtful_reset_acknowledges_may_have_arrived():
     (finding,) = output_lost(tables(connection(ended, exchanges=(attach(lost=lost_output()),))))
     assert ("warning", "low") == (finding.severity, finding.confidence)
     assert "a reset in the client's name (packet 9) that does not look like the client's packets" in finding.message
+
+
+def left(first_packet, own_last):
+    """Output in packet 5 that was answered by a RST, after a FIN of the client's in packet `first_packet`."""
+    reset = Reset(Moment(9, START), "client", 64, 64, 0, 7, False, 0, 0, Moment(own_last, START), Moment(5, START))
+    ended = tcp(
+        close="rst", closed_by="client", closing=Moment(first_packet, START), reset=reset, unacknowledged_bytes=PerDirection(0, 7)
+    )
+    return tables(connection(ended, exchanges=(attach(lost=lost_output()),)))
+
+
+def test_output_for_a_client_that_had_closed_is_no_fault_of_the_path():
+    judged = left(4, 4)
+    (finding,) = output_lost(judged)
+    assert ("warning", "high", True) == (finding.severity, finding.confidence, finding.evidence["client_had_closed"])
+    assert "the client had closed before they were sent (FIN, packet 4), and its host refused them (RST, packet 9)" in finding.message
+    assert "other findings" not in finding.remedy
+    assert "was closed by the client while container output was still to come." in verdict(judged, (finding,))[0]
+
+
+@pytest.mark.parametrize(("closed", "own_last"), [(6, 6), (4, 5)], ids=["afterwards", "half-closed"])
+def test_output_for_a_client_that_still_read_is_lost(closed, own_last):
+    (finding,) = output_lost(left(closed, own_last))
+    assert "error" == finding.severity

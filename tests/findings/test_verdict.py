@@ -4,7 +4,7 @@ import pytest
 
 from captool.analysis import analyze
 from captool.direction import PerDirection
-from captool.findings import find
+from captool.findings import Finding, find
 from captool.findings.verdict import verdict
 from tables import S, attach, connection, dropped_tcp, gap, keepalive, lost_output, tables, tcp, tls
 from tests.builders import ACK, FIN, RST, Talk, pcap
@@ -114,3 +114,15 @@ def test_what_is_sent_again_in_a_capture_of_one_direction_may_have_been_dropped(
     for _ in range(5):
         talk.wait(1).client(b"late", seq=1000)
     assert "Connection 0 may have been dropped silently: 4 bytes of data were never acknowledged." == judged(path, talk).verdict[0]
+
+
+def test_what_is_said_of_several_connections_is_true_of_each():
+    def closed(number, unfinished):
+        return Finding("server-closed", "warning", "high", number, (1,), "", "", {"unfinished": unfinished})
+
+    found = closed(0, "before it answered"), closed(1, "in the middle of an answer"), closed(2, "before it answered")
+    said = verdict(tables(*(connection(tcp(id=number)) for number in range(3))), found)
+    assert said[:2] == (
+        "Connection 0 (and 1 other likewise) was closed by the server before it answered.",
+        "Connection 1 was closed by the server in the middle of an answer.",
+    )

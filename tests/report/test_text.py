@@ -3,6 +3,7 @@
 import re
 
 from captool.direction import Moment, PerDirection
+from captool.findings.key_use import KeyUse
 from captool.report.text import render
 from captool.tcp.connection import Reset
 from tables import S, analysis, attach, capture, connection, dropped_tcp, gap, keepalive, lost_output, tcp, tls
@@ -57,6 +58,31 @@ def test_healthy_connections_take_a_line_each():
 def test_many_connections_are_cut_and_the_cut_is_said():
     text = render(analysis(*(connection(tcp(id=number)) for number in range(50))))
     assert "and 30 more" in text
+
+
+def test_connections_of_a_key_are_counted_and_told_by_whether_it_opened_them():
+    opened = tuple(connection(tcp(id=number), tls=tls(secret_origin="keys.log:1")) for number in range(23))
+    uses = KeyUse("rsa-private-key", "server-key.pem", None, "ab", tuple(range(23))), KeyUse("key-log", "keys.log", None, None, tuple(range(23)))
+    text = re.sub(r"\s+", " ", render(analysis(*opened)._replace(keys=uses)))
+    assert "key server-key.pem (rsa-private-key): connections 0, 1, 2," in text
+    assert "18, 19 and 3 more, not decrypted with it key keys.log (key-log): connections 0, 1," in text
+    assert text.rstrip().endswith("18, 19 and 3 more")
+
+
+def test_keys_and_remarks_beyond_those_shown_are_counted():
+    uses = tuple(KeyUse("rsa-private-key", f"{number}.pem", None, "ab", (0,)) for number in range(25))
+    text = render(analysis(connection())._replace(keys=uses))
+    assert "and 5 more keys of connections of this capture" in text
+    quiet = tuple(connection(tcp(id=number, gaps=(gap(9),))) for number in range(24))
+    assert "and 4 more such remarks" in render(analysis(*quiet))
+
+
+def test_a_capture_of_one_direction_does_not_say_who_closed():
+    heard = tcp(packets=PerDirection(5, 0), payload_bytes=PerDirection(500, 0), history="SADF", conn_state="SH")
+    text = re.sub(r"\s+", " ", render(analysis(connection(heard)), connection=0))
+    assert "the client's FIN was seen; no packet of the server was captured" in text
+    assert "server not captured, client sent 500 bytes" in text
+    assert "closed" not in text
 
 
 def test_reason_and_remedy_of_what_was_not_decrypted():

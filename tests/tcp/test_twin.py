@@ -30,6 +30,11 @@ class Twin:
         self.shut: list[list[list[int]]] = [[], []]
         self.firsts: list[list[int]] = [[], []]
         self.intervals: list[list[int]] = [[], []]
+        self.retries: list[list[int]] = [[], []]
+        self.run: list[list[int]] = [[], []]  # times of the probes since the peer was heard
+        self.lapses: list[list[int]] = [[0], [0]]
+        self.first_ns: list[int | None] = [None, None]  # of what is not acknowledged, since the last acknowledgement; else the newest
+        self.newest_ns, self.outages = [0, 0], [0, 0]
         self.probed_ns = [0, 0]
         self.reset: tuple[int, int, int, int, int] | None = None
         self.was_reset = [False, False]
@@ -53,8 +58,12 @@ class Twin:
         if ack > self.acked[peer]:
             if ack > max(self.acked[peer], self.next[peer]) + 1:  # data that the capture does not have
                 self.end_gap(ts)
+            if self.resent[peer] and self.window[me]:
+                first_ns = self.first_ns[peer]
+                waited = ts - (self.newest_ns[peer] if first_ns is None else first_ns)
+                self.outages[peer] = max(self.outages[peer], waited if waited >= SECOND else 0)
             self.acked[peer] = ack
-            self.resent[peer] = 0
+            self.resent[peer], self.first_ns[peer] = 0, None
         if self.reset and self.reset[1] == me and not self.was_reset[peer] and self.peer_next < self.acked[peer] <= self.next[peer]:
             if self.closing and self.closing[0] == self.reset[0]:
                 self.closing = None
@@ -71,19 +80,28 @@ class Twin:
         rubbish = length == 1 and not flags & 8 and offset < self.next[me]
         if (not length or rubbish) and not flags & FIN and offset == self.acked[me] - 1 and self.window[peer]:
             self.probes[me] += 1
-            self.awaiting[me] = True
             run, heard = self.probe_runs[me]
+            if heard != self.last_packet[peer]:
+                self.end_run(me)
+            self.run[me].append(ts)
+            self.awaiting[me] = True
             self.probe_runs[me] = (run + 1 if heard == self.last_packet[peer] else 1, self.last_packet[peer])
             if self.idle_since is not None:
                 if self.gap_probes[me]:
-                    self.intervals[me].append(ts - self.probed_ns[me])
+                    (self.intervals if self.probe_runs[me][0] == 1 else self.retries)[me].append(ts - self.probed_ns[me])
                 else:
                     self.firsts[me].append(ts - self.idle_since)
                 self.gap_probes[me] += 1
                 self.probed_ns[me] = ts
         elif length:
             self.end_gap(ts)
-            if offset < self.next[me]:
+            if offset >= self.next[me]:
+                if self.acked[me] >= self.next[me]:
+                    self.first_ns[me] = None
+                elif self.first_ns[me] is None:
+                    self.first_ns[me] = self.newest_ns[me]
+                self.newest_ns[me] = ts
+            else:
                 self.retransmissions[me] += 1
                 self.resent[me] += offset + length > self.acked[me]
             for place, byte in enumerate(payload, offset):
@@ -111,11 +129,21 @@ class Twin:
             self.gaps.append((self.idle_since, ts - self.idle_since, tuple(self.gap_probes), spoke))
         self.idle_since = None
 
+    def end_run(self, side: int) -> None:
+        """The peer was heard since the last probes: how long those went unanswered."""
+        run = self.run[side] if self.awaiting[side] else self.run[side][:-1]
+        if len(run) > 1:
+            self.lapses[side].append(run[-1] - run[0])
+        self.run[side] = []
+
     def data_end(self, side: int) -> int:
         return self.next[side] if self.fin[side] is None else self.fin[side]
 
     def result(self, end_ns: int) -> dict[str, object]:
         self.end_gap(end_ns)
+        for side in (0, 1):
+            if self.probe_runs[side][1] != self.last_packet[1 - side] and not self.was_reset[1 - side]:
+                self.end_run(side)
         ends = [self.data_end(side) for side in (0, 1)]
         missing = [[place for place in range(ends[side]) if place not in self.sent[side]] for side in (0, 1)]
         return {
@@ -133,7 +161,9 @@ class Twin:
             "closing": self.closing,
             "reset": self.reset,
             "first_probe": tuple(middle(distances) for distances in self.firsts),
-            "interval": tuple(middle(distances) for distances in self.intervals),
+            "interval": tuple(middle(some or others) for some, others in zip(self.intervals, self.retries, strict=True)),
+            "lapse": tuple(map(max, self.lapses)),
+            "outage": tuple(self.outages),
             "unanswered": tuple(run if heard == self.last_packet[1 - side] else 0 for side, (run, heard) in enumerate(self.probe_runs)),
             "shut": tuple(self.longest_shut(side, end_ns) for side in (1, 0)),
             "resent": tuple(self.resent[side] if ends[side] > self.acked[side] else 0 for side in (0, 1)),
@@ -238,6 +268,8 @@ def test_the_tracker_agrees_with_its_slow_twin(tmp_path: Path, told: tuple[int, 
         ),
         "first_probe": tuple(side.first_probe_ns for side in seen.keepalive),
         "interval": tuple(side.interval_ns for side in seen.keepalive),
+        "lapse": tuple(side.lapse.last.ts_ns - side.lapse.first.ts_ns if side.lapse else 0 for side in seen.keepalive),
+        "outage": tuple(out.until.ts_ns - out.first.ts_ns if out else 0 for out in seen.outages),
         "unanswered": tuple(side.unanswered for side in seen.keepalive),
         "shut": tuple(shut and (shut.duration_ns, shut.probes, shut.times) for shut in seen.shut_windows),
         "unacknowledged": tuple(seen.unacknowledged_bytes),

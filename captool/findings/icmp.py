@@ -1,0 +1,132 @@
+"""What routers and hosts on the path said themselves, in ICMP errors about a connection's packets: why they were not delivered."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from captool.capture.summary import IcmpError
+from captool.direction import DIRECTIONS, Direction
+from captool.findings.finding import Finding, Severity
+from captool.findings.tables import Connection, Tables
+from captool.tcp.connection import TcpConnection
+from captool.units import SECOND_NS, counted
+
+# RFC 792, RFC 1122 3.2.2.1 and RFC 1812 5.2.7.1; RFC 4443 3.1 to 3.3.
+NAMES: Final[dict[tuple[int, int, int], str]] = {
+    (4, 3, 0): "network unreachable",
+    (4, 3, 1): "host unreachable",
+    (4, 3, 2): "protocol unreachable",
+    (4, 3, 3): "port unreachable",
+    (4, 3, 4): "fragmentation needed",
+    (4, 3, 9): "network administratively prohibited",
+    (4, 3, 10): "host administratively prohibited",
+    (4, 3, 13): "communication administratively prohibited",
+    (4, 11, 0): "TTL exceeded in transit",
+    (6, 1, 0): "no route to destination",
+    (6, 1, 1): "communication administratively prohibited",
+    (6, 1, 3): "address unreachable",
+    (6, 1, 4): "port unreachable",
+    (6, 1, 5): "source address failed policy",
+    (6, 1, 6): "route rejected",
+    (6, 2, 0): "packet too big",
+    (6, 3, 0): "hop limit exceeded in transit",
+}
+# An error comes soon after the packet that it is about.
+LATE_NS: Final = 5 * SECOND_NS
+ADMINISTRATIVE: Final = frozenset({(4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 5), (6, 1, 6)})
+
+
+def with_errors(connections: Iterable[Connection], errors: tuple[IcmpError, ...]) -> tuple[Connection, ...]:
+    """The connections, each with the ICMP errors about its packets."""
+    if not errors:
+        return tuple(connections)
+    known: dict[frozenset[tuple[str, int]], list[IcmpError]] = {}
+    for error in errors:
+        known.setdefault(frozenset((error.source, error.destination)), []).append(error)
+    return tuple(
+        one._replace(icmp=tuple(error for error in known.get(_ends(one.tcp), ()) if _of(one.tcp, error))) for one in connections
+    )
+
+
+def _ends(tcp: TcpConnection) -> frozenset[tuple[str, int]]:
+    return frozenset(((tcp.client.ip, tcp.client.port), (tcp.server.ip, tcp.server.port)))
+
+
+def _of(tcp: TcpConnection, error: IcmpError) -> bool:
+    """Whether the error came while the connection lived: its ports may have been used before and after."""
+    return error.last_ns >= tcp.start_ns and error.first_ns <= tcp.end_ns + LATE_NS
+
+
+def direction_of(tcp: TcpConnection, error: IcmpError) -> Direction:
+    """The direction of the packets that the error is about."""
+    return Direction.TO_SERVER if error.source == tuple(tcp.client) else Direction.TO_CLIENT
+
+
+def name_of(error: IcmpError) -> str:
+    """What the error says, in the words of its RFC."""
+    return NAMES.get((error.version, error.type, error.code), f"type {error.type} code {error.code}")
+
+
+def too_big(error: IcmpError) -> bool:
+    """Whether the error is about the size of a packet, as path MTU discovery wants it (RFC 1191, RFC 8201)."""
+    return (error.version, error.type, error.code) == (4, 3, 4) or (error.version == 6 and error.type == 2)
+
+
+def refusal(connection: Connection, direction: Direction) -> IcmpError | None:
+    """The last error that says that packets of this direction are not delivered, for another reason than their size."""
+    errors = [one for one in connection.icmp if not too_big(one) and direction_of(connection.tcp, one) is direction]
+    return max(errors, key=lambda one: one.last_packet, default=None)
+
+
+def size_limit(connection: Connection, direction: Direction) -> IcmpError | None:
+    """The last error that says that packets of this direction are too big."""
+    errors = [one for one in connection.icmp if too_big(one) and direction_of(connection.tcp, one) is direction]
+    return max(errors, key=lambda one: one.last_packet, default=None)
+
+
+def icmp_error(tables: Tables) -> Iterator[Finding]:
+    """One finding for each connection and direction whose packets something on the path refused to deliver, and said so."""
+    for connection in tables.connections:
+        for direction in DIRECTIONS if connection.icmp else ():
+            error = refusal(connection, direction) or size_limit(connection, direction)
+            if error is None:
+                continue
+            what = f"{name_of(error)}{f' (at most {error.mtu} bytes pass)' if error.mtu else ''}"
+            where = f"packet {error.first_packet}" if error.times == 1 else f"packets {error.first_packet} to {error.last_packet}"
+            yield Finding(
+                code="icmp-error",
+                severity=_severity(connection.tcp, direction, error),
+                confidence="high",
+                connection=connection.id,
+                packets=(error.first_packet, error.last_packet) if error.times > 1 else (error.first_packet,),
+                message=f"{error.reporter} answered what the {direction.sender} sent with {counted(error.times, 'ICMP error')} "
+                f"({where}): {what}.",
+                remedy=_remedy(error, direction),
+                evidence={
+                    "direction": direction.name.lower(),
+                    "reporter": error.reporter,
+                    "icmp": name_of(error),
+                    "type": error.type,
+                    "code": error.code,
+                    "mtu": error.mtu,
+                    "times": error.times,
+                },
+            )
+
+
+def _severity(tcp: TcpConnection, direction: Direction, error: IcmpError) -> Severity:
+    sent = tcp.unanswered[direction]
+    if tcp.history == "S" or (sent is not None and sent.persistent and error.last_packet >= sent.first.packet):
+        return "error"
+    return "info" if too_big(error) else "warning"
+
+
+def _remedy(error: IcmpError, direction: Direction) -> str:
+    if too_big(error):
+        return "Nothing where data went on; else let these ICMP messages pass, or clamp the MSS in front of the tunnel."
+    if (error.version, error.type, error.code) in ADMINISTRATIVE:
+        return f"Look at the firewall rules of {error.reporter}: it refuses what the {direction.sender} sends."
+    if error.type == (11 if error.version == 4 else 3):
+        return f"Look for a loop in the routes near {error.reporter}."
+    return (
+        f"Look at {error.reporter}, its routes and its neighbours (ip route, ip neigh): it does not reach the {direction.opposite.sender}."
+    )

@@ -1,0 +1,3 @@
+from captool.capture.frames cimport Frames
+from captool.packets.link cimport after_link_header, u16, u32
+from captool.packets.segments cimport Segments
