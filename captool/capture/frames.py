@@ -36,11 +36,11 @@ class Frames:
         self.count = 0
         self.first_packet = 1
         self.last_ts_ns = 0
-        self.ts_ns = array.array("q", bytes(8 * rows))
-        self.offset = array.array("i", bytes(4 * rows))
-        self.captured = array.array("i", bytes(4 * rows))
-        self.original = array.array("I", bytes(4 * rows))
-        self.link_type = array.array("i", bytes(4 * rows))
+        self.ts_ns = array.array("q", [0]) * rows
+        self.offset = array.array("i", [0]) * rows
+        self.captured = array.array("i", [0]) * rows
+        self.original = array.array("I", [0]) * rows
+        self.link_type = array.array("i", [0]) * rows
 
     @cython.ccall
     def use(self, buffer: bytearray) -> object:
