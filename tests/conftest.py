@@ -33,6 +33,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
         def _split_scope(self, nodeid: str) -> str:
             return group(config.rootpath, nodeid.partition("::")[0]) or nodeid
 
+        def _pending_of(self, workload: dict[str, dict[str, bool]]) -> int:
+            """Asked for several times a test: with thousands of groups of one test, those that are done would soon be all that it counts."""
+            for scope in [scope for scope, tests in workload.items() if all(tests.values())]:
+                del workload[scope]
+            return super()._pending_of(workload)
+
     return Groups(config, log)
 
 
