@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import docker_machine
 
-settings.register_profile("fast", max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
+# How long an example takes to make, or a test with it, depends on what else the machine does.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("whole", untimed)
+settings.load_profile("whole")
+settings.register_profile("fast", untimed, max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
