@@ -172,6 +172,12 @@ class Talk:
         return self
 
 
+def write_anew(path: Path, data: bytes) -> None:
+    """For what is written again and again: ext4 sends a file that was emptied to the disk as soon as it is closed, a new one later."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+
+
 def rows(*paths: Path, chunk_size: int = 1 << 20) -> list[Row]:
     """Time, bytes, wire length and link type of every packet; checks the packet numbers on the way."""
     found: list[Row] = []
@@ -192,7 +198,7 @@ def analyze(
     path: Path, capture: list[Packet] | bytes, chunk_size: int = 1 << 20, **settings: int | tuple[int, ...]
 ) -> tuple[CaptureSummary, list[TcpConnection], list[StreamPiece]]:
     """The capture, written to `path` and sent through reader, decoder and tracker."""
-    path.write_bytes(capture if isinstance(capture, bytes) else pcap(capture))
+    write_anew(path, capture if isinstance(capture, bytes) else pcap(capture))
     pieces: list[StreamPiece] = []
     closed: list[TcpConnection] = []
     decoder, tracker = Decoder(), Tracker(**settings)

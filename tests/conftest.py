@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import docker_machine
 
-settings.register_profile("fast", max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
+# How long an example takes to make, or a test with it, depends on what else the machine does.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("whole", untimed)
+settings.load_profile("whole")
+settings.register_profile("fast", untimed, max_examples=25)  # of scripts/test --fast; tests that want more say how many times the profile's number
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -32,6 +36,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return group(config.rootpath, nodeid.partition("::")[0]) or nodeid
+
+        def _pending_of(self, workload: dict[str, dict[str, bool]]) -> int:
+            """Asked for several times a test: with thousands of groups of one test, those that are done would soon be all that it counts."""
+            for scope in [scope for scope, tests in workload.items() if all(tests.values())]:
+                del workload[scope]
+            return super()._pending_of(workload)
 
     return Groups(config, log)
 

@@ -21,8 +21,11 @@ def build(directory, source, mode="exe", link="internal", symbols="symbols", arc
     flags = f"-linkmode={link}" + (" -s -w" if symbols == "stripped" else "")
     environment = {
         **os.environ, "GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOARCH": architecture,
-        "CGO_ENABLED": "1" if link == "external" else "0", "GOCACHE": os.environ.get("GOCACHE", str(directory / "cache")),
+        "CGO_ENABLED": "1" if link == "external" else "0",
     }  # fmt: skip
+    # Go's library, compiled for each mode, takes a minute; it is kept from run to run, where Go keeps it, if there is such a place.
+    if not {"GOCACHE", "XDG_CACHE_HOME", "HOME"} & environment.keys():
+        environment["GOCACHE"] = str(directory / "cache")
     command = [go, "build", f"-buildmode={mode}", f"-ldflags={flags}", "-o", str(target), str(source)]
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process that shares the tests may be building it

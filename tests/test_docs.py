@@ -1,11 +1,13 @@
 """Documentation agrees with the program."""
 
+import json
 import re
 import runpy
 import shlex
 from pathlib import Path
 
 import pytest
+from jsonschema.validators import Draft202012Validator, validator_for
 
 from captool.cli.main import COMMANDS, cli
 from captool.findings.finding import CODES
@@ -33,6 +35,13 @@ def test_decryption_page_is_what_the_suite_table_and_the_results_say():
     assert runpy.run_path(str(ROOT / "scripts/decryption_page.py"))["page"](seen, int(sessions), versions) == text
     assert len(rows) > 240
     assert len(seen) > 70
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.schema.json")), ids=lambda path: path.name)
+def test_schemas_are_schemas(path):
+    schema = json.loads(path.read_text())
+    assert validator_for(schema) is Draft202012Validator  # what json_schema.py takes
+    Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)

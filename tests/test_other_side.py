@@ -80,6 +80,7 @@ def test_connection_that_keepalive_saved_lost_nothing(fixtures):
     assert set() == codes(analysis) & {"path-dead", "packets-lost", "reset-injected", "other-side-unmatched"}
 
 
+@pytest.mark.needs("editcap")
 def test_rotated_other_side_is_read_as_one(sides, tmp_path):
     server, client = sides
     subprocess.run(["editcap", "-c", "30", str(client), str(tmp_path / "part.pcap")], check=True, capture_output=True)
@@ -89,6 +90,7 @@ def test_rotated_other_side_is_read_as_one(sides, tmp_path):
     assert finding(analysis, "path-dead").evidence == finding(analyze(server, other_side=client), "path-dead").evidence
 
 
+@pytest.mark.needs("editcap")
 def test_capture_that_began_late_judges_only_what_followed(sides, tmp_path):
     server, client = sides
     late = tmp_path / "late.pcap"

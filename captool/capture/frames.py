@@ -35,11 +35,11 @@ class Frames:
         self.needed = 0
         self.decoded = None
         self.staged = False
-        self.ts_ns = array.array("q", bytes(8 * rows))
-        self.offset = array.array("i", bytes(4 * rows))
-        self.captured = array.array("i", bytes(4 * rows))
-        self.original = array.array("I", bytes(4 * rows))
-        self.link_type = array.array("i", bytes(4 * rows))
+        self.ts_ns = array.array("q", [0]) * rows
+        self.offset = array.array("i", [0]) * rows
+        self.captured = array.array("i", [0]) * rows
+        self.original = array.array("I", [0]) * rows
+        self.link_type = array.array("i", [0]) * rows
 
     @cython.ccall
     def use(self, buffer: bytearray) -> object:

@@ -118,6 +118,7 @@ class CaptureReader:
         self._idle: list[Frames] = []
         self._stage: Stage | None = None
         self._ahead: ReadAhead | None = None
+        self._merged: Frames | None = None  # packets of several files; most captures need none
         self._overlapping: set[Path] = set()
 
     def __enter__(self) -> Self:
@@ -146,13 +147,11 @@ class CaptureReader:
         With `stage`, files are read ahead where that can be done, and chunks are given over which the stage went already.
         """
         self._stage = stage
-        merged = self._frames()
         for path in tuple(self.paths):
-            yield from self._before(path, merged)
+            yield from self._before(path)
             self._begin(path)
-        yield from self._before(None, merged)
-        if merged.count:
-            yield from self._handed_over(merged)
+        yield from self._before(None)
+        yield from self._handed_over_merged()
         self._note_overlap()
         decoded = [number for number in self._link_types if number in linktype.DECODED]
         if self.packets and not decoded:
@@ -250,21 +249,24 @@ class CaptureReader:
             if opened is not None and path not in self._pipes:
                 opened.close()
 
-    def _before(self, path: Path | None, merged: Frames) -> Iterator[Frames]:
+    def _before(self, path: Path | None) -> Iterator[Frames]:
         """The chunks of the files that are being read, up to the first packet of the next file, or to their end.
 
-        The last of them may stay in `merged`, to be filled further.
+        The last of them may stay in `_merged`, to be filled further.
         """
         begins_ns, named = (NEVER, -1) if path is None else (self._begins[path], self._named[path])
         while self._reading:
             named_before = bisect(self._reading, named, key=lambda file: self._named[file.path])
             first = self._reading[0]
             if len(self._reading) == 1 and not first.row and first.comes_by(begins_ns if named_before else begins_ns - 1):
-                if merged.count:
-                    yield from self._handed_over(merged)
+                yield from self._handed_over_merged()
                 yield from self._handed_over(first.frames)
                 self._advance(first)
                 continue
+            if self._merged is None:
+                self._merged = self._frames()
+                self._merged.count = self._merged.last_ts_ns = 0  # it may have been a file's that ended damaged
+            merged = self._merged
             largest = max(file.frames.spare for file in self._reading)
             if largest > merged.spare:
                 make_room(merged, largest)
@@ -272,9 +274,13 @@ class CaptureReader:
             if reached == BEGINS:
                 return
             if reached == FULL:
-                yield from self._handed_over(merged)
+                yield from self._handed_over_merged()
             else:
                 self._advance(self._reading[reached])
+
+    def _handed_over_merged(self) -> Iterator[Frames]:
+        if self._merged is not None and self._merged.count:
+            yield from self._handed_over(self._merged)
 
     def _handed_over(self, frames: Frames) -> Iterator[Frames]:
         frames.first_packet = self.packets + 1

@@ -4,6 +4,7 @@ Data in `idle_timeouts.toml`, in which each entry names its source; a user's own
 """
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -53,8 +54,7 @@ def load_catalogue(extra: Path | None = None, *, state: State | None = "establis
     Entries of the file `extra` come on top, and replace those with the same id. An entry of `extra` that replaces one need only
     name what differs. Raises `UsageError` naming file, entry and field.
     """
-    own = Path(__file__).with_name("idle_timeouts.toml").read_text(encoding="utf-8")
-    entries = _entries("idle_timeouts.toml", own, {})
+    entries = _shipped()
     if extra is not None:
         try:
             with extra.open(encoding="utf-8") as file:
@@ -77,6 +77,11 @@ def by_id(catalogue: tuple[IdleTimeout, ...], wanted: str) -> IdleTimeout:
     close = get_close_matches(wanted.lower(), by_name, n=3, cutoff=0.5) or [name for name in by_name if wanted and wanted.lower() in name]
     known = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(by_name))}"
     raise UsageError(f"no middlebox {wanted!r} in the catalogue of idle timeouts: {known} (docs/middleboxes.md lists them all)")
+
+
+@cache
+def _shipped() -> dict[str, IdleTimeout]:
+    return _entries("idle_timeouts.toml", Path(__file__).with_name("idle_timeouts.toml").read_text(encoding="utf-8"), {})
 
 
 def _entries(origin: str, text: str, known: dict[str, IdleTimeout]) -> dict[str, IdleTimeout]:

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from builders import SECOND, Packet, Talk, ethernet, ip, pcap, tcp
+from captool.capture import source
 from captool.capture.growing import Following, closed_by_its_writer
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
@@ -133,17 +134,26 @@ def test_a_pipe_is_read_as_it_comes(tmp_path: Path, talk: Talk, squeeze: object,
     assert (len(talk.packets), 13) == (summary.packets, one.payload_bytes.to_server)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the times for which pipes are waited for."""
+    monkeypatch.setattr(source, "POLL_S", source.POLL_S / 10)
+    monkeypatch.setattr(source, "REST_S", source.REST_S / 10)
+
+
 def stopped_at_question(number: int) -> Following:
     asked: list[int] = []
     return Following(lambda: asked.append(1) or len(asked) >= number, time.sleep)  # type: ignore[func-returns-value]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_pipe_that_nobody_writes_to_is_waited_for_until_told_otherwise(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CaptureError, match="pipe: is empty"):
         read(tmp_path / "pipe", wait=stopped_at_question(3))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_pipe_that_its_writer_keeps_open_is_read_until_told_otherwise(tmp_path: Path, talk: Talk) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     holding = os.open(pipe, os.O_RDWR)
@@ -153,6 +163,7 @@ def test_a_pipe_that_its_writer_keeps_open_is_read_until_told_otherwise(tmp_path
     assert (len(talk.packets), 13, False) == (summary.packets, one.payload_bytes.to_server, summary.truncated_file)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_pipe_whose_writer_never_pauses_ends_soon_after_it_was_told(tmp_path: Path, talk: Talk) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
 

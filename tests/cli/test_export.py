@@ -110,7 +110,7 @@ def test_a_pipe_is_written_to_and_stays_one(captool, tmp_path):
     assert pipe.is_fifo()
 
 
-@tshark_needed
+@pytest.mark.needs("tshark", "editcap")
 @pytest.mark.slow
 def test_blocks_of_a_pcapng_capture_are_kept_and_its_own_secrets_are_in_front(captool, tmp_path):
     folder = FIXTURES / "stock-docker-tls13"

@@ -56,6 +56,8 @@ def test_a_narrow_terminal_gets_lines_that_fit(captool, fixtures, monkeypatch):
 
 
 def test_the_doctor_keeps_to_the_terminal(captool, monkeypatch):
+    monkeypatch.setattr("captool.session_keys.targets.SYSTEM_DIRECTORIES", ())  # no program of this machine is read
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "72")
     lines = captool("doctor", "--port", 1).out.splitlines()

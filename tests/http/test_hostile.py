@@ -1,9 +1,10 @@
-"""A thousand broken dialogues: nothing is raised, nothing is invented, and no input takes more than its share of time."""
+"""A thousand broken dialogues (fewer in the fast suite): nothing is raised, nothing is invented, and no input takes more than its share of time."""
 
 import random
 import time
 
 import pytest
+from hypothesis import settings
 
 from captool.http.conversation import HttpConversation
 from tests.http.dialogue import CLIENT, SERVER, Dialogue, at, attaches, heard
@@ -38,7 +39,7 @@ def broken(dialogue: Dialogue, dice: random.Random) -> Dialogue:
 @pytest.mark.parametrize("name", DIALOGUES)
 def test_no_mutation_raises_or_says_more_than_it_heard(name: str) -> None:
     dice = random.Random(name)
-    for _ in range(100):
+    for _ in range(settings.default.max_examples):
         dialogue = broken(DIALOGUES[name], dice)
         conversation, streams = heard(dialogue, dice.choice((1, 3, 50, 1 << 20)))
         if dice.random() < 0.3:

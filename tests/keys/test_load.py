@@ -5,8 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 import docker_machine
@@ -17,6 +22,11 @@ from tests.keys.test_keylog import GOOD_LINES, MASTER, RANDOM
 from tests.tls.stacks import identity
 
 KEY_LOG = "\n".join(GOOD_LINES) + "\n"
+
+
+def rsa_key():
+    """The same in all tests: making one takes as long as ten of them."""
+    return load_pem_private_key(identity().key_pem, None)
 
 
 def origins(ring):
@@ -71,13 +81,13 @@ def test_named_files(tmp_path):
 
 def test_der_file(tmp_path):
     path = tmp_path / "key.der"
-    path.write_bytes(rsa.generate_private_key(65537, 2048).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+    path.write_bytes(rsa_key().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
     assert [str(path)] == origins(load_keys([path]))
 
 
 @pytest.mark.parametrize("form", ["pem", "p12"])
 def test_encrypted_files_with_their_password(tmp_path, form):
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_key()
     lock = BestAvailableEncryption(b"right")
     path = tmp_path / f"key.{form}"
     if form == "pem":
@@ -92,7 +102,7 @@ def test_encrypted_files_with_their_password(tmp_path, form):
 
 def test_pkcs12_without_a_password(tmp_path):
     path = tmp_path / "key.p12"
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_key()
     path.write_bytes(serialize_key_and_certificates(b"server", key, None, None, NoEncryption()))
     assert [str(path)] == origins(load_keys([path]))
 
@@ -114,7 +124,7 @@ def test_duplicates_are_merged_and_the_machine_is_kept(storage, tmp_path):
 
 
 def unusable(tmp_path):
-    encrypted = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+    encrypted = rsa_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
     return {
         "encrypted.pem": (encrypted, "encrypted"),
         "cut.pem": (identity().key_pem[:-100], "damaged"),

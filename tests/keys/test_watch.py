@@ -32,12 +32,16 @@ def wait_for(condition):
 
 
 class Watch:
-    def __init__(self, tmp_path):
+    """`speed`: how fast the clock runs by which it measures how long files have been at rest."""
+
+    def __init__(self, tmp_path, speed=1):
+        self.speed = speed
         self.pool, self.store, self.bundle = tmp_path / "pool", tmp_path / "store", tmp_path / "keys"
         self.said, self.told = [], []
         self.watcher = Watcher(
-            [self.store], self.bundle, clock_ns=time.time_ns, monotonic_ns=time.monotonic_ns, say=self.said.append, told=self.told.append
-        )
+            [self.store], self.bundle, clock_ns=time.time_ns, monotonic_ns=lambda: self.speed * time.monotonic_ns(),
+            say=self.said.append, told=self.told.append,
+        )  # fmt: skip
 
     def generations(self):
         return sorted(path.relative_to(self.bundle / "machines").as_posix() for path in self.bundle.glob("machines/*/[0-9]*"))
@@ -127,16 +131,18 @@ def test_regenerated_keys_become_the_next_generation_even_within_a_moment(watch)
 
 
 def test_what_was_there_before_is_kept_and_a_second_watch_finds_it_known(watch):
+    watch.speed = 5
     shutil.copytree(machine(watch.pool), watch.store / "machines/old")
     with watch.running():
         wait_for(lambda: watch.generations() == ["old/1"])
-    again = Watch(watch.pool.parent)
+    again = Watch(watch.pool.parent, speed=5)
     with again.running():
         wait_for(lambda: again.told)
     assert (0, 1, ["old/1"]) == (again.summary.kept, again.summary.unchanged, again.generations())
 
 
 def test_no_cloud_secret_comes_through_the_watch(watch):
+    watch.speed = 5
     source = machine(watch.pool)
     config = json.loads((source / "config.json").read_text())
     config["Driver"] |= dict.fromkeys(("AccessKey", "SecretKey", "Password", "APIToken", "UserData"), "SECRET")
@@ -165,14 +171,14 @@ def test_links_of_hostile_machines_lead_nowhere(watch):
 def test_a_directory_that_vanished_before_its_key_was_written_is_said_to_be_missed(watch):
     with watch.running():
         (watch.store / "machines/empty").mkdir()
-        time.sleep(0.3)
+        wait_for(lambda: watch.watcher._caught)
         (watch.store / "machines/empty").rmdir()
         wait_for(lambda: watch.watcher.summary.missed)
     assert (["empty"], []) == (watch.summary.missed, watch.generations())
 
 
 def test_a_storage_that_appears_later_is_watched(tmp_path):
-    watch = Watch(tmp_path)
+    watch = Watch(tmp_path, speed=5)
     with watch.running():
         machine(watch.store)
         wait_for(lambda: watch.generations() == ["runner-1/1"])

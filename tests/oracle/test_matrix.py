@@ -18,7 +18,7 @@ from captool.analysis import analyze
 from captool.connections import key_ring
 from captool.tls.conversation import TlsConversation
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("tshark", "tcpdump", "unshare", "openssl", "go", "gnutls-serv", root=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("tshark", "tcpdump", "unshare", "ip", "openssl", "go", "gnutls-serv", "gnutls-cli", root=True)]
 PAGE = Path(__file__).parents[2] / "docs/decryption.md"
 RECORD = Path(__file__).parent / "matrix/record.py"
 

@@ -10,7 +10,7 @@ from captool.connections import key_ring
 from captool.direction import Direction
 from captool.transcript import Said, plaintext
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("openssl", "tcpdump", "unshare", "editcap", "tshark", root=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("openssl", "tcpdump", "unshare", "ip", "bash", "editcap", "tshark", root=True)]
 
 SCRIPT = r"""
 set -eu

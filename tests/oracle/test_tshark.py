@@ -17,11 +17,23 @@ from captool.keys.load import load_keys
 from captool.tls.conversation import TlsConversation
 from fixture_cases import FIXTURES, captures, folders
 
-# tshark takes a third of a second to start: the fast suite asks it about one capture of each case.
-FIRST = {max(folder.glob("*.pcap*")) for folder in folders()}
+# tshark takes a third of a second to start: the fast suite asks it about one capture of each kind.
+FAST = {
+    "any-interface/any.pcap": "Linux cooked, every packet twice",
+    "dead-peer/server.pcap": "probes of both sides that cross",
+    "ecdhe-key-log/server.pcap": "TLS 1.2 opened by a key log",
+    "ecdhe-no-secrets/server.pcap": "nothing opens it",
+    "half-close/server.pcap": "without TLS",
+    "keepalive-saves/server.pcap": "probes of one side, TLS 1.2 opened by a private key",
+    "lossy-path/server.pcap": "retransmissions",
+    "many-requests-tls13/server.pcap": "TLS 1.3",
+    "reset-on-reuse/server.pcap": "a reset",
+    "rotated/rotated-1795540230.pcap": "begins within its connections",
+    "stopped-reader/server.pcap": "a window that closes",
+}
 CAPTURES = pytest.mark.parametrize(
     "capture",
-    [pytest.param(path, marks=[] if path in FIRST else pytest.mark.slow) for path in captures()],
+    [pytest.param(path, marks=[] if f"{path.parent.name}/{path.name}" in FAST else pytest.mark.slow) for path in captures()],
     ids=lambda path: f"{path.parent.name}-{path.name}",
 )
 pytestmark = pytest.mark.needs("tshark")
@@ -74,6 +86,12 @@ class Opinion(NamedTuple):
 
 
 @cache
+def seen(capture):
+    """captool's analysis of a capture, without keys."""
+    return analyze(capture)
+
+
+@cache
 def tshark(capture, streams, keys=()):
     """All that tshark is asked about a capture, in one run; the decrypted bytes of streams 0 to `streams` - 1."""
     fields = ["tcp.stream", "tcp.srcport", "tcp.len", *(f"tcp.{label}" for label in LABELS), "tls.handshake.ja3", "tls.handshake.ja3s"]
@@ -103,7 +121,7 @@ def plaintext(follow):
 
 def opinion(capture):
     """tshark's of a fixture, with the keys of its folder."""
-    return tshark(capture, len(analyze(capture).connections), key_options(capture.parent))
+    return tshark(capture, len(seen(capture).connections), key_options(capture.parent))
 
 
 def tshark_packets(capture, label="", *, data=False):
@@ -125,7 +143,7 @@ def by_direction(analysis, figure):
 
 @CAPTURES
 def test_streams_agree(capture):
-    assert len({stream for stream, _ in tshark_packets(capture)}) == len(analyze(capture).connections)
+    assert len({stream for stream, _ in tshark_packets(capture)}) == len(seen(capture).connections)
 
 
 def slips(capture, figure, label, ours, *, data=False):
@@ -140,26 +158,26 @@ def slips(capture, figure, label, ours, *, data=False):
 def test_packets_of_each_connection_agree(capture):
     theirs = Counter(tshark_packets(capture))
     times = 2 if capture.name == "any.pcap" else 1  # coming and going; captool counts each once
-    assert dict(theirs) == {key: times * count for key, count in by_direction(analyze(capture), lambda tcp: tuple(tcp.packets)).items()}
+    assert dict(theirs) == {key: times * count for key, count in by_direction(seen(capture), lambda tcp: tuple(tcp.packets)).items()}
 
 
 @CAPTURES
 def test_keepalive_probes_agree(capture):
-    ours = by_direction(analyze(capture), lambda tcp: (tcp.keepalive.to_server.probes, tcp.keepalive.to_client.probes))
+    ours = by_direction(seen(capture), lambda tcp: (tcp.keepalive.to_server.probes, tcp.keepalive.to_client.probes))
     known, found = slips(capture, "probes", "analysis.keep_alive", ours)
     assert known == found
 
 
 @CAPTURES
 def test_answers_to_probes_agree(capture):
-    ours = by_direction(analyze(capture), lambda tcp: (tcp.keepalive.to_client.answered, tcp.keepalive.to_server.answered))
+    ours = by_direction(seen(capture), lambda tcp: (tcp.keepalive.to_client.answered, tcp.keepalive.to_server.answered))
     known, found = slips(capture, "answers", "analysis.keep_alive_ack", ours)
     assert known == found
 
 
 @CAPTURES
 def test_retransmissions_agree(capture):
-    ours = by_direction(analyze(capture), lambda tcp: tuple(tcp.retransmissions))
+    ours = by_direction(seen(capture), lambda tcp: tuple(tcp.retransmissions))
     known, found = slips(capture, "retransmissions", "analysis.retransmission", ours, data=True)
     assert known == found
 
@@ -211,6 +229,7 @@ def test_decrypted_bytes_are_identical(capture, monkeypatch):
 def test_there_is_something_to_compare():
     assert len(captures()) >= 38
     assert len(folders()) >= 25
+    assert set(FAST) <= {f"{path.parent.name}/{path.name}" for path in captures()}
 
 
 def ja3_by_connection(capture):
@@ -226,6 +245,6 @@ def ja3_by_connection(capture):
 
 @CAPTURES
 def test_fingerprints_of_hellos_agree(capture):
-    seen = {one.id: {"ja3": one.tls.ja3, "ja3s": one.tls.ja3s} for one in analyze(capture).connections if one.tls}
-    ours = {number: {name: value for name, value in one.items() if value} for number, one in seen.items()}
+    hellos = {one.id: {"ja3": one.tls.ja3, "ja3s": one.tls.ja3s} for one in seen(capture).connections if one.tls}
+    ours = {number: {name: value for name, value in one.items() if value} for number, one in hellos.items()}
     assert ja3_by_connection(capture) == {number: one for number, one in ours.items() if one}

@@ -143,6 +143,7 @@ def tiny_disk(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.needs("mount", "umount")
 def test_a_full_disk_ends_the_recording_and_keeps_what_was_captured(namespace, tmp_path, tiny_disk):
     with recording(namespace, tmp_path, "-i", "lo", "-w", "disk/t.pcap", "udp port 9999") as process:
         send(namespace, 200, 1400)
@@ -156,6 +157,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_captured(namespace, t
     assert {"t.pcap", "t.pcap.json"} == {path.name for path in tiny_disk.iterdir()}
 
 
+@pytest.mark.needs("mount", "umount")
 def test_a_disk_that_is_full_from_the_start_leaves_nothing(namespace, tmp_path, tiny_disk):
     (tiny_disk / "filler").write_bytes(bytes(128 * 1024))
     assert "the disk is full; make room" in failed(namespace, tmp_path, "-i", "lo", "-w", "disk/t.pcap", code=2)

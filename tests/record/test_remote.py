@@ -292,6 +292,7 @@ def account_on(folder, shell, sudoers=None):
         yield there, ("--ssh", f"captool-test@{THERE}:{PORT}")
 
 
+@pytest.mark.needs("mount")
 def test_an_account_that_may_not_record_is_told_what_would_help(tmp_path):
     (tmp_path / "here").mkdir()
     with account_on(tmp_path / "there", "/bin/sh") as (host, words):
@@ -300,7 +301,7 @@ def test_an_account_that_may_not_record_is_told_what_would_help(tmp_path):
     assert "setcap cap_net_raw,cap_net_admin=eip /" in line
 
 
-@pytest.mark.needs("sudo")
+@pytest.mark.needs("mount", "sudo")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_sudo_without_a_password_is_enough_and_its_tcpdump_ends_as_well(tmp_path, end):
     (tmp_path / "here").mkdir()
@@ -319,13 +320,14 @@ def test_sudo_without_a_password_is_enough_and_its_tcpdump_ends_as_well(tmp_path
     assert ("root", "not") == (made["remote"]["user"], made["remote"]["left_out"].split()[0])
 
 
-@pytest.mark.needs("sudo")
+@pytest.mark.needs("mount", "sudo")
 def test_sudo_for_tcpdump_alone_is_refused_because_nobody_could_end_it(tmp_path):
     (tmp_path / "here").mkdir()
     with account_on(tmp_path / "there", "/bin/sh", "captool-test ALL=(ALL) NOPASSWD: /usr/bin/tcpdump, /usr/sbin/tcpdump") as (host, words):
         assert "let sudo run sh" in remote_failure(host, tmp_path / "here", *words, "-w", "t.pcap", code=5)
 
 
+@pytest.mark.needs("mount")
 def test_a_host_without_tcpdump_is_told_what_to_install(tmp_path):
     (tmp_path / "here").mkdir()
     hide = ("unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {shutil.which("tcpdump")}; exec "$@"', "sh")
@@ -334,6 +336,7 @@ def test_a_host_without_tcpdump_is_told_what_to_install(tmp_path):
     assert f"tcpdump is not installed on root@{THERE}:{PORT}; install it there" in line
 
 
+@pytest.mark.needs("setpriv")
 def test_root_without_its_capabilities_is_said(tmp_path):
     (tmp_path / "here").mkdir()
     with ssh_host(tmp_path / "there", wrapper=("setpriv", "--bounding-set=-net_raw,-net_admin")) as host:
@@ -341,6 +344,7 @@ def test_root_without_its_capabilities_is_said(tmp_path):
     assert f"not allowed to record on any of root@{THERE}:{PORT}; log in there as root, with all its capabilities" in line
 
 
+@pytest.mark.needs("mount")
 def test_a_login_shell_that_is_no_shell_is_said(tmp_path):
     (tmp_path / "here").mkdir()
     with account_on(tmp_path / "there", "/bin/false") as (host, words):

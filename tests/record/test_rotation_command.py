@@ -134,6 +134,7 @@ def test_a_count_of_files_without_a_cut_is_refused(namespace, tmp_path):
     assert "with -C or -G" in (tmp_path / "said").read_text()
 
 
+@pytest.mark.needs("mount", "umount")
 def test_the_recording_ends_before_the_disk_is_full(namespace, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -59,17 +59,21 @@ def test_others_have_nothing_to_give_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize("killed", [True, False])
 def test_process_ends_with_captool_and_not_before(killed):
     process = subprocess.Popen(["sleep", "60"])
+    begun, begins = os.pipe()
     captool = os.fork()
     if not captool:
         with ended_with_captool(process):
+            os.write(begins, b"!")
             time.sleep(0 if not killed else 60)
         os._exit(0)
+    os.read(begun, 1)
+    os.close(begun)
+    os.close(begins)
     if killed:
-        time.sleep(0.3)
         os.kill(captool, signal.SIGKILL)
     os.waitpid(captool, 0)
     try:
-        assert -signal.SIGTERM == process.wait(5 if killed else 0.5)
+        assert -signal.SIGTERM == process.wait(5 if killed else 0.3)
         assert killed
     except subprocess.TimeoutExpired:
         assert not killed

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from hypothesis import settings
 
 from captool.session_keys.events import MAX_LINE, EventLines, EventsLost, SecretSeen, SocketSeen, parse_event
 from tests.growth import PROPORTIONATE, growth
@@ -115,7 +116,7 @@ def test_changed_lines_give_an_event_or_nothing():
     dice = random.Random(5)
     whole = line() + b"\n"
     lines = EventLines()
-    for _ in range(20_000):
+    for _ in range(200 * settings.default.max_examples):
         data = bytearray(whole)
         for _ in range(dice.randint(1, 4)):
             data[dice.randrange(len(data))] = dice.choice(b"0123456789abcdefx,{}=: \n-[]()\xff\0")

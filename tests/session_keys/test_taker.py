@@ -181,6 +181,7 @@ def test_auto_takes_those_that_listen_already_and_those_that_come_later(program,
     assert 16 == taker.summary.secrets
 
 
+@pytest.mark.needs("ip")
 def test_auto_sees_programs_in_other_network_namespaces(program, tmp_path):
     log = tmp_path / "keys.log"
     wrapper = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")

@@ -12,7 +12,7 @@ import pytest
 
 from captool.analysis import analyze
 
-pytestmark = [pytest.mark.needs("tcpdump", "ip", "nft", "socat", "nsenter", root=True), pytest.mark.slow]
+pytestmark = [pytest.mark.needs("tcpdump", "ip", "nft", "socat", "nsenter", "sysctl", root=True), pytest.mark.slow]
 
 SERVER = """
 import socketserver

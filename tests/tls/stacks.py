@@ -191,9 +191,12 @@ def key_ring(*identities: Identity, key_log: bytes = b"") -> KeyRing:
 
 def run(direction: Direction, offset: int, data: bytes, packet: int = 1, **fields: object) -> SimpleNamespace:
     """A stream piece that one segment brought, packet N at N seconds."""
-    common = {"missing_before": 0, "snapped": False, "from_start": True}
-    marks = {"mark_offsets": [offset], "mark_packets": [packet], "mark_times_ns": [packet * 1_000_000_000]}
-    return SimpleNamespace(direction=int(direction), offset=offset, data=data, **(common | marks | fields))
+    piece = SimpleNamespace(
+        direction=int(direction), offset=offset, data=data, missing_before=0, snapped=False, from_start=True,
+        mark_offsets=[offset], mark_packets=[packet], mark_times_ns=[packet * 1_000_000_000],
+    )  # fmt: skip
+    piece.__dict__.update(fields)
+    return piece
 
 
 def pieces(wire: Iterable[tuple[Direction, bytes]], **fields: object) -> Iterator[SimpleNamespace]:
