@@ -6,17 +6,12 @@ from typing import Final
 from captool.findings.finding import Finding, Severity
 from captool.findings.gaps import keepalive_window_ns, named, timeouts, tripped, where, worst_gap
 from captool.findings.one_way import persists
+from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.resets import gap_before
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Gap
 from captool.units import SECOND_NS, seconds
 
-# FACTS 2: the versions from which the program, built with a newer Go, sends a probe every 15 s by itself.
-KEEPALIVE_REMEDY = (
-    "Let one side send TCP keepalive probes more often than the shortest timeout on the path. The program must ask for them "
-    "on its socket (a sysctl alone does nothing): docker CLI 19.03, dockerd 19.03.9 or 20.10, and GitLab Runner 12.6 and "
-    "newer send one every 15 s."
-)
 UNDECIDED: Final = "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can."
 UNANSWERED_YET: Final = "No packet answers what was sent after it, so whether that arrived only a capture at the other side tells."
 OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {

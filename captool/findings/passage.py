@@ -10,7 +10,7 @@ from captool.capture.summary import CaptureSummary
 from captool.direction import DIRECTIONS, Direction, Moment
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts
-from captool.findings.idle import KEEPALIVE_REMEDY
+from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import SILENT_NS
 from captool.tcp.layout import FIN, RST

@@ -9,8 +9,8 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
 from captool.findings.icmp import name_of, refusal
-from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.path_mtu import too_large
+from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import TcpConnection, Unanswered
 from captool.units import SECOND_NS, counted, seconds, size

@@ -7,8 +7,8 @@ its own capture shows that the numbers are those of a connection that it does kn
 from collections.abc import Iterator
 
 from captool.findings.finding import Finding
-from captool.findings.idle import KEEPALIVE_REMEDY
 from captool.findings.openings import by_server, shown
+from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Endpoint, TcpConnection
 from captool.units import SECOND_NS, counted, seconds
