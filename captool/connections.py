@@ -279,7 +279,6 @@ def _read(
         if not conversation.wants_more and number not in closed:
             tracker.stop_stream(number)
     for tcp in closed.values():
-        conversation = conversations.pop(tcp.id, None)
-        tls, exchanges = conversation.finish(tcp) if conversation else (None, ())
-        losses = conversation.losses if conversation else None
-        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges, losses=losses)
+        conversation = conversations.pop(tcp.id, UNREAD)
+        tls, exchanges = conversation.finish(tcp)
+        yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges, losses=conversation.losses)

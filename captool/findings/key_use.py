@@ -63,4 +63,4 @@ def machine_of(tcp: TcpConnection, tls: "TlsSummary | None", ring: KeyRing) -> s
                 return key.machine
         _, dot, name = (tls.certificate_organization or "").partition(".") if tls else ("", "", "")
         return name if dot and name else None
-    return next((machine.name for machine in ring.machines if machine.ip == tcp.server.ip), None)
+    return next((machine.name for machine in ring.machines if machine.ip == tcp.server.ip), None) if ring.machines else None

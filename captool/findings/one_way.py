@@ -6,7 +6,7 @@ from typing import Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
 from captool.findings.path_mtu import HEARD_NS, too_large
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import NEITHER, Connection, Tables
 from captool.tcp.connection import SILENT_NS, SILENT_TRANSMISSIONS, Repeated, Unanswered
 from captool.units import SECOND_NS, counted, seconds, size
 
@@ -19,6 +19,8 @@ REMEDY: Final = (
 def one_way_loss(tables: Tables) -> Iterator[Finding]:
     """Data that is not acknowledged although its receiver is heard, or data that comes again although it was acknowledged."""
     for connection in tables.connections:
+        if connection.tcp.unanswered == connection.tcp.repeated == NEITHER:
+            continue
         for direction in DIRECTIONS:
             sent, again = connection.tcp.unanswered[direction], connection.tcp.repeated[direction]
             if sent is not None and _heard_and_not_acknowledged(connection, direction, sent):

@@ -11,7 +11,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.one_way import persists
 from captool.findings.probes import PROBES_MISSED, probed_every
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import NEITHER, Connection, Tables
 from captool.tcp.connection import SILENT_NS
 from captool.units import SECOND_NS, counted, seconds
 
@@ -36,6 +36,9 @@ class _Out(NamedTuple):
 def outage(tables: Tables) -> Iterator[Finding]:
     """Nothing that one side sent was answered for three seconds or more, until it was; one finding, the longest, for each connection."""
     for connection in tables.connections:
+        tcp = connection.tcp
+        if not tcp.gaps and tcp.outages == tcp.repeated == NEITHER == (tcp.keepalive.to_server.lapse, tcp.keepalive.to_client.lapse):
+            continue
         out = max(_outs(connection), key=lambda one: one.lasted_ns, default=None)
         if out is None or out.lasted_ns < SILENT_NS:
             continue
@@ -62,6 +65,8 @@ def many_retransmissions(tables: Tables) -> Iterator[Finding]:
     """A path that loses or reorders so much that what crosses it is slow, although nothing of it was lost for good."""
     for connection in tables.connections:
         tcp = connection.tcp
+        if max(tcp.retransmissions) < MANY_AGAIN:
+            continue
         for direction in DIRECTIONS:
             unanswered, out = tcp.unanswered[direction], tcp.outages[direction]
             told = (unanswered.retransmissions if unanswered else 0) + (out.retransmissions if out else 0)

@@ -9,7 +9,7 @@ from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
 from captool.findings.icmp import size_limit
 from captool.findings.passage import capture_name, confidence
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import NEITHER, Connection, Tables
 from captool.tcp.connection import LARGE, TcpConnection, Unanswered
 from captool.units import SECOND_NS, counted, seconds
 
@@ -40,6 +40,8 @@ def _proof(connection: Connection, direction: Direction) -> TooLarge | None:
 
 def _seen_by_both(tables: Tables) -> Iterator[Finding]:
     """Where the other side was recorded too: which packets arrived."""
+    if tables.other_side is None:
+        return
     for connection in tables.connections:
         for direction in DIRECTIONS:
             proof, counterpart = _proof(connection, direction), connection.counterpart
@@ -78,6 +80,8 @@ def _smaller(proof: TooLarge) -> str:
 
 def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
     for connection in tables.connections:
+        if connection.tcp.unanswered == NEITHER:
+            continue
         for direction in DIRECTIONS:
             sent = too_large(connection.tcp, direction)
             if sent is None or _proof(connection, direction):
@@ -120,6 +124,8 @@ def _never_came(tables: Tables) -> Iterator[Finding]:
     """What the capture nearer to the receiver shows of it."""
     until_ns = tables.capture.watched_until_ns or 0
     for connection in tables.connections:
+        if connection.tcp.awaited == NEITHER:
+            continue
         for direction in DIRECTIONS:
             awaited = connection.tcp.awaited[direction]
             if awaited is None or awaited.bytes < LARGE or until_ns - awaited.later.ts_ns < TRIED_NS or _proof(connection, direction):

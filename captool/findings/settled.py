@@ -29,6 +29,9 @@ NOTHING_THEN: Final = (
 
 def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
     """The findings, where those that one capture could only make likely are proven by the other or give way to what it shows."""
+    if tables.other_side is None:
+        yield from findings
+        return
     counterparts = {connection.id: connection.counterpart for connection in tables.connections}
     for finding in findings:
         counterpart = counterparts.get(finding.connection) if finding.connection is not None else None

@@ -1,6 +1,6 @@
 """What the findings are made from: every stage's result for each connection, and what the user said about the network."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.summary import CaptureSummary, IcmpError
 from captool.middlebox.catalogue import IdleTimeout
@@ -11,6 +11,9 @@ if TYPE_CHECKING:  # a capture without TLS and HTTP is told without these layers
     from captool.http.losses import HttpLosses
     from captool.other_side import Counterpart, OtherSide
     from captool.tls.summary import TlsSummary
+
+
+NEITHER: Final = (None, None)  # what is told of each direction, where nothing is: rules pass over most connections at this
 
 
 class Settings(NamedTuple):
