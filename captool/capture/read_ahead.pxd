@@ -22,14 +22,16 @@ cdef class ReadAhead:
     cdef object thread
     cdef int descriptor
     cdef Py_ssize_t spare
-    cdef int held
     cdef long long number
+    cdef long long returned
+    cdef long long made
     cdef long long last
     cdef bint stopping
-    cdef void *ring[4]
-    cdef PyThread_type_lock free[4]
-    cdef PyThread_type_lock ready[4]
+    cdef void *ring[6]
+    cdef PyThread_type_lock free[6]
+    cdef PyThread_type_lock ready[6]
 
     cdef int end(self)
+    cdef int give_back(self)
     cdef int run(self) noexcept nogil
     cdef bint fill(self, long long number, Frames before, Frames frames) noexcept nogil

@@ -19,18 +19,21 @@ if not cython.compiled:  # compiled, they come from read_ahead.pxd
     from captool.capture.walk import Walk
 
 AVAILABLE = cython.compiled
-RING = cython.declare(cython.int, 4)  # one chunk in work, one being filled, two so that neither waits at once when the other takes longer
+RING = cython.declare(cython.int, 6)  # chunks: one in work, the others so that neither thread has to wait for the other at each
 GOING_ON = cython.declare(cython.longlong, 1 << 62)
+ENOUGH = cython.declare(cython.longlong, 2)  # chunks that are ready: the thread need not make others yet
 PATIENCE_US = cython.declare(cython.longlong, 100_000)  # between two looks for a Ctrl-C, where a disk is slow
 
 
 @cython.final
 @cython.cclass
 class ReadAhead:
-    """Makes chunks of one file after another, in four `Frames` of its own that `new_frames` gives.
+    """Makes chunks of one file after another, in six `Frames` of its own that `new_frames` gives.
 
-    Chunk n is in place n % 4. The lock `free` of a place is open while nobody uses its chunk; `ready` opens when the chunk can be taken, or
-    does not come: then `last` is the number of the one before it. Whatever both threads know is changed by the one that holds these.
+    Chunk n is in place n % 6; `number` is the next that the caller takes, `returned` the first that it did not give back, `made` the last
+    that the thread made. The lock `free` of a place is open while nobody uses its chunk; `ready` opens when the chunk can be taken, or does
+    not come: then `last` is the number of the one before it. What both threads use is changed by the one that holds these; of `number` and
+    `made` the other one may see an older value, which costs nothing but time.
     """
 
     def __init__(self, new_frames: Callable[[], Frames], stage: Stage) -> None:
@@ -49,22 +52,24 @@ class ReadAhead:
         import threading
 
         place: cython.int
+        held: cython.int = -1
         if before.needed < 0:
             return False
         self.descriptor = descriptor
         self.walk = walk
         self.first = before
-        self.held = -1
         self.stopping = False
         for place in range(RING):
             if self.chunks[place] is before:
-                self.held = place
+                held = place
             self.free[place] = PyThread_allocate_lock()
             self.ready[place] = PyThread_allocate_lock()
             PyThread_acquire_lock(self.ready[place], WAIT_LOCK)
-        if self.held >= 0:
-            PyThread_acquire_lock(self.free[self.held], WAIT_LOCK)
-        self.number = self.held + 1
+        if held >= 0:
+            PyThread_acquire_lock(self.free[held], WAIT_LOCK)
+        self.number = held + 1
+        self.returned = max(held, 0)
+        self.made = held
         self.last = GOING_ON
         self.thread = threading.Thread(target=self.work, name="captool-read-ahead", daemon=True)
         try:
@@ -85,9 +90,8 @@ class ReadAhead:
         got: cython.int
         if self.thread is None:
             return None
-        if self.held >= 0:
-            PyThread_release_lock(self.free[self.held])
-            self.held = -1
+        if self.made - self.number < ENOUGH or self.stopping:
+            self.give_back()
         while True:
             with cython.nogil:
                 got = PyThread_acquire_lock_timed(self.ready[place], PATIENCE_US, 0)
@@ -98,7 +102,6 @@ class ReadAhead:
             self.thread.join()
             self.end()
             return None
-        self.held = place
         self.number += 1
         return self.chunks[place]
 
@@ -107,6 +110,14 @@ class ReadAhead:
         self.stopping = True
         while self.next() is not None:
             pass
+
+    @cython.cfunc
+    def give_back(self) -> cython.int:
+        """Let the thread have the places of all chunks that are no longer used; to wake it for each takes longer than its work."""
+        while self.returned < self.number:
+            PyThread_release_lock(self.free[self.returned % RING])
+            self.returned += 1
+        return 0
 
     @cython.cfunc
     def end(self) -> cython.int:
@@ -129,6 +140,7 @@ class ReadAhead:
         PyThread_acquire_lock(self.free[place], WAIT_LOCK)
         more = self.fill(number, self.first, cython.cast(Frames, self.ring[place]))
         while more:
+            self.made = number
             PyThread_release_lock(self.ready[place])
             number += 1
             PyThread_acquire_lock(self.free[number % RING], WAIT_LOCK)
