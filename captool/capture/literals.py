@@ -21,4 +21,5 @@ MAPPED_IPV4 = 0xFFFF00000000  # ::ffff:a.b.c.d, its lower half
 # Of `Segments.shape`.
 PLAIN = 1
 BEYOND_IPV4 = 2
+SELECTIVE = 4
 LONGEST_PLAIN = 0xFFFF

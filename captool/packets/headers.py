@@ -25,11 +25,12 @@ if not cython.compiled:  # compiled, they come from headers.pxd
         MIX_A,
         MIX_B,
         PLAIN,
+        SELECTIVE,
         TWO32,
     )
     from captool.packets.extension_headers import after_extension_headers
     from captool.packets.link import after_link_header, capture_place
-    from captool.packets.options import timestamp_mark
+    from captool.packets.options import arrived_above, timestamp_mark
     from captool.packets.segments import Segments
     from captool.packets.tunnel import inside
 
@@ -38,6 +39,7 @@ NONE = cython.declare(cython.longlong, -1)
 NO_TCP = cython.declare(cython.longlong, -2)
 ACK = cython.declare(cython.int, 16)
 TELLING_FLAGS = cython.declare(cython.int, 23)  # FIN, SYN, RST, ACK
+PLAIN_HEADER = cython.declare(cython.longlong, 20)
 LEAST_HEADER = cython.declare(cython.longlong, 40)
 
 
@@ -352,6 +354,8 @@ def read_headers(
         shape = PLAIN if head[13] & TELLING_FLAGS == ACK and u16(head, 14) and end >= wire_end and wire_end - at <= LONGEST_PLAIN else 0
         if kind != ETHERTYPE_IPV4 and source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF):
             shape |= BEYOND_IPV4
+        if at == wire_end and header > PLAIN_HEADER and arrived_above(data, at - header + 20, at if at < end else end, u32(head, 8)):
+            shape |= SELECTIVE
         segments.shape[out] = shape
         segments.frame[out] = cython.cast(cython.int, row)
         out += 1

@@ -18,8 +18,9 @@ class Segments:
     `identity` is a hash of what tells a sender's packets apart. `key` is 31 bits of a hash of the two ends, the same for both directions,
     and below them 1 where the destination is the first of them. `ends` are the lower halves of both addresses, `end_ports` both ports, the
     first of the two above the second. `shape` tells what most segments are: `PLAIN`, an acknowledgement, perhaps with data that was
-    captured whole, without SYN, FIN or RST and with an open window, and `BEYOND_IPV4` where an address is not IPv4. `slot` is room for the
-    tracker. `latest_ns` is the latest time of all packets so far, TCP or not.
+    captured whole, without SYN, FIN or RST and with an open window; `BEYOND_IPV4` where an address is not IPv4; `SELECTIVE` where a segment
+    without data says that something above what it acknowledges arrived. `slot` is room for the tracker. `latest_ns` is the latest time of
+    all packets so far, TCP or not.
 
     `row` is the first packet that was not looked at yet. Of those before it, `size` is the sum of their lengths on the wire, `snapped` how
     many a snap length cut, `other` how many are no TCP, `undecodable` how many are damaged, `elsewhere` how many belong to another shard.

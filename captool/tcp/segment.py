@@ -20,7 +20,6 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows
-    from captool.tcp.selective import has_above
     from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
@@ -105,8 +104,9 @@ def segment(
     length: cython.longlong,
     captured: cython.longlong,
     start: cython.longlong,
+    selective: cython.bint,
 ) -> cython.int:
-    """Take in any segment; the full row is to be unpacked before and packed after it."""
+    """Take in any segment, which may be a `selective` acknowledgement; the full row is to be unpacked before and packed after it."""
     direction: cython.longlong = place & 1
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
     sender: cython.longlong = conn + SIDES + SIDE * direction
@@ -205,7 +205,7 @@ def segment(
         # change (RFC 6675 2); Linux opens it with the first. A keepalive probe stands one lower.
         if offset >= rows.state[sender + NEXT] and rows.state[receiver + BITS] & DATA_SEEN and rows.state[receiver + ACKED] == awaited:
             if seq_delta(ack, rows.state[receiver + BASE] + awaited) == 0:
-                if window == rows.state[sender + WINDOW] or has_above(rows.assembly.data, start, seq, ack):
+                if window == rows.state[sender + WINDOW] or selective:
                     note_stuck(rows, receiver, 0)
     if window == 0 and not flags & SYN:
         letters |= LETTER_WINDOW

@@ -1,4 +1,5 @@
 from captool.capture.frames cimport Frames
+from captool.capture.literals cimport SELECTIVE
 from captool.packets.segments cimport Segments
 from captool.tcp.closing cimport describe
 from captool.tcp.idle cimport stop_idling

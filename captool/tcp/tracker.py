@@ -22,6 +22,7 @@ from captool.tcp.reassembly import Reassembly
 
 if not cython.compiled:  # compiled, they come from tracker.pxd
     from captool.capture.frames import Frames
+    from captool.capture.literals import SELECTIVE
     from captool.packets.segments import Segments
     from captool.tcp.closing import describe
     from captool.tcp.idle import stop_idling
@@ -203,6 +204,7 @@ class Tracker:
             segments.payload_length[row],
             segments.payload_captured[row],
             segments.payload_offset[row],
+            segments.shape[row] & SELECTIVE != 0,
         )
         rows.pack(place >> 1)
         return 0
