@@ -27,7 +27,7 @@ from captool.packets.decode import Decoder
 from captool.tcp.tracker import Tracker
 decoder, tracker = Decoder(), Tracker()
 with CaptureReader(sys.argv[1:]) as capture:
-    for frames in capture.chunks():
+    for frames in capture.chunks(decoder):
         tracker.add(frames, decoder.decode(frames))
         for piece in tracker.take_pieces():
             tracker.stop_stream(piece.connection)
