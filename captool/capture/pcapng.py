@@ -1,4 +1,4 @@
-"""The pcapng file format (draft-ietf-opsawg-pcapng): sections, interfaces, statistics, secrets; packets are walked in frames.py."""
+"""The pcapng file format (draft-ietf-opsawg-pcapng): sections, interfaces, statistics, secrets; packets are walked in walk.py."""
 
 import struct
 from collections.abc import Iterator

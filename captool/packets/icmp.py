@@ -15,12 +15,10 @@ from captool.capture.summary import IcmpError
 
 if not cython.compiled:  # compiled, they come from icmp.pxd
     from captool.capture.frames import Frames
+    from captool.capture.literals import ETHERTYPE_IPV4, ETHERTYPE_IPV6, MASK32
     from captool.packets.link import after_link_header, u16, u32
     from captool.packets.segments import Segments
 
-ETHERTYPE_IPV4 = cython.declare(cython.longlong, 0x0800)
-ETHERTYPE_IPV6 = cython.declare(cython.longlong, 0x86DD)
-MASK32 = cython.declare(cython.longlong, 0xFFFFFFFF)
 TCP = cython.declare(cython.int, 6)
 # A copy, as `-i any` records them, comes within this time.
 COPY_NS: Final = 5_000_000

@@ -14,7 +14,7 @@ if not cython.compiled:  # compiled, they come from link.pxd
 NONE = cython.declare(cython.longlong, -1)
 
 
-# Compiled, a call into another module is not inlined: decode.py, which reads every packet, has these two for itself as well.
+# Compiled, a call into another module is not inlined: headers.py, which reads every packet, has these two for itself as well.
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

@@ -169,7 +169,7 @@ def described_reset(ipv4: cython.bint, seen: object) -> object:
 
 
 def identification(mark: int) -> int:
-    """The IPv4 identification of a packet with this mark (packets/decode.py): there are other marks only where it is 0."""
+    """The IPv4 identification of a packet with this mark (packets/headers.py): there are other marks only where it is 0."""
     return mark if 0 <= mark < 1 << 16 else 0
 
 
