@@ -1,4 +1,5 @@
 from captool.tcp.layout cimport *
+from captool.tcp.named cimport new
 from captool.tcp.side cimport (
     Side, awaited_data, keepalive, moment, payload_bytes, repeated_data, side_of, stream_holes, unacknowledged_bytes, unanswered_data
 )

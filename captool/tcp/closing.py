@@ -23,6 +23,7 @@ from captool.tcp.layout import LETTERS
 
 if not cython.compiled:  # compiled, they come from closing.pxd
     from captool.tcp.layout import *
+    from captool.tcp.named import new
     from captool.tcp.side import (
         Side,
         awaited_data,
@@ -42,7 +43,6 @@ BOTH_LETTERS: Final = LETTERS + LETTERS.lower()
 NAMES: Final[tuple[SideName, SideName]] = ("client", "server")
 TEXTS: Final[dict[int, str]] = {}
 MAX_TEXTS: Final = 4096
-new = tuple.__new__  # makes named tuples without going through their names
 
 
 @cython.cfunc

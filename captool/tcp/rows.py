@@ -80,6 +80,7 @@ class Rows:
         self.placed_packets = PlacedPackets()
 
     @cython.cfunc
+    @cython.boundscheck(False)  # there is room for `slots` rows
     def take_slot(self) -> cython.longlong:
         """A slot whose rows are those of a connection of which nothing is known."""
         slot: cython.longlong
@@ -118,6 +119,7 @@ class Rows:
         return 0
 
     @cython.cfunc
+    @cython.boundscheck(False)  # there is room for as many rows in the new arrays, and no more is copied
     def grow(self, slots: cython.longlong) -> cython.int:
         at: cython.longlong
         old: cython.longlong[::1] = self.state

@@ -1,6 +1,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 
+from captool.tcp.named cimport new
+
 cdef class Run:
     cdef long long direction
     cdef long long offset

@@ -11,6 +11,9 @@ import cython
 
 from captool.tcp.connection import StreamPiece
 
+if not cython.compiled:  # compiled, it comes from run.pxd
+    from captool.tcp.named import new
+
 # One row for each segment of a run: the stream offset of the first byte that it brought, its packet and time, and where its bytes are: in
 # the chunk's buffer, or, below 0, in the list of those that had waited.
 BEGIN = cython.declare(cython.Py_ssize_t, 0)
@@ -117,9 +120,10 @@ class Run:
             offset_column[at] = self.rows[at * FIELDS + BEGIN]
             packet_column[at] = self.rows[at * FIELDS + PACKET]
             time_column[at] = self.rows[at * FIELDS + TIME]
-        return StreamPiece(
-            connection, self.direction, self.offset, self.gather(data), self.missing, self.cut, self.from_start, offsets, packets, times_ns
-        )
+        data_bytes = self.gather(data)
+        # In the order of the fields of StreamPiece.
+        fields = (connection, self.direction, self.offset, data_bytes, self.missing, self.cut, self.from_start, offsets, packets, times_ns)
+        return new(StreamPiece, fields)
 
     @cython.cfunc
     def gather(self, chunk: cython.uchar[::1]) -> bytes:

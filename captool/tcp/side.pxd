@@ -1,4 +1,5 @@
 from captool.tcp.layout cimport *
+from captool.tcp.named cimport new
 from captool.tcp.quiet cimport Probing
 
 cdef class Side:

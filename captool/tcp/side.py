@@ -10,9 +10,8 @@ from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, Unanswer
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
+    from captool.tcp.named import new
     from captool.tcp.quiet import Probing
-
-new = tuple.__new__  # makes named tuples without going through their names
 
 
 @cython.final
