@@ -1,14 +1,13 @@
-"""One capture file -> its packets, chunk by chunk: opens, recognises, expands, and says what could not be read.
+"""One capture file -> its packets, chunk by chunk: recognises it, and says what could not be read.
 
 The buffer is filled again and again with `readinto` (quicker than mapping the file: no page faults), so memory does not depend
 on the length of a file. One that ends in the middle of a packet, or goes wrong, gives all packets before that.
 """
 
 import io
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import IO, Final, Protocol, cast
+from typing import Final
 
 from captool.capture.frames import Frames
 from captool.capture.merge import Source
@@ -16,14 +15,13 @@ from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
 from captool.capture.pcapng import PcapngFile
 from captool.capture.read_ahead import ReadAhead
 from captool.capture.source import Pipe
+from captool.capture.stream import open_stream, read_up_to
 from captool.capture.walk import COLUMNS_FULL, CORRUPT
 from captool.errors import CaptureError
 
 SPARE: Final = 1 << 18
 
 SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
-GZIP: Final = b"\x1f\x8b"
-ZSTD: Final = b"\x28\xb5\x2f\xfd"
 CONVERT: Final = "convert it first, for example with: editcap -F pcapng IN OUT"
 RECORD: Final = "record one with: captool record -w FILE, or tcpdump -w FILE"
 # What a file is by its first bytes, and what to do.
@@ -37,30 +35,6 @@ FOREIGN: Final = {
     b"\x7fELF": ("a program", RECORD),
     b"-----BEGIN": ("a PEM file", "give keys with --keys"),
 }
-
-
-class PiecewiseStream(Protocol):
-    """A decompressor that can stop at each piece that it expanded."""
-
-    def readinto1(self, buffer: memoryview, /) -> int:
-        """Fill the buffer's beginning; 0 at the end."""
-        ...
-
-    def close(self) -> None:
-        """Close the decompressor."""
-        ...
-
-
-class ByteStream(Protocol):
-    """What is used of an open file, expanded or not."""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill the buffer; 0 at the end."""
-        ...
-
-    def close(self) -> None:
-        """Close the file."""
-        ...
 
 
 class EmptyFileError(CaptureError):
@@ -232,75 +206,6 @@ def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | Pcap
         known = "a text file", RECORD
     what, remedy = known or (f"of an unknown format (it begins with {head[:4].hex(' ')})", CONVERT)
     raise ForeignFileError(f"{path}: is {what}, not a pcap or pcapng capture; {remedy}")
-
-
-def look(pipe: Pipe, size: int) -> bytes:
-    """The next bytes of a pipe, which stay unread."""
-    head = bytearray(size)
-    fill = read_up_to(pipe, head, 0, size)
-    pipe.unread(bytes(head[:fill]))
-    return bytes(head[:fill])
-
-
-def open_stream(file: io.FileIO | Pipe | io.BytesIO) -> ByteStream:
-    """The bytes of an open file, expanded where it is compressed (by content, not by name)."""
-    if isinstance(file, Pipe):
-        magic = look(file, 4)
-    else:
-        magic = file.read(4) or b""
-        file.seek(0)
-    if magic.startswith(GZIP):
-        import gzip
-
-        buffered = io.BufferedReader(file)
-        return Expanded(gzip.GzipFile(fileobj=buffered, mode="rb"), (zlib.error, EOFError, OSError))
-    if magic == ZSTD:
-        import zstandard
-
-        reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", file), closefd=False, read_across_frames=True)
-        return Expanded(reader, (zstandard.ZstdError,))
-    return file
-
-
-class Expanded:
-    """A compressed file's bytes; gives what expands before a damage, and raises OSError at it."""
-
-    def __init__(self, stream: PiecewiseStream, errors: tuple[type[Exception], ...]) -> None:
-        self._stream = stream
-        self._errors = errors
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer's beginning; 0 at the end of the file."""
-        try:
-            # One piece of compressed data at a time: `readinto` would drop what it has expanded when the next piece is damaged.
-            return self._stream.readinto1(buffer)
-        except self._errors as error:
-            raise OSError(f"the compressed data is damaged: {error}") from error
-
-    def close(self) -> None:
-        """Close the decompressor; the file under it is closed by its owner."""
-        self._stream.close()
-
-
-def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> int:
-    """Fill `buffer[start:end]` from the stream; returns where the bytes end, short of `end` only at the end of the file.
-
-    An error is raised when it brings no byte; until then what was read before it counts.
-    """
-    view = memoryview(buffer)
-    begin = start
-    try:
-        while start < end:
-            got = stream.readinto(view[start:end])
-            if not got:
-                break
-            start += got
-    except OSError:
-        if start == begin:
-            raise
-    finally:
-        view.release()
-    return start
 
 
 def make_room(frames: Frames, needed: int) -> None:

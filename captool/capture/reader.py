@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from captool.capture import linktype
-from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, look, make_room, unreadable
+from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, make_room, unreadable
 from captool.capture.frames import Frames, Stage
 from captool.capture.merge import BEGINS, FULL, NEVER, merge
 from captool.capture.pcap import HEADER_LENGTH
 from captool.capture.read_ahead import AVAILABLE, ReadAhead
 from captool.capture.source import Pipe, capture_files, open_source
-from captool.capture.summary import CaptureSummary, ClockStep
+from captool.capture.stream import look
+from captool.capture.summary import CaptureSummary, ClockStep, DecoderCounts, TrackerCounts
 from captool.errors import CaptureError
 from captool.units import counted
 
@@ -33,35 +34,6 @@ FIRST_PACKET: Final = 1 << 19  # of a pipe, beside other files, this much is loo
 FILES_NAMED: Final = 10  # in a note
 MAX_OPEN: Final = 64
 OVERLAP_NS: Final = 10_000_000  # by less than this the files of a rotated set overlap, where packets come from several queues
-
-
-class DecoderCounts(Protocol):
-    """What the summary needs to know of the decoder."""
-
-    tcp_packets: int
-    other_packets: int
-    undecodable_packets: int
-    snapped_packets: int
-    bytes: int
-    start_ns: int
-    end_ns: int
-    clock_steps: int
-    clock_step_ns: int
-    clock_step_packet: int
-
-    def notes(self) -> list[str]:
-        """Sentences about packets that could not be used."""
-        ...
-
-
-class TrackerCounts(Protocol):
-    """What the summary needs to know of the tracker."""
-
-    duplicate_packets: int
-
-    def notes(self) -> list[str]:
-        """Sentences about limits that were reached."""
-        ...
 
 
 class NextFile(Protocol):

@@ -1,6 +1,6 @@
 """What a capture was: format, size, time span, and how much of it could not be used."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class ClockStep(NamedTuple):
@@ -78,3 +78,32 @@ class CaptureSummary(NamedTuple):
     def watched_until_ns(self) -> int | None:
         """The latest time of which it is known what came: the last packet's, or later where the recorder went on listening."""
         return self.recorded_until_ns or self.end_ns
+
+
+class DecoderCounts(Protocol):
+    """What the summary needs to know of the decoder."""
+
+    tcp_packets: int
+    other_packets: int
+    undecodable_packets: int
+    snapped_packets: int
+    bytes: int
+    start_ns: int
+    end_ns: int
+    clock_steps: int
+    clock_step_ns: int
+    clock_step_packet: int
+
+    def notes(self) -> list[str]:
+        """Sentences about packets that could not be used."""
+        ...
+
+
+class TrackerCounts(Protocol):
+    """What the summary needs to know of the tracker."""
+
+    duplicate_packets: int
+
+    def notes(self) -> list[str]:
+        """Sentences about limits that were reached."""
+        ...

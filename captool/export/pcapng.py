@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from captool import __version__
-from captool.capture.capture_file import ByteStream, open_stream, read_up_to, recognise
+from captool.capture.capture_file import recognise
 from captool.capture.pcap import PcapFile
 from captool.capture.pcapng import BYTE_ORDERS, DECRYPTION_SECRETS, INTERFACE_DESCRIPTION, SECTION_HEADER, PcapngFile
 from captool.capture.reader import CHUNK, CaptureReader
 from captool.capture.source import open_source
+from captool.capture.stream import ByteStream, open_stream, read_up_to
 from captool.export import blocks
 from captool.export.private_file import private_file
 from captool.record.manifest_file import Manifests

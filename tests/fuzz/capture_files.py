@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 from captool.analysis import analyze
-from captool.capture.capture_file import open_stream
 from captool.capture.reader import CaptureReader
 from captool.capture.source import open_source
+from captool.capture.stream import open_stream
 from captool.errors import CaptoolError
 from captool.packets.decode import Decoder
 from captool.report.json_report import render as render_json
