@@ -7,6 +7,7 @@ from captool.capture import linktype
 from captool.capture.frames import Frames
 from captool.packets.decode import Decoder
 from captool.packets.fragments import MAX_DATAGRAM, MAX_DATAGRAMS, MAX_HOLES
+from captool.packets.icmp import MAX_KEPT, IcmpErrors
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
 from fuzz.script import Script
@@ -31,7 +32,10 @@ def chunk(rows: list[tuple[int, int, int, bytes]], first_packet: int = 1) -> Fra
 
 
 def packets(data: bytes) -> object:
-    """(link type, cut, bytes) after (link type, cut, bytes): the counters add up and no row points outside its frame or the spare room."""
+    """(link type, cut, bytes) after (link type, cut, bytes): the counters add up and no row points outside its frame or the spare room.
+
+    An ICMP error is of a packet that was there.
+    """
     script = Script(data)
     rows = []
     while script and len(rows) < 4096:
@@ -39,11 +43,12 @@ def packets(data: bytes) -> object:
         cut = script.byte()
         frame = script.vector(2)
         rows.append((len(rows), link_type, len(frame) + cut if cut < 0xF0 else cut - 0xF0, frame))
-    decoder = Decoder()
+    decoder, errors = Decoder(), IcmpErrors()
     answers = []
     for begin in range(0, len(rows), 16):
-        frames = chunk(rows[begin : begin + 16])
+        frames = chunk(rows[begin : begin + 16], begin + 1)
         segments = decoder.decode(frames)
+        errors.add(frames, segments, decoder.other_packets)
         for row in range(segments.count):
             start, captured, length = segments.payload_offset[row], segments.payload_captured[row], segments.payload_length[row]
             assert 0 <= captured <= length, (captured, length)
@@ -55,14 +60,17 @@ def packets(data: bytes) -> object:
             answers.append(
                 (segments.frame[row], segments.source_high[row], segments.source_low[row], segments.destination_high[row],
                  segments.destination_low[row], segments.ports[row], segments.seq[row], segments.ack[row], segments.flags[row],
-                 segments.window[row], segments.mark[row], length, bytes(frames.buffer[start : start + captured]))
+                 segments.window[row], segments.mark[row], segments.shape[row], length, bytes(frames.buffer[start : start + captured]))
             )  # fmt: skip
     assert len(rows) == decoder.tcp_packets + decoder.other_packets + decoder.undecodable_packets
     waiting = decoder.fragments._datagrams
     assert len(waiting) <= MAX_DATAGRAMS
     assert all(len(datagram.payload) <= MAX_DATAGRAM and len(datagram.holes) <= MAX_HOLES for datagram in waiting.values())
+    found = errors.found()
+    assert len(found) <= MAX_KEPT
+    assert all(1 <= error.first_packet <= error.last_packet <= len(rows) and error.times <= len(rows) for error in found), found
     counts = decoder.tcp_packets, decoder.other_packets, decoder.undecodable_packets, decoder.snapped_packets, decoder.bytes
-    return counts, decoder.notes(), answers
+    return counts, decoder.notes(), answers, found
 
 
 def content(side: int, seq: int, length: int) -> bytes:

@@ -94,10 +94,20 @@ def fragment6(payload: bytes, place: int, *, more: bool) -> bytes:
     return ethernet(ip(header + payload, ("::1", 1), ("::2", 2), protocol=44))
 
 
+def icmp_error(packet: bytes, kind: int, code: int, mtu: int = 0) -> bytes:
+    """What a router says of a packet, of which it quotes the beginning."""
+    version = packet[0] >> 4
+    said = bytes([kind, code, 0, 0]) + (mtu.to_bytes(4) if version == 6 else bytes(2) + mtu.to_bytes(2)) + packet[:68]
+    router, sender = (("::9", 0), ("::1", 1)) if version == 6 else (("10.0.0.9", 0), ("10.0.0.1", 40000))
+    return ethernet(ip(said, router, sender, 1, 58 if version == 6 else 1))
+
+
 def frames() -> Iterator[tuple[str, bytes]]:
     segment = tcp(payload=b"hello", options=b"\1\1\x08\x0a\0\0\0\1\0\0\0\2")
     four, six = ip(segment), ip(segment, ("::1", 1), ("::2", 2))
     yield "ethernet", framed((1, ethernet(four)), (1, ethernet(six)))
+    errors = [icmp_error(four, 3, 4, 1300), icmp_error(four, 3, 13), icmp_error(four, 11, 0), icmp_error(six, 2, 0, 1280), icmp_error(six, 1, 3)]
+    yield "icmp-errors", framed((1, ethernet(four)), *((1, error) for error in errors), (1, errors[0][:70]))
     yield "vlan-snap-mpls-pppoe", framed(
         (1, bytes(12) + b"\x81\0\0\1\x88\xa8\0\2\x08\0" + four),
         (1, bytes(12) + b"\0\x40\xaa\xaa\3\0\0\0\x08\0" + four),
