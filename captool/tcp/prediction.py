@@ -132,15 +132,7 @@ def predicted(
             return it
         swapped = keys[it] & 1
         if (known | shapes[it]) & HOT_IPV6:  # BEYOND_IPV4 is the same bit
-            if not table.same_ends(
-                rows,
-                entry,
-                swapped,
-                segments.source_high[it],
-                segments.source_low[it],
-                segments.destination_high[it],
-                segments.destination_low[it],
-            ):
+            if not table.same_ends(rows, entry, segments, it):
                 return it
 
         direction = swapped ^ (known >> SWAPPED_SHIFT & 1)

@@ -1,9 +1,8 @@
-from captool.capture.literals cimport HALF32, MASK32, TWO32
+from captool.capture.literals cimport HALF32, MASK32
 from captool.tcp.copies cimport PlacedPackets
 from captool.tcp.reassembly cimport Reassembly
 from captool.tcp.layout cimport *
 
-cdef long long pair(long long high, long long low) noexcept
 cdef long long max_of(long long one, long long other) noexcept
 
 

@@ -14,7 +14,7 @@ from collections import deque
 import cython
 
 if not cython.compiled:  # compiled, they come from rows.pxd
-    from captool.capture.literals import HALF32, MASK32, TWO32
+    from captool.capture.literals import HALF32, MASK32
     from captool.tcp.copies import PlacedPackets
     from captool.tcp.layout import *
 
@@ -31,17 +31,8 @@ STEADY_MASK = cython.declare(cython.longlong, BASED | ACK_KNOWN | AWAITING | RES
 @cython.cfunc
 @cython.inline
 @cython.exceptval(check=False)
-def pair(high: cython.longlong, low: cython.longlong) -> cython.longlong:
-    """Two 32-bit numbers as one signed number of 64 bits."""
-    return ((high ^ HALF32) - HALF32) * TWO32 + low
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
 def max_of(one: cython.longlong, other: cython.longlong) -> cython.longlong:
     return one if one > other else other
-
 
 
 @cython.cclass

@@ -15,19 +15,11 @@ import cython
 if not cython.compiled:  # compiled, they come from table.pxd
     from captool.capture.columns import ints, longs
     from captool.capture.frames import Frames
-    from captool.capture.literals import HALF32, MASK32, TWO32
+    from captool.capture.literals import BEYOND_IPV4, MASK32
     from captool.packets.segments import Segments
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows
 
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def row_addresses(first_low: cython.longlong, second_low: cython.longlong) -> cython.longlong:
-    """Two IPv4 addresses in one number. IPv6 addresses are only told apart by it, not always: those in the full row decide."""
-    return ((first_low & MASK32 ^ HALF32) - HALF32) * TWO32 + (second_low & MASK32)
 
 
 @cython.cclass
@@ -94,27 +86,12 @@ class ConnectionTable:
         return (entry & MASK32) - 1
 
     @cython.cfunc
-    def find(
-        self,
-        rows: Rows,
-        key: cython.longlong,
-        source_high: cython.longlong,
-        source_low: cython.longlong,
-        destination_high: cython.longlong,
-        destination_low: cython.longlong,
-        ports: cython.longlong,
-    ) -> cython.longlong:
-        """2 * slot + direction of the open connection that the segment belongs to; -1 for none."""
-        swapped: cython.longlong = key & 1
-        differ: cython.longlong = (source_low ^ destination_low) & -swapped
-        addresses: cython.longlong = row_addresses(source_low ^ differ, destination_low ^ differ)
-        at: cython.longlong
+    def find(self, rows: Rows, segments: Segments, it: cython.Py_ssize_t) -> cython.longlong:
+        """2 * slot + direction of the open connection that segment `it` belongs to; -1 for none."""
+        key: cython.longlong = segments.key[it] >> 1
+        at: cython.longlong = key & self.mask
         entry: cython.longlong
         row: cython.longlong
-        key >>= 1
-        differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -swapped
-        ports ^= differ << 16 | differ
-        at = key & self.mask
         while True:
             entry = self.entries[at]
             if entry == 0:
@@ -122,75 +99,51 @@ class ConnectionTable:
             if entry >> 32 == key:
                 entry = (entry & MASK32) - 1
                 row = rows.hot_origin + entry * HOT_ROW
-                if rows.hot[row + ADDRESSES] == addresses and rows.halves[2 * row + HOT_PORTS] == ports:
-                    if not (rows.halves[2 * row + HOT_FLAGS] & HOT_IPV6 | source_high | destination_high | (source_low >> 32 ^ 0xFFFF)):
+                if rows.hot[row + ADDRESSES] == segments.ends[it] and rows.halves[2 * row + HOT_PORTS] == segments.end_ports[it]:
+                    if not (rows.halves[2 * row + HOT_FLAGS] & HOT_IPV6 or segments.shape[it] & BEYOND_IPV4):
                         break
-                    if self.same_ends(rows, entry, swapped, source_high, source_low, destination_high, destination_low):
+                    if self.same_ends(rows, entry, segments, it):
                         break
             at = (at + 1) & self.mask
-        return entry << 1 | (swapped ^ (1 if rows.halves[2 * row + HOT_FLAGS] & SWAPPED else 0))
+        return entry << 1 | (segments.key[it] & 1 ^ (1 if rows.halves[2 * row + HOT_FLAGS] & SWAPPED else 0))
 
     @cython.cfunc
-    def same_ends(
-        self,
-        rows: Rows,
-        slot: cython.longlong,
-        swapped: cython.longlong,
-        source_high: cython.longlong,
-        source_low: cython.longlong,
-        destination_high: cython.longlong,
-        destination_low: cython.longlong,
-    ) -> cython.bint:
+    def same_ends(self, rows: Rows, slot: cython.longlong, segments: Segments, it: cython.Py_ssize_t) -> cython.bint:
         """Whether the connection has these whole addresses; the hot row knows half of an IPv6 address."""
         conn: cython.longlong = rows.origin + slot * ROW
-        high: cython.longlong = (source_high ^ destination_high) & -swapped
-        low: cython.longlong = (source_low ^ destination_low) & -swapped
+        swapped: cython.longlong = segments.key[it] & 1
+        high: cython.longlong = (segments.source_high[it] ^ segments.destination_high[it]) & -swapped
+        low: cython.longlong = (segments.source_low[it] ^ segments.destination_low[it]) & -swapped
         return (
-            rows.state[conn + FIRST_LOW] == source_low ^ low
-            and rows.state[conn + SECOND_LOW] == destination_low ^ low
-            and rows.state[conn + FIRST_HIGH] == source_high ^ high
-            and rows.state[conn + SECOND_HIGH] == destination_high ^ high
+            rows.state[conn + FIRST_LOW] == segments.source_low[it] ^ low
+            and rows.state[conn + SECOND_LOW] == segments.destination_low[it] ^ low
+            and rows.state[conn + FIRST_HIGH] == segments.source_high[it] ^ high
+            and rows.state[conn + SECOND_HIGH] == segments.destination_high[it] ^ high
         )
 
     @cython.cfunc
     def insert(
-        self,
-        rows: Rows,
-        slot: cython.longlong,
-        key: cython.longlong,
-        source_high: cython.longlong,
-        source_low: cython.longlong,
-        destination_high: cython.longlong,
-        destination_low: cython.longlong,
-        ports: cython.longlong,
-        from_client: cython.bint,
+        self, rows: Rows, slot: cython.longlong, segments: Segments, it: cython.Py_ssize_t, from_client: cython.bint
     ) -> cython.int:
-        """Note the ends of a new connection in its rows, and where it is; `find` has failed with the same arguments."""
-        swapped: cython.bint = key & 1 != 0
+        """Note the ends of a new connection in its rows, and where it is; `find` has failed for the segment."""
+        swapped: cython.bint = segments.key[it] & 1 != 0
         conn: cython.longlong = rows.origin + slot * ROW
         hot: cython.longlong = rows.hot_origin + slot * HOT_ROW
         hot_flags: cython.longlong = 0
+        key: cython.longlong = segments.key[it] >> 1
         at: cython.longlong
-        key >>= 1
-        if swapped:
-            rows.state[conn + PORTS] = (ports & 0xFFFF) << 16 | ports >> 16
-            rows.state[conn + FIRST_LOW] = destination_low
-            rows.state[conn + FIRST_HIGH] = destination_high
-            rows.state[conn + SECOND_LOW] = source_low
-            rows.state[conn + SECOND_HIGH] = source_high
-        else:
-            rows.state[conn + PORTS] = ports
-            rows.state[conn + FIRST_LOW] = source_low
-            rows.state[conn + FIRST_HIGH] = source_high
-            rows.state[conn + SECOND_LOW] = destination_low
-            rows.state[conn + SECOND_HIGH] = destination_high
+        rows.state[conn + PORTS] = segments.end_ports[it]
+        rows.state[conn + FIRST_LOW] = segments.destination_low[it] if swapped else segments.source_low[it]
+        rows.state[conn + FIRST_HIGH] = segments.destination_high[it] if swapped else segments.source_high[it]
+        rows.state[conn + SECOND_LOW] = segments.source_low[it] if swapped else segments.destination_low[it]
+        rows.state[conn + SECOND_HIGH] = segments.source_high[it] if swapped else segments.destination_high[it]
         rows.state[conn + HASH] = key
         if swapped == from_client:
             rows.state[conn + STATE] |= CLIENT_SECOND
             hot_flags |= SWAPPED
-        if source_high or destination_high or source_low >> 32 != 0xFFFF or destination_low >> 32 != 0xFFFF:
+        if segments.shape[it] & BEYOND_IPV4:
             hot_flags |= HOT_IPV6  # whatever is not ::ffff:a.b.c.d on both sides
-        rows.hot[hot + ADDRESSES] = row_addresses(rows.state[conn + FIRST_LOW], rows.state[conn + SECOND_LOW])
+        rows.hot[hot + ADDRESSES] = segments.ends[it]
         rows.halves[2 * hot + HOT_PORTS] = rows.state[conn + PORTS]
         rows.halves[2 * hot + HOT_FLAGS] = hot_flags
         self.used += 1

@@ -160,15 +160,7 @@ class Tracker:
         last: cython.longlong
         if self.filtered and not self.only[ports >> 16] and not self.only[ports & 0xFFFF]:
             return 0
-        place = self.table.find(
-            rows,
-            segments.key[row],
-            segments.source_high[row],
-            segments.source_low[row],
-            segments.destination_high[row],
-            segments.destination_low[row],
-            ports,
-        )
+        place = self.table.find(rows, segments, row)
         if place >= 0 and segments.flags[row] & SYN and starts_anew(rows, place, segments.seq[row], segments.flags[row]):
             rows.unpack(place >> 1)
             last = rows.last_ns(rows.origin + (place >> 1) * ROW)
@@ -177,17 +169,7 @@ class Tracker:
             self.close(place >> 1, True)
             place = -1
         if place < 0:
-            place = self.open(
-                segments.key[row],
-                segments.source_high[row],
-                segments.source_low[row],
-                segments.destination_high[row],
-                segments.destination_low[row],
-                ports,
-                segments.flags[row],
-                ts,
-                frames.first_packet + segments.frame[row],
-            )
+            place = self.open(segments, row, ts, frames.first_packet + segments.frame[row])
         rows.unpack(place >> 1)
         segment(
             rows,
@@ -211,16 +193,7 @@ class Tracker:
 
     @cython.cfunc
     def open(
-        self,
-        key: cython.longlong,
-        source_high: cython.longlong,
-        source_low: cython.longlong,
-        destination_high: cython.longlong,
-        destination_low: cython.longlong,
-        ports: cython.longlong,
-        flags: cython.longlong,
-        ts: cython.longlong,
-        packet: cython.longlong,
+        self, segments: Segments, row: cython.Py_ssize_t, ts: cython.longlong, packet: cython.longlong
     ) -> cython.longlong:
         """Make room for a new connection, `find` having failed; returns 2 * slot + direction of its first segment."""
         rows: Rows = self.rows
@@ -228,8 +201,9 @@ class Tracker:
         conn: cython.longlong
         bits: cython.longlong = WANTED if self.streams else 0
         from_client: cython.bint
-        source_port: cython.longlong = ports >> 16
-        destination_port: cython.longlong = ports & 0xFFFF
+        flags: cython.longlong = segments.flags[row]
+        source_port: cython.longlong = segments.ports[row] >> 16
+        destination_port: cython.longlong = segments.ports[row] & 0xFFFF
         if flags & SYN:
             from_client = not flags & ACK
         else:
@@ -256,9 +230,7 @@ class Tracker:
             self.attempts.append((slot, rows.state[conn + ID], ts))
             if len(self.attempts) > self.max_attempts:
                 self.forget_attempt()
-        self.table.insert(
-            rows, slot, key, source_high, source_low, destination_high, destination_low, ports, from_client
-        )
+        self.table.insert(rows, slot, segments, row, from_client)
         return slot << 1 | (0 if from_client else 1)
 
     @cython.cfunc
