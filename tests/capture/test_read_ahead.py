@@ -6,6 +6,7 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,13 @@ from tests.builders import CLIENT, SERVER, START, Packet, block, enhanced, ether
 CHUNK = 2048
 COLUMNS = ("seq", "ack", "flags", "window", "hops", "mark", "identity", "ports", "payload_length", "payload_captured", "shape", "ends", "frame")
 
-needs_the_thread = pytest.mark.skipif(not AVAILABLE, reason="uncompiled, nothing is read ahead")
+needs_the_thread = pytest.mark.usefixtures("the_thread")
+
+
+@pytest.fixture
+def the_thread(without: Callable[[str], None]) -> None:
+    if not AVAILABLE:
+        without("captool is installed without its compiled modules, so nothing is read ahead")
 
 
 class Seen(NamedTuple):
