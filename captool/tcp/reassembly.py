@@ -24,7 +24,7 @@ CONNECTIONS_NAMED = 5
 WAITING_OVERHEAD = cython.declare(cython.longlong, 200)  # what one waiting segment costs beside its bytes
 
 UNUSED_KEPT = cython.declare(cython.Py_ssize_t, 4)  # of the runs that ended, with the room they have, for those that begin
-NOTHING = bytearray()
+NO_BYTES = bytearray()
 
 
 @cython.final
@@ -59,6 +59,9 @@ class Talk:
         return self.to_client if direction else self.to_server
 
 
+NOBODY = cython.declare(Talk, Talk(-1))
+
+
 @cython.final
 @cython.cclass
 class Reassembly:
@@ -72,10 +75,10 @@ class Reassembly:
         self.differing = {}  # packets that sent other bytes again, by connection
         self.talks = {}
         self.running = {}  # the connections with a run, in the order in which they spoke in this chunk
-        self.latest = Talk(-1)
+        self.latest = NOBODY
         self.pieces = []
         self.unused = []
-        self.data = NOTHING
+        self.data = NO_BYTES
 
     def notes(self) -> list:
         """Sentences if the bound was reached, and if bytes sent again were not the same."""
@@ -100,7 +103,7 @@ class Reassembly:
         for talk in self.running.values():
             self.emit(talk)
         self.running.clear()
-        self.data = NOTHING
+        self.data = NO_BYTES
 
     def take(self) -> list:
         """The pieces that are ready."""
@@ -176,7 +179,7 @@ class Reassembly:
         self.running.pop(connection, None)
         if talk is not None:
             self.waiting_in_all -= talk.to_server.waiting_bytes + talk.to_client.waiting_bytes
-            self.latest = Talk(-1)
+            self.latest = NOBODY
 
     def finish(self, connection: int) -> None:
         """The connection is over: hand on what waits, with the holes before it."""
@@ -190,7 +193,7 @@ class Reassembly:
         if talk.run is not None:
             self.emit(talk)
         self.running.pop(connection, None)
-        self.latest = Talk(-1)
+        self.latest = NOBODY
 
     @cython.cfunc
     def judge_hole(

@@ -1,3 +1,4 @@
+from captool.capture.columns cimport longs
 from captool.capture.literals cimport HALF32, MASK32
 from captool.tcp.copies cimport PlacedPackets
 from captool.tcp.reassembly cimport Reassembly

@@ -14,6 +14,7 @@ from collections import deque
 import cython
 
 if not cython.compiled:  # compiled, they come from rows.pxd
+    from captool.capture.columns import longs
     from captool.capture.literals import HALF32, MASK32
     from captool.tcp.copies import PlacedPackets
     from captool.tcp.layout import *
@@ -33,6 +34,12 @@ STEADY_MASK = cython.declare(cython.longlong, BASED | ACK_KNOWN | AWAITING | RES
 @cython.exceptval(check=False)
 def max_of(one: cython.longlong, other: cython.longlong) -> cython.longlong:
     return one if one > other else other
+
+
+@cython.cfunc
+def to_cache_line(numbers: cython.longlong[::1]) -> cython.longlong:
+    """The first of these numbers that begins a cache line: rows begin there, as the layout assumes."""
+    return (-cython.cast(cython.Py_ssize_t, cython.address(numbers[0])) & 63) >> 3 if cython.compiled else 0
 
 
 @cython.cclass
@@ -75,8 +82,6 @@ class Rows:
     def take_slot(self) -> cython.longlong:
         """A slot whose rows are those of a connection of which nothing is known."""
         slot: cython.longlong
-        conn: cython.longlong
-        hot: cython.longlong
         direction: cython.longlong
         side: cython.longlong
         at: cython.longlong
@@ -87,19 +92,19 @@ class Rows:
             self.slots += 1
             if self.origin + self.slots * ROW > len(self.state) or self.hot_origin + self.slots * HOT_ROW > len(self.hot):
                 self.grow(2 * self.slots)
-        conn = self.origin + slot * ROW
-        for at in range(conn, conn + ROW):
-            self.state[at] = 0
-        self.state[conn + IDLE_SINCE] = -1
+        conn: cython.p_longlong = longs(self.state, self.origin + slot * ROW)
+        hot: cython.p_longlong = longs(self.hot, self.hot_origin + slot * HOT_ROW)
+        for at in range(ROW):
+            conn[at] = 0
+        conn[IDLE_SINCE] = -1
         for direction in range(2):
-            side = conn + SIDES + SIDE * direction
-            self.state[side + ACKED] = -1
-            self.state[side + WINDOW] = 1
-            self.state[side + SYN_SEQ] = -1
-            self.state[side + FIN_OFFSET] = -1
-        hot = self.hot_origin + slot * HOT_ROW
-        for at in range(hot, hot + HOT_ROW):
-            self.hot[at] = 0
+            side = SIDES + SIDE * direction
+            conn[side + ACKED] = -1
+            conn[side + WINDOW] = 1
+            conn[side + SYN_SEQ] = -1
+            conn[side + FIN_OFFSET] = -1
+        for at in range(HOT_ROW):
+            hot[at] = 0
         return slot
 
     @cython.cfunc
@@ -110,27 +115,21 @@ class Rows:
         return 0
 
     @cython.cfunc
-    @cython.boundscheck(False)  # there is room for as many rows in the new arrays, and no more is copied
     def grow(self, slots: cython.longlong) -> cython.int:
-        at: cython.longlong
-        old: cython.longlong[::1] = self.state
-        old_origin: cython.longlong = self.origin
-        state = array.array("q", [0]) * (slots * ROW + 8)
-        # Rows begin at cache lines, as the layout assumes.
-        self.origin = (-state.buffer_info()[0] % 64) // 8
-        self.state = memoryview(state)
-        for at in range(len(old) - old_origin):
-            if at < slots * ROW:
-                self.state[self.origin + at] = old[old_origin + at]
-        old = self.hot
-        old_origin = self.hot_origin
-        hot = array.array("q", [0]) * (slots * HOT_ROW + 8)
-        self.hot_origin = (-hot.buffer_info()[0] % 64) // 8
-        self.hot = memoryview(hot)
-        self.halves = memoryview(hot).cast("B").cast("I")
-        for at in range(len(old) - old_origin):
-            if at < slots * HOT_ROW:
-                self.hot[self.hot_origin + at] = old[old_origin + at]
+        room = memoryview(bytearray(8 * (slots * ROW + 8)))
+        hot_room = memoryview(bytearray(8 * (slots * HOT_ROW + 8)))
+        state = room.cast("q")
+        hot = hot_room.cast("q")
+        origin: cython.longlong = to_cache_line(state)
+        hot_origin: cython.longlong = to_cache_line(hot)
+        kept: cython.longlong = self.slots - 1 if self.slots else 0  # `slots` counts the one that there is no room for yet
+        state[origin : origin + kept * ROW] = self.state[self.origin : self.origin + kept * ROW]
+        hot[hot_origin : hot_origin + kept * HOT_ROW] = self.hot[self.hot_origin : self.hot_origin + kept * HOT_ROW]
+        self.origin = origin
+        self.hot_origin = hot_origin
+        self.state = state
+        self.hot = hot
+        self.halves = hot_room.cast("I")
         return 0
 
     @cython.cfunc

@@ -1,7 +1,16 @@
+from cpython cimport array
+from cpython.array cimport clone
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 
 from captool.tcp.named cimport new
+
+
+cdef inline long long* numbers_in(array.array column) noexcept:
+    return column.data.as_longlongs
+
+
+cdef array.array numbers(Py_ssize_t count)
 
 cdef class Run:
     cdef long long direction
@@ -12,9 +21,11 @@ cdef class Run:
     cdef long long size
     cdef Py_ssize_t count
     cdef Py_ssize_t room
-    cdef long long[::1] rows
+    cdef array.array kept
+    cdef long long* rows  # in `kept`
     cdef list waited
 
+    cdef int make_room(self, Py_ssize_t room)
     cdef int add(self, long long begin, long long packet, long long ts_ns, long long place)
     cdef int clear(self)
     cdef long long end_of(self, Py_ssize_t at)

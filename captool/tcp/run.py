@@ -3,7 +3,7 @@
 Compiled, and runs uncompiled as well.
 """
 
-# ruff: noqa: F821, FURB136 - memcpy and the making of bytes come from run.pxd; min and max would be Python calls
+# ruff: noqa: F821, FBT003, FURB136 - memcpy, clone and the making of bytes come from run.pxd; min and max would be Python calls
 
 import array
 
@@ -11,8 +11,12 @@ import cython
 
 from captool.tcp.connection import StreamPiece
 
-if not cython.compiled:  # compiled, it comes from run.pxd
+if not cython.compiled:  # compiled, they come from run.pxd
     from captool.tcp.named import new
+
+    def numbers_in(column: array.array) -> array.array:
+        """What is read and written of an array; compiled, a pointer: a typed view costs more than the making of the array."""
+        return column
 
 # One row for each segment of a run: the stream offset of the first byte that it brought, its packet and time, and where its bytes are: in
 # the chunk's buffer, or, below 0, in the list of those that had waited.
@@ -22,6 +26,14 @@ TIME = cython.declare(cython.Py_ssize_t, 2)
 PLACE = cython.declare(cython.Py_ssize_t, 3)
 FIELDS = cython.declare(cython.Py_ssize_t, 4)
 FEW = cython.declare(cython.Py_ssize_t, 8)
+
+NUMBERS = array.array("q")
+
+
+@cython.cfunc
+def numbers(count: cython.Py_ssize_t) -> array.array:
+    """An array for so many numbers, whatever they are."""
+    return clone(NUMBERS, count, False) if cython.compiled else array.array("q", bytes(8 * count))
 
 
 @cython.final
@@ -33,21 +45,30 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self.room = FEW
-        self.rows = array.array("q", bytes(8 * FIELDS * FEW))
-        self.waited = []
         self.count = 0
+        self.make_room(FEW)
+        self.waited = []
         self.size = 0
+
+    @cython.cfunc
+    def make_room(self, room: cython.Py_ssize_t) -> cython.int:
+        """Have rows for so many segments, with those that are there."""
+        at: cython.Py_ssize_t
+        kept: array.array = numbers(room * FIELDS)
+        rows: cython.p_longlong = numbers_in(kept)
+        for at in range(self.count * FIELDS):
+            rows[at] = self.rows[at]
+        self.kept = kept
+        self.rows = rows
+        self.room = room
+        return 0
 
     @cython.cfunc
     def add(self, begin: cython.longlong, packet: cython.longlong, ts_ns: cython.longlong, place: cython.longlong) -> cython.int:
         """Note one more segment."""
         at: cython.Py_ssize_t = self.count * FIELDS
         if self.count == self.room:
-            rows: cython.longlong[::1] = array.array("q", bytes(16 * at))
-            rows[:at] = self.rows
-            self.rows = rows
-            self.room = 2 * self.room
+            self.make_room(2 * self.room)
         self.rows[at + BEGIN] = begin
         self.rows[at + PACKET] = packet
         self.rows[at + TIME] = ts_ns
@@ -110,12 +131,12 @@ class Run:
         """The run as a piece; `data` is the chunk's buffer."""
         at: cython.Py_ssize_t
         count: cython.Py_ssize_t = self.count
-        offsets = array.array("q", bytes(8 * count))
-        packets = array.array("q", bytes(8 * count))
-        times_ns = array.array("q", bytes(8 * count))
-        offset_column: cython.longlong[::1] = offsets
-        packet_column: cython.longlong[::1] = packets
-        time_column: cython.longlong[::1] = times_ns
+        offsets: array.array = numbers(count)
+        packets: array.array = numbers(count)
+        times_ns: array.array = numbers(count)
+        offset_column: cython.p_longlong = numbers_in(offsets)
+        packet_column: cython.p_longlong = numbers_in(packets)
+        time_column: cython.p_longlong = numbers_in(times_ns)
         for at in range(count):
             offset_column[at] = self.rows[at * FIELDS + BEGIN]
             packet_column[at] = self.rows[at * FIELDS + PACKET]
