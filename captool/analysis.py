@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import FileIO
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,11 +125,11 @@ def analyze(
             found: list[Connection] = []
             others: list[Connection] = []
             for one in chain.from_iterable(chunks):
-                if one.id < MAX_UNEVENTFUL or eventful(one, window_ns):
+                if one.tcp.id < MAX_UNEVENTFUL or worth_listing(one, window_ns):
                     found.append(one)
                 elif len(others) < EXAMPLES:
                     others.append(one)
-            found = sorted(found or others, key=lambda connection: connection.id)
+            found = sorted(found or others, key=attrgetter("tcp.id"))
             jumps, errors = clocks.jumps(), refusals.found()
             summary = capture.summary(decoder, tracker)._replace(recorded_until_ns=listened(), clock_jumps=jumps, icmp_errors=errors)
             alone = tracker.limited or tracker.connections > MAX_UNEVENTFUL or any(map(resumes_another, found)) or clocks.open_jumps > 0
@@ -178,7 +179,7 @@ def resumes_another(connection: Connection) -> bool:
     return tls is not None and tls.resumed is True and tls.status != "decrypted"
 
 
-def eventful(connection: Connection, window_ns: int) -> bool:
+def worth_listing(connection: Connection, window_ns: int) -> bool:
     """Whether anything happened on the connection that findings are made of, besides that it was opened and closed.
 
     An idle time counts from the shortest timeout on that gaps are judged by.
@@ -191,7 +192,8 @@ def eventful(connection: Connection, window_ns: int) -> bool:
 
 def listed(reading: Reading, window_ns: int) -> tuple[CaptureSummary, tuple[Connection, ...]]:
     """The connections to tell of. Of more than `MAX_UNEVENTFUL` those on which nothing happened are counted only, but for examples."""
-    kept = tuple(one for one in reading.connections if one.id < MAX_UNEVENTFUL or eventful(one, window_ns)) or tuple(reading.connections)
+    kept = tuple(one for one in reading.connections if one.tcp.id < MAX_UNEVENTFUL or worth_listing(one, window_ns))
+    kept = kept or tuple(reading.connections)
     passed = reading.opened - len(kept)
     if not passed:
         return reading.capture, kept

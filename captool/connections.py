@@ -178,7 +178,9 @@ def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cu
     """The connections that ended, but for those whose original session may still come: they go to `waiting`."""
     others = []
     for connection in ended:
-        if _resumes(connection) and len(waiting) < MAX_WAITING:
+        if connection.tls is None:
+            others.append(connection)
+        elif _resumes(connection) and len(waiting) < MAX_WAITING:
             waiting[connection.id] = connection
         else:
             others.append(_with_snap_length(connection, cut))

@@ -21,7 +21,7 @@ CLOCKS: Final = (
 
 def certificate_expired(tables: Tables) -> Iterator[Finding]:
     """A certificate of server or client that had expired, or was not valid yet, when it was presented."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tls = connection.tls
         for direction, presented in ((Direction.TO_CLIENT, tls.certificate), (Direction.TO_SERVER, tls.client_certificate)) if tls else ():
             if presented is None or presented.validity in {None, "valid"}:

@@ -42,7 +42,7 @@ REMEDY_LATE: Final = (
 def half_close_idle(tables: Tables) -> Iterator[Finding]:
     """One FIN, then idle for longer than middleboxes remember half-closed connections."""
     entries = half_closed_timeouts(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         if tcp.closing is None or tcp.closed_by is None or _by_reset(connection) or not all(tcp.packets):
             continue
@@ -87,7 +87,7 @@ def half_close_idle(tables: Tables) -> Iterator[Finding]:
 
 def client_timeout(tables: Tables) -> Iterator[Finding]:
     """The client closed after a round number of seconds in which it only waited for the server."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         if tcp.closing is None or tcp.closed_by != "client" or not all(tcp.packets):
             continue
@@ -121,7 +121,7 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
     """The server closed first, and something was still under way."""
     entries = tuple(entry for entry in timeouts(tables) if entry.on_expiry == "close")
     closes = _server_closes(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         if tcp.closing is None or tcp.closed_by != "server" or not all(tcp.packets) or _gave_up(connection):
             continue

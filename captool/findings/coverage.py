@@ -117,7 +117,7 @@ def doubted(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
     recorded, where the kernel dropped packets or the connection's peers acknowledged bytes that the capture does not have.
     """
     step, dropped = tables.capture.clock_step, tables.capture.dropped_packets
-    holed = {connection.id for connection in tables.connections if any(connection.tcp.stream_holes)}
+    holed = {connection.id for connection in tables.eventful if any(connection.tcp.stream_holes)}
     for finding in findings:
         if step is not None and step.steps > 1 and finding.code in TIMED:
             yield finding._replace(confidence="low")

@@ -41,9 +41,9 @@ CODES: Final["dict[Reason, str]"] = {
 
 def not_decrypted(tables: Tables) -> Iterator[Finding]:
     """One finding for each connection that stays closed although keys were given, or that no private key can ever open."""
-    concerned = Counter(connection.tls.reason for connection in tables.connections if connection.tls is not None)
+    concerned = Counter(connection.tls.reason for connection in tables.eventful if connection.tls is not None)
     programs = Programs(tables) if concerned["forward-secrecy"] else None
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tls = connection.tls
         if tls is None or tls.reason not in CODES:
             continue
@@ -76,7 +76,7 @@ def remedy_of(tls: "TlsSummary") -> str:
 
 def tls_alert(tables: Tables) -> Iterator[Finding]:
     """A fatal alert: the TLS session was refused or broken off by one side."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         for alert in connection.tls.alerts if connection.tls else ():
             if alert.level == "fatal" and not _after_the_end(connection, alert):
                 side = "server" if alert.direction else "client"

@@ -39,7 +39,7 @@ class Programs:
     def __init__(self, tables: Tables) -> None:
         self._clients: dict[str, Program] = {}
         self._servers: dict[Endpoint, Program] = {}
-        for connection in tables.connections:
+        for connection in tables.eventful:
             for exchange in connection.exchanges:
                 for name in _fields(exchange.http.request_headers, "user-agent"):
                     self._clients.setdefault(connection.tcp.client.ip, Program(name, connection.id))

@@ -1,6 +1,7 @@
 """Which idle times matter, and which middleboxes would have cut the connection in them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from captool.capture.summary import ClockJump
@@ -21,13 +22,13 @@ def believed(tables: Tables) -> Tables:
     window_ns = keepalive_window_ns(tables.settings, tables.catalogue)
     ended_ns = _ended_ns(tables)
     if ended_ns is not None:
-        tables = tables._replace(capture=tables.capture._replace(end_ns=ended_ns))
+        tables = replace(tables, capture=tables.capture._replace(end_ns=ended_ns))
     steps = [step.packet] if step is not None else []
     connections = (
         one._replace(tcp=believed_connection(one.tcp, steps, (jumps,), window_ns, to_the_end=ended_ns is None))
         for one in tables.connections
     )
-    return tables._replace(connections=tuple(connections))
+    return replace(tables, connections=tuple(connections))
 
 
 def _ended_ns(tables: Tables) -> int | None:

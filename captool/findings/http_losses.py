@@ -23,7 +23,7 @@ FOUND: Final = {
 
 def http_incomplete(tables: Tables) -> Iterator[Finding]:
     """One finding for each connection on which HTTP had to be found again, or could not be."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         losses = connection.losses
         if losses is None:
             continue

@@ -85,7 +85,7 @@ def size_limit(connection: Connection, direction: Direction) -> IcmpError | None
 
 def icmp_error(tables: Tables) -> Iterator[Finding]:
     """One finding for each connection and direction whose packets something on the path refused to deliver, and said so."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         for direction in DIRECTIONS if connection.icmp else ():
             error = refusal(connection, direction) or size_limit(connection, direction)
             if error is None:

@@ -25,7 +25,7 @@ PROXY_REMEDY = "Load balancers and proxies that end the connection themselves ig
 
 def missing_keepalive(tables: Tables) -> Iterator[Finding]:
     """No probe from either side in an idle time that was seen whole and is long enough to say so (DESIGN: absence is a claim)."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         by_client, by_server = connection.tcp.keepalive
         if by_client.status != "missing" or by_server.status != "missing":
             continue
@@ -57,7 +57,7 @@ def _shut_in(connection: Connection, gap: Gap) -> bool:
 def idle_gap(tables: Tables) -> Iterator[Finding]:
     """An idle time that is longer than a middlebox's timeout; one finding a connection, about its longest silence."""
     entries = timeouts(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         gap = worst_gap(connection)
         if gap is None or not (over := tripped(entries, gap, silent=connection.tcp.close == "silent-drop")):
             continue

@@ -18,7 +18,7 @@ REMEDY: Final = (
 
 def one_way_loss(tables: Tables) -> Iterator[Finding]:
     """Data that is not acknowledged although its receiver is heard, or data that comes again although it was acknowledged."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         if connection.tcp.unanswered == connection.tcp.repeated == NEITHER:
             continue
         for direction in DIRECTIONS:

@@ -24,7 +24,7 @@ ANSWER_NS: Final = 3 * SECOND_NS
 
 def zero_window_stall(tables: Tables) -> Iterator[Finding]:
     """A receiver whose buffer was full: its program did not read."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         for direction in DIRECTIONS:
             shut = connection.tcp.shut_windows[direction]
             if shut is None or shut.duration_ns < STALL_NS:
@@ -77,7 +77,7 @@ def _stall_severity(ended_by: str, duration_ns: int) -> Severity:
 def possible_drop(tables: Tables) -> Iterator[Finding]:
     """Silence to the end of the capture on a connection that is open: what the receiving side sees of a silent drop."""
     entries = timeouts(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         gap = worst_gap(connection) if tcp.close == "open" else None
         due = _due(connection, gap) if gap is not None and gap.ended_by == "end-of-capture" else None
@@ -115,7 +115,7 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
 
 def capture_ended(tables: Tables) -> Iterator[Finding]:
     """The capture ended while an exchange was open: nothing is proven about it."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         waiting = [exchange for exchange in connection.exchanges if not exchange.http.complete and followed(connection, exchange)]
         half_closed = connection.tcp.conn_state == "S2" and (connection.tcp.close == "fin" or open_stream(connection) is not None)
         if half_closed and open_stream(connection) is not None:
@@ -140,7 +140,7 @@ def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Find
     """Idle for long, and fine: which probes bridged it, or which timeouts it stayed below. `found` are all other findings."""
     faulty = {finding.connection for finding in found if finding.severity != "info"}
     entries = timeouts(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         gap = worst_gap(connection)
         if connection.id in faulty or gap is None or gap.duration_ns < QUIET_NS or not _lived_on(connection, gap, tables):
             continue

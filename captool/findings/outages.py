@@ -35,7 +35,7 @@ class _Out(NamedTuple):
 
 def outage(tables: Tables) -> Iterator[Finding]:
     """Nothing that one side sent was answered for three seconds or more, until it was; one finding, the longest, for each connection."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         if not tcp.gaps and tcp.outages == tcp.repeated == NEITHER == (tcp.keepalive.to_server.lapse, tcp.keepalive.to_client.lapse):
             continue
@@ -63,7 +63,7 @@ def outage(tables: Tables) -> Iterator[Finding]:
 
 def many_retransmissions(tables: Tables) -> Iterator[Finding]:
     """A path that loses or reorders so much that what crosses it is slow, although nothing of it was lost for good."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         if max(tcp.retransmissions) < MANY_AGAIN:
             continue

@@ -160,7 +160,7 @@ def other_side_unmatched(tables: Tables) -> Iterator[Finding]:
 def proven(tables: Tables) -> list[tuple[int, str, str]]:
     """For the verdict: connection, finding, sentence of each path that is proven to be dead and of the resets that nobody sent."""
     told = []
-    for connection in tables.connections:
+    for connection in tables.eventful:
         if connection.counterpart is None:
             continue
         dead = [way for way in _passages(tables, connection) if way[3].dead]
@@ -191,7 +191,7 @@ def numbers(ranges: tuple[PacketRange, ...]) -> str:
 
 
 def _passages(tables: Tables, only: Connection | None = None) -> Iterator[tuple[Connection, Counterpart, Direction, Passage]]:
-    for connection in (only,) if only else tables.connections:
+    for connection in (only,) if only else tables.eventful:
         if connection.counterpart:
             for direction in DIRECTIONS:
                 yield connection, connection.counterpart, direction, connection.counterpart.passage[direction]

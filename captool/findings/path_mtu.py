@@ -42,7 +42,7 @@ def _seen_by_both(tables: Tables) -> Iterator[Finding]:
     """Where the other side was recorded too: which packets arrived."""
     if tables.other_side is None:
         return
-    for connection in tables.connections:
+    for connection in tables.eventful:
         for direction in DIRECTIONS:
             proof, counterpart = _proof(connection, direction), connection.counterpart
             if proof is None or counterpart is None:
@@ -79,7 +79,7 @@ def _smaller(proof: TooLarge) -> str:
 
 
 def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
-    for connection in tables.connections:
+    for connection in tables.eventful:
         if connection.tcp.unanswered == NEITHER:
             continue
         for direction in DIRECTIONS:
@@ -123,7 +123,7 @@ def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
 def _never_came(tables: Tables) -> Iterator[Finding]:
     """What the capture nearer to the receiver shows of it."""
     until_ns = tables.capture.watched_until_ns or 0
-    for connection in tables.connections:
+    for connection in tables.eventful:
         if connection.tcp.awaited == NEITHER:
             continue
         for direction in DIRECTIONS:

@@ -80,7 +80,7 @@ def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:
     """Probes are sent, but later than a timeout that they would have reset."""
     chosen = bool(chosen_timeouts(tables.settings, tables.catalogue))
     entries = tuple(entry for entry in timeouts(tables) if entry.probe_resets is not False)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         gap = worst_gap(connection)
         if gap is None:
@@ -116,7 +116,7 @@ def keepalive_too_slow(tables: Tables) -> Iterator[Finding]:
 
 def keepalive_unanswered(tables: Tables) -> Iterator[Finding]:
     """The last probes of one side went unanswered: its peer is dead, or the path no longer carries them."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         tcp = connection.tcp
         for direction in DIRECTIONS:
             side = tcp.keepalive[direction]

@@ -17,7 +17,7 @@ DETOUR: Final = 2
 def reset_after_idle(tables: Tables) -> Iterator[Finding]:
     """A RST that answers the first packet after an idle time."""
     entries = timeouts(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         reset = connection.tcp.reset
         gap = gap_before(connection, reset) if reset else None
         if reset is None or gap is None or reset.peer_last is None:

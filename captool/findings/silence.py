@@ -27,7 +27,7 @@ LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
 def silent_drop(tables: Tables) -> Iterator[Finding]:
     """Data sent again and again into nothing: no acknowledgement, no FIN, no RST, the peer not heard any more."""
     entries = timeouts(tables)
-    for connection in tables.connections:
+    for connection in tables.eventful:
         if connection.tcp.close != "silent-drop":
             continue
         for direction in DIRECTIONS:
@@ -76,7 +76,7 @@ def _went_away(connection: Connection, direction: Direction) -> str:
 
 def output_lost(tables: Tables) -> Iterator[Finding]:
     """Container output that was on the wire and that the client never acknowledged before the connection was given up."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         sent = connection.tcp.unanswered.to_client
         if not output_given_up(connection.tcp):
             continue
@@ -157,7 +157,7 @@ def _client_had_closed(connection: Connection, packet: int) -> str | None:
 
 def unanswered_request(tables: Tables) -> Iterator[Finding]:
     """A request whose response never came although the connection was given up or closed."""
-    for connection in tables.connections:
+    for connection in tables.eventful:
         if connection.tcp.close == "open" or (connection.tcp.close == "fin" and connection.tcp.conn_state == "S2"):
             continue  # a server whose client said no more than that it is done may still answer
         for exchange in connection.exchanges:

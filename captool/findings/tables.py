@@ -1,5 +1,7 @@
 """What the findings are made from: every stage's result for each connection, and what the user said about the network."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.summary import CaptureSummary, IcmpError
@@ -45,7 +47,11 @@ class Connection(NamedTuple):
         return self.tcp.id
 
 
-class Tables(NamedTuple):
+UNREAD: Final = (None, (), None, None, ())  # of a connection whose content nobody reads
+
+
+@dataclass(frozen=True)
+class Tables:
     """Everything a rule may look at; `other_side` is None where no capture of the other side was given.
 
     `catalogue` has the timeouts of established connections, `half_closed` those of connections of which one side sent its FIN.
@@ -58,3 +64,8 @@ class Tables(NamedTuple):
     keys_given: bool
     other_side: "OtherSide | None" = None
     half_closed: tuple[IdleTimeout, ...] = ()
+
+    @cached_property
+    def eventful(self) -> tuple[Connection, ...]:
+        """The connections that something happened on: most rules concern no others, of which a capture may have thousands."""
+        return tuple([one for one in self.connections if one.tcp.eventful or one[2:] != UNREAD])

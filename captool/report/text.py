@@ -46,9 +46,10 @@ def render(analysis: Analysis, *, connection: int | None = None, width: int = WI
 def _page(analysis: Analysis, connection: int | None, width: int) -> Iterator[str]:
     yield from _capture(analysis, width)
     yield from _verdict(analysis, width)
-    chosen = [one for one in analysis.connections if connection in (None, one.id)]
+    chosen = [one for one in analysis.connections if connection is None or one.id == connection]
     told = _told(analysis, connection)
-    worth = [one for one in chosen if connection is not None or any(f.severity != "info" for f in told.get(one.id, ()))]
+    grave = {number for number, findings in told.items() if any(finding.severity != "info" for finding in findings)}
+    worth = [one for one in chosen if connection is not None or one.tcp.id in grave]
     worth.sort(key=lambda one: min((SEVERITIES.index(f.severity) for f in told.get(one.id, ())), default=len(SEVERITIES)))
     for one in worth[:LISTED]:
         yield from _connection(one, told.get(one.id, []), width, detailed=connection is not None)
@@ -120,7 +121,7 @@ def _others(
     chosen: list[Connection], shown: list[Connection], told: dict[int | None, list[Finding]], width: int
 ) -> Iterator[str]:
     seen = {connection.id for connection in shown}
-    rest = [connection for connection in chosen if connection.id not in seen]
+    rest = [connection for connection in chosen if connection.tcp.id not in seen]
     if not rest:
         return
     yield ""
@@ -128,7 +129,7 @@ def _others(
     yield from table([_row(connection) for connection in rest[:LISTED]], width)
     if len(rest) > LISTED:
         yield f"  and {len(rest) - LISTED:,} more: --connection N shows one, --format json shows all"
-    remarks = [(str(one.id), finding) for one in rest for finding in told.get(one.id, ()) if finding.code in REMARKS]
+    remarks = [(str(one.id), finding) for one in rest if one.tcp.id in told for finding in told[one.id] if finding.code in REMARKS]
     if remarks:
         yield ""
         yield from labelled([(styled(number, "dim"), _finding(finding)) for number, finding in remarks[:LISTED]], width)

@@ -3,7 +3,6 @@
 # ruff: noqa: F403, F405, PLR0911, PLR1730
 # (layout.py is the vocabulary; the compiler makes Python calls of min and max)
 
-from sys import intern
 from typing import Final
 
 import cython
@@ -41,8 +40,11 @@ ZERO: Final = PerDirection(0, 0)
 NOTHING: Final[PerDirection[Unanswered | None]] = PerDirection(None, None)
 BOTH_LETTERS: Final = LETTERS + LETTERS.lower()
 NAMES: Final[tuple[SideName, SideName]] = ("client", "server")
-TEXTS: Final[dict[int, str]] = {}
-MAX_TEXTS: Final = 4096
+# Of many connections they are the same: of so many each the text is kept.
+HISTORY_TEXTS = cython.declare(dict, {})
+ADDRESS_TEXTS = cython.declare(dict, {})
+MAX_TEXTS = cython.declare(cython.Py_ssize_t, 4096)
+OCTETS = cython.declare(list, [str(octet) for octet in range(256)])
 
 
 @cython.cfunc
@@ -76,6 +78,9 @@ def describe(
     second: object = new(Endpoint, (address(state[conn + SECOND_HIGH], state[conn + SECOND_LOW]), ports & 0xFFFF))
     client_last: object = moment(client.last_packet, client.last_ns)
     server_last: object = moment(server.last_packet, server.last_ns)
+    missing: object = both(stream_holes(client), stream_holes(server))
+    by_client: object = keepalive(client, server, keepalive_window_ns)
+    by_server: object = keepalive(server, client, keepalive_window_ns)
     unanswered: object = NOTHING
     shut_windows: object = OPEN_WINDOWS
     if lost_by_client or lost_by_server:
@@ -84,6 +89,11 @@ def describe(
         )
     if shut[0] is not None or shut[1] is not None:  # the receiver of a direction is the other side
         shut_windows = new(PerDirection, (shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)))
+    eventful: cython.bint = gaps is not None or seen_reset is not None or missing is not ZERO
+    eventful = eventful or either(holes) or either(shut) or either(outages) or either(repeats)
+    eventful = eventful or client.retransmissions > 0 or server.retransmissions > 0 or client.stuck or server.stuck
+    eventful = eventful or (client.probing is not None and troubled(by_client))
+    eventful = eventful or (server.probing is not None and troubled(by_server))
     if client.last_ns > end_ns:
         end_ns = client.last_ns
     if server.last_ns > end_ns:
@@ -105,7 +115,7 @@ def describe(
             "client" if bits & CLOSED_BY_CLIENT else "server" if bits & CLOSED_BY_SERVER else None,  # closed_by
             conn_state(client, server, opened),
             history(bits, state[conn + HISTORY], state[conn + HISTORY_MORE]),
-            new(PerDirection, (keepalive(client, server, keepalive_window_ns), keepalive(server, client, keepalive_window_ns))),
+            new(PerDirection, (by_client, by_server)),  # keepalive
             tuple([described_gap(gap, client, server) for gap in gaps]) if gaps else (),
             state[conn + GAP_COUNT],
             state[conn + LONGEST_GAP],
@@ -113,7 +123,7 @@ def describe(
             both(lost_by_client, lost_by_server),  # unacknowledged_bytes
             both(client.acknowledged, server.acknowledged),  # acknowledged_offset
             unanswered,
-            both(stream_holes(client), stream_holes(server)),
+            missing,
             state[conn + SNAPPED],
             server_last if last is server else client_last,  # last_packet
             state[conn + START_PACKET],
@@ -127,6 +137,7 @@ def describe(
             NOTHING
             if repeats[0] is None and repeats[1] is None
             else new(PerDirection, (repeated_data(client, repeats[0]), repeated_data(server, repeats[1]))),
+            eventful,
         ),
     )
 
@@ -186,6 +197,18 @@ def shut_window(windows: object, end_ns: cython.longlong) -> object:
 
 
 @cython.cfunc
+def either(pair: tuple) -> cython.bint:
+    """Whether there is something of one side or the other."""
+    return pair[0] is not None or pair[1] is not None
+
+
+@cython.cfunc
+def troubled(probes: object) -> cython.bint:
+    """Whether a side's probes (Keepalive) went unanswered, or did not come when they should have."""
+    return probes.unanswered != 0 or probes.lapse is not None
+
+
+@cython.cfunc
 def both(to_server: cython.longlong, to_client: cython.longlong) -> object:
     """The pair of two numbers; pairs of zeros, the most frequent, are one object."""
     return new(PerDirection, (to_server, to_client)) if to_server or to_client else ZERO
@@ -193,9 +216,15 @@ def both(to_server: cython.longlong, to_client: cython.longlong) -> object:
 
 @cython.cfunc
 def address(high: cython.longlong, low: cython.longlong) -> str:
-    """The text of an address kept as two signed 64-bit words; a server's is that of many connections."""
+    """The text of an address kept as two signed 64-bit words."""
+    text: object
     if high == 0 and low >> 32 == 0xFFFF:
-        return intern(f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}")
+        text = ADDRESS_TEXTS.get(low)
+        if text is None:
+            text = ".".join((OCTETS[low >> 24 & 255], OCTETS[low >> 16 & 255], OCTETS[low >> 8 & 255], OCTETS[low & 255]))
+            if len(ADDRESS_TEXTS) < MAX_TEXTS:
+                ADDRESS_TEXTS[low] = text
+        return text
     import socket
     import struct
 
@@ -205,14 +234,16 @@ def address(high: cython.longlong, low: cython.longlong) -> str:
 @cython.cfunc
 def history(bits: cython.longlong, first: cython.longlong, more: cython.longlong) -> str:
     """Zeek's history: what was seen of each side for the first time, in order; `^` if the server, as guessed, spoke first."""
-    text: str = "^" if bits & SERVER_FIRST else ""
-    return text + letters_of(first) + letters_of(more)
+    text: str = letters_of(first)
+    if more:
+        text += letters_of(more)
+    return "^" + text if bits & SERVER_FIRST else text
 
 
 @cython.cfunc
 def letters_of(word: cython.longlong) -> str:
-    """The letters of one word of history; connections with the same word share the text."""
-    text: object = TEXTS.get(word)
+    """The letters of one word of history."""
+    text: object = HISTORY_TEXTS.get(word)
     letters: list
     rest: cython.longlong = word
     if text is None:
@@ -221,8 +252,8 @@ def letters_of(word: cython.longlong) -> str:
             letters.append(BOTH_LETTERS[(rest & 31) - 1])
             rest >>= 5
         text = "".join(letters)
-        if len(TEXTS) < MAX_TEXTS:
-            TEXTS[word] = text
+        if len(HISTORY_TEXTS) < MAX_TEXTS:
+            HISTORY_TEXTS[word] = text
     return text
 
 

@@ -197,6 +197,7 @@ class TcpConnection(NamedTuple):
     `awaited` is data that this capture does not have and the receiver neither.
     `next_sequence` is the sequence number that each side would send next.
     `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
+    `eventful` is False where nothing was idle for long, lost, sent again, shut or reset: it was opened, spoke, and was closed or is open.
     """
 
     id: int
@@ -232,6 +233,7 @@ class TcpConnection(NamedTuple):
     outages: PerDirection[Outage | None] = PerDirection(None, None)
     next_sequence: PerDirection[int] = PerDirection(0, 0)
     repeated: PerDirection[Repeated | None] = PerDirection(None, None)
+    eventful: bool = True
 
 
 class StreamPiece(NamedTuple):

@@ -36,6 +36,13 @@ if not cython.compiled:  # compiled, they come from tracker.pxd
 BATCH = cython.declare(cython.Py_ssize_t, 64)
 # Connections that a SYN opened and nothing answered, newest first: so many are remembered. Linux's own backlog is 4096 for each socket.
 MAX_ATTEMPTS = cython.declare(cython.Py_ssize_t, 32768)
+NEITHER = cython.declare(tuple, (None, None))
+
+
+@cython.cfunc
+def taken(listed: dict, slot: cython.longlong) -> tuple:
+    """What is listed for the two sides of a connection, taken out; None for a side without anything."""
+    return (listed.pop(2 * slot, None), listed.pop(2 * slot + 1, None)) if listed else NEITHER
 
 
 @cython.final
@@ -264,13 +271,13 @@ class Tracker:
         if rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", None)
         # Taken out in any case: the slot is used again.
-        gaps = rows.gaps.pop(slot, None)
-        probing = (rows.probing.pop(2 * slot, None), rows.probing.pop(2 * slot + 1, None))
-        shut = (rows.shut_windows.pop(2 * slot, None), rows.shut_windows.pop(2 * slot + 1, None))
-        seen_reset = rows.resets.pop(slot, None)
-        holes = (rows.holes.pop(2 * slot, None), rows.holes.pop(2 * slot + 1, None))
-        outages = (rows.outages.pop(2 * slot, None), rows.outages.pop(2 * slot + 1, None))
-        repeats = (rows.repeats.pop(2 * slot, None), rows.repeats.pop(2 * slot + 1, None))
+        gaps = rows.gaps.pop(slot, None) if rows.gaps else None
+        seen_reset = rows.resets.pop(slot, None) if rows.resets else None
+        probing = taken(rows.probing, slot)
+        shut = taken(rows.shut_windows, slot)
+        holes = taken(rows.holes, slot)
+        outages = taken(rows.outages, slot)
+        repeats = taken(rows.repeats, slot)
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
