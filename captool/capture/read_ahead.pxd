@@ -34,4 +34,5 @@ cdef class ReadAhead:
     cdef int end(self)
     cdef int give_back(self)
     cdef int run(self) noexcept nogil
+    cdef int go_over(self, long long number, Frames frames) noexcept nogil
     cdef bint fill(self, long long number, Frames before, Frames frames) noexcept nogil

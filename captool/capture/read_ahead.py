@@ -22,6 +22,7 @@ AVAILABLE = cython.compiled
 RING = cython.declare(cython.int, 6)  # chunks: one in work, the others so that neither thread has to wait for the other at each
 GOING_ON = cython.declare(cython.longlong, 1 << 62)
 ENOUGH = cython.declare(cython.longlong, 2)  # chunks that are ready: the thread need not make others yet
+PIECE = cython.declare(cython.Py_ssize_t, 1 << 17)  # read, and gone over before the next is read, while a second-level cache has it
 PATIENCE_US = cython.declare(cython.longlong, 100_000)  # between two looks for a Ctrl-C, where a disk is slow
 
 
@@ -163,25 +164,40 @@ class ReadAhead:
         """
         rest: cython.Py_ssize_t = before.fill - before.reached
         end: cython.Py_ssize_t = rest
+        room: cython.Py_ssize_t
         got: cython.Py_ssize_t
         if before.needed < 0 or before.needed > self.spare or rest > self.spare:
             return False
         frames.spare = self.spare
         if rest:
             memcpy(cython.address(frames.data[0]), cython.address(before.data[before.reached]), rest)
-        while before.needed and end < frames.spare:
-            got = read(self.descriptor, cython.address(frames.data[end]), frames.spare - end)
-            if got > 0:
-                end += got
-            elif got == 0 or errno != EINTR:
-                break
-        if end == rest and before.needed:
-            return False
-        frames.fill = end
+        frames.fill = rest
         frames.reached = 0
         frames.count = 0
+        frames.staged = False
+        frames.needed = before.needed
         frames.last_ts_ns = before.last_ts_ns
+        if before.needed == 0:
+            self.go_over(number, frames)
+            return True
+        while end < frames.spare:
+            room = frames.spare - end
+            got = read(self.descriptor, cython.address(frames.data[end]), room if room < PIECE else PIECE)
+            if got > 0:
+                end += got
+                frames.fill = end
+                if frames.needed > 0:
+                    self.go_over(number, frames)
+            elif got == 0 or errno != EINTR:
+                break
+        return end > rest
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def go_over(self, number: cython.longlong, frames: Frames) -> cython.int:
+        """Walk the records that came, and let the stage go over them unless the caller waits for the chunk."""
         self.walk.step(frames)
         if number > self.number:
             self.stage.work(frames)
-        return True
+        return 0

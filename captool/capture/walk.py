@@ -80,6 +80,7 @@ class Walk:
         """
         if frames.reached < 0 or frames.fill > len(frames.data):
             raise IndexError("outside of the buffer")
+        frames.staged = False
         self.step(frames)
 
     @cython.cfunc
@@ -130,7 +131,6 @@ class PcapWalk(Walk):
         end: cython.Py_ssize_t = frames.fill
         length: cython.longlong
         needed: cython.longlong = FULL
-        frames.staged = False
         while row < rows:
             if end - at < header_length:
                 needed = header_length
@@ -216,7 +216,6 @@ class PcapngWalk(Walk):
         interface: cython.longlong
         last_ns: cython.longlong = frames.last_ts_ns
         needed: cython.longlong = FULL
-        frames.staged = False
         while row < rows:
             if end - at < 12:
                 needed = 12

@@ -82,7 +82,9 @@ class Decoder(Stage):
     @cython.nogil
     @cython.exceptval(check=False)
     def work(self, frames: Frames) -> cython.int:
-        """Read the headers of the chunk, up to the first fragment of an IP datagram."""
+        """Read the headers of what is there of the chunk, up to the first fragment of an IP datagram."""
+        if frames.staged and cython.cast(Segments, frames.decoded).fragment_at:  # it waits for `put_together`; before every frame stands the header of its record
+            return 0
         return read_headers(frames, cython.cast(Segments, frames.decoded), self.seed, self.shard, self.shards)
 
     def decode(self, frames: Frames) -> Segments:
@@ -90,9 +92,9 @@ class Decoder(Stage):
         segments: Segments
         if frames.decoded is None:
             self.prepare(frames)
-        if not frames.staged:
-            self.work(frames)
         segments = frames.decoded
+        if not frames.staged or segments.row < frames.count:
+            self.work(frames)
         if segments.row < frames.count:
             self.put_together(frames, segments)
         frames.staged = False

@@ -40,6 +40,8 @@ NO_TCP = cython.declare(cython.longlong, -2)
 ACK = cython.declare(cython.int, 16)
 TELLING_FLAGS = cython.declare(cython.int, 23)  # FIN, SYN, RST, ACK
 PLAIN_HEADER = cython.declare(cython.longlong, 20)
+STAMPED_HEADER = cython.declare(cython.longlong, 32)
+TIMESTAMP_ALONE = cython.declare(cython.longlong, 0x0101080A)  # two NOPs, then the option (RFC 7323 appendix A)
 LEAST_HEADER = cython.declare(cython.longlong, 40)
 
 
@@ -354,8 +356,10 @@ def read_headers(
         shape = PLAIN if head[13] & TELLING_FLAGS == ACK and u16(head, 14) and end >= wire_end and wire_end - at <= LONGEST_PLAIN else 0
         if kind != ETHERTYPE_IPV4 and source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF):
             shape |= BEYOND_IPV4
-        if at == wire_end and header > PLAIN_HEADER and arrived_above(data, at - header + 20, at if at < end else end, u32(head, 8)):
-            shape |= SELECTIVE
+        # Most acknowledgements have a timestamp and nothing else among their options.
+        if at == wire_end and header > PLAIN_HEADER and (header != STAMPED_HEADER or end < at or u32(head, 20) != TIMESTAMP_ALONE):
+            if arrived_above(data, at - header + 20, at if at < end else end, u32(head, 8)):
+                shape |= SELECTIVE
         segments.shape[out] = shape
         segments.frame[out] = cython.cast(cython.int, row)
         out += 1
