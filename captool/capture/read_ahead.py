@@ -182,7 +182,9 @@ class ReadAhead:
             return True
         while end < frames.spare:
             room = frames.spare - end
-            got = read(self.descriptor, cython.address(frames.data[end]), room if room < PIECE else PIECE)
+            if room > PIECE:  # noqa: PLR1730 - the compiler would call Python's min
+                room = PIECE
+            got = read(self.descriptor, cython.address(frames.data[end]), room)
             if got > 0:
                 end += got
                 frames.fill = end

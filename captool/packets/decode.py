@@ -83,7 +83,7 @@ class Decoder(Stage):
     @cython.exceptval(check=False)
     def work(self, frames: Frames) -> cython.int:
         """Read the headers of what is there of the chunk, up to the first fragment of an IP datagram."""
-        if frames.staged and cython.cast(Segments, frames.decoded).fragment_at:  # it waits for `put_together`; before every frame stands the header of its record
+        if frames.staged and cython.cast(Segments, frames.decoded).fragment_at:  # it waits for `put_together`
             return 0
         return read_headers(frames, cython.cast(Segments, frames.decoded), self.seed, self.shard, self.shards)
 

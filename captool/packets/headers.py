@@ -357,7 +357,7 @@ def read_headers(
         if kind != ETHERTYPE_IPV4 and source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF):
             shape |= BEYOND_IPV4
         # Most acknowledgements have a timestamp and nothing else among their options.
-        if at == wire_end and header > PLAIN_HEADER and (header != STAMPED_HEADER or end < at or u32(head, 20) != TIMESTAMP_ALONE):
+        if at == wire_end and header > PLAIN_HEADER and (header != STAMPED_HEADER or end < at or u32(head, 20) != TIMESTAMP_ALONE):  # noqa: SIM102
             if arrived_above(data, at - header + 20, at if at < end else end, u32(head, 8)):
                 shape |= SELECTIVE
         segments.shape[out] = shape

@@ -5,12 +5,21 @@ from captool.packets.segments cimport Segments
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define captool_fetch(place) __builtin_prefetch((place), 1)
+    #else
+    #define captool_fetch(place) ((void)(place))
+    #endif
+    """
+    void fetch "captool_fetch"(long long *place)  # a line of the cache, to be written to
+
 
 cdef class ConnectionTable:
     cdef long long[::1] entries
     cdef long long mask
     cdef long long used
-    cdef long long touched
 
     cdef int look_ahead(self, Rows rows, Frames frames, Segments segments, Py_ssize_t begin, Py_ssize_t end)
     cdef long long probable(self, long long hashed) noexcept

@@ -5,7 +5,7 @@ entry and the place that its hash names. Both directions of a connection have th
 the rows is that of their hashes.
 """
 
-# ruff: noqa: D102, F403, F405
+# ruff: noqa: D102, F403, F405, F821
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -30,7 +30,6 @@ class ConnectionTable:
         self.entries = array.array("q", bytes(8 * 1024))
         self.mask = 1023
         self.used = 0
-        self.touched = 0
 
     @cython.cfunc
     @cython.boundscheck(False)
@@ -39,14 +38,12 @@ class ConnectionTable:
     ) -> cython.int:
         """Find where the segments from `begin` to `end` probably belong (`Segments.slot`, -1 for nowhere), and note them as seen.
 
-        Their hot rows are touched: so the processor can fetch many at a time; waiting for one after the other took more than half of
-        the time.
+        The processor is told to fetch their hot rows, many at a time; waiting for one after the other took more than half of the time.
         """
         row: cython.Py_ssize_t
         at: cython.longlong
         hashed: cython.longlong
         entry: cython.longlong
-        touched: cython.longlong = 0
         mask: cython.longlong = self.mask
         entries: cython.p_longlong = longs(self.entries)
         hot: cython.p_longlong = longs(rows.hot, rows.hot_origin)
@@ -65,13 +62,12 @@ class ConnectionTable:
                 entry = entries[at]
             entry = (entry & MASK32) - 1
             slots[row] = cython.cast(cython.int, entry)
-            if entry >= 0:
-                touched ^= hot[entry * HOT_ROW]
+            if cython.compiled and entry >= 0:
+                fetch(hot + entry * HOT_ROW)
             at = frame_column[row]
             seen[frames.first_packet + at & SEEN - 1] = (
                 cython.cast(cython.longlong, identities[row]) << 32 | (times[at] >> 10 & MASK32)
             )
-        self.touched = touched  # kept, so that the compiler cannot leave the fetching out
         return 0
 
     @cython.cfunc
