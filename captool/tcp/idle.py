@@ -31,6 +31,7 @@ def limit_code(limit: cython.longlong) -> cython.longlong:
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def is_probe(
     rows: Rows,
     sender: cython.longlong,
@@ -51,6 +52,7 @@ def is_probe(
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def probe(
     rows: Rows,
     place: cython.longlong,
@@ -84,6 +86,7 @@ def probe(
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def stir(rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong) -> cython.int:
     """A packet without data in an idle time; the packet before it was seen at `previous`."""
     direction: cython.longlong
@@ -102,6 +105,7 @@ def stir(rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cytho
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def idle_by(rows: Rows, conn: cython.longlong) -> cython.longlong:
     """Whose packet the idle time began with, if the other side had said something; else 0."""
     client: cython.longlong = rows.state[conn + SIDES + LAST_PACKET]
@@ -115,10 +119,11 @@ def idle_by(rows: Rows, conn: cython.longlong) -> cython.longlong:
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def stop_idling(
-    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: object
+    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: cython.longlong
 ) -> cython.int:
-    """The idle time, if there is one, ends at `ts`; the packet before was seen at `previous`."""
+    """The idle time, if there is one, ends at `ts` with this packet (0: with none); the packet before was seen at `previous`."""
     if rows.state[conn + IDLE_SINCE] < 0:
         return 0
     if ts - rows.state[conn + IDLE_SINCE] > rows.state[conn + IDLE_LIMIT] or rows.state[conn + STATE] & STIRRED:
@@ -129,8 +134,9 @@ def stop_idling(
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def end_gap(
-    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: object
+    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: cython.longlong
 ) -> cython.int:
     client: cython.longlong = conn + SIDES
     server: cython.longlong = conn + SIDES + SIDE
@@ -165,7 +171,7 @@ def end_gap(
             rows.state[conn + IDLE_PACKET],
             rows.state[conn + IDLE_BY],
             ended_by,
-            packet,
+            packet or None,
         )
         keep_gap(rows.gaps.setdefault((conn - rows.origin) // ROW, []), gap)
     return 0

@@ -2,7 +2,8 @@
 
 A row is found by its slot, a side and what is listed for it by its place: 2 * slot + direction in which it sends. Everything
 that follows connections works on `Rows`. Invariant: outside of the taking in of one segment the hot row is current, and while it
-says `STEADY` the full row is not; whoever reads or writes the full row calls `unpack` before it and `pack` after a change.
+says `STEADY` the full row is not; whoever reads or writes the full row calls `unpack` before it and `pack` after a change. A slot that the
+table or a list names is below `slots`, so that nobody needs to check where in the arrays a field of a row is.
 """
 
 # ruff: noqa: D102, D103, F403, F405, FURB136
@@ -133,6 +134,7 @@ class Rows:
         return 0
 
     @cython.cfunc
+    @cython.boundscheck(False)
     def unpack(self, slot: cython.longlong) -> cython.int:
         """Bring what the hot row knows better over to the full row."""
         hot: cython.longlong = self.hot_origin + slot * HOT_ROW
@@ -166,6 +168,7 @@ class Rows:
         return 0
 
     @cython.cfunc
+    @cython.boundscheck(False)
     def pack(self, slot: cython.longlong) -> cython.int:
         """Bring the full row over to the hot row, and find out whether the next segment may do as predicted."""
         hot: cython.longlong = self.hot_origin + slot * HOT_ROW
@@ -213,6 +216,7 @@ class Rows:
 
     @cython.cfunc
     @cython.inline
+    @cython.boundscheck(False)
     def last_ns(self, conn: cython.longlong) -> cython.longlong:
         """Time of the connection's last packet."""
         client: cython.longlong = conn + SIDES
@@ -222,6 +226,7 @@ class Rows:
         return self.state[server + LAST_NS]
 
     @cython.cfunc
+    @cython.boundscheck(False)
     def note_letters(self, conn: cython.longlong, direction: cython.longlong, letters: cython.longlong) -> cython.int:
         """Append the history letters that are new, five bits each: 1 + number of the letter, + 9 for the server's."""
         bit: cython.longlong

@@ -24,6 +24,7 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
 # The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
+DUPLICATE_NS = cython.declare(cython.longlong, 5_000_000)
 DUPLICATE_TICKS = cython.declare(cython.longlong, 5_000_000 >> 10)
 LOOKED_BACK = cython.declare(cython.longlong, SEEN // 8)
 OLD_ONES = cython.declare(cython.int, 32)
@@ -89,6 +90,7 @@ def probe_again(
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def segment(
     rows: Rows,
     place: cython.longlong,
@@ -118,30 +120,35 @@ def segment(
     previous: cython.longlong = ts
     half: cython.longlong = 2 * rows.hot_origin + (place >> 1) * HALVES + direction
     distance: cython.longlong
+    recent: cython.bint
     doubled: cython.bint = False
     named: cython.bint
     opening: cython.bint
     awaited: cython.longlong
     at: cython.longlong
 
+    if place < 0 or place >> 1 >= rows.slots:
+        raise IndexError("no such connection")
     mark = plain_mark(mark)
     named = 0 < mark < 0x10000
     opening = flags & (SYN | ACK) == SYN  # a SYN with ACK answers each SYN, and may be sent again at the same moment
     if not named:
         doubled = rows.placed_packets.is_copy(place, identity, where, ticks, DUPLICATE_TICKS if opening else COPY_TICKS)
     if not doubled and (named or opening or rows.state[conn + STATE] & COPIED):
-        for at in range(sender + RECENT, sender + RECENT + 4):
-            doubled = doubled or same_packet(rows.state[at], identity, ticks)
-        # The last two packets of the sender, predicted or not, if they are still among those that are remembered.
-        at = packet - rows.halves[half + HOT_PACKET] & MASK32
-        distance = at + (rows.halves[half + HOT_COUNT] >> 16)
-        if at < SEEN // 2:
-            doubled = doubled or same_packet(rows.seen[packet - at & SEEN - 1], identity, ticks)
-        if at < distance < SEEN // 2:
-            doubled = doubled or same_packet(rows.seen[packet - distance & SEEN - 1], identity, ticks)
+        recent = -DUPLICATE_NS <= ts - rows.state[sender + LAST_NS] <= DUPLICATE_NS
+        if recent:
+            for at in range(sender + RECENT, sender + RECENT + 4):
+                doubled = doubled or same_packet(rows.state[at], identity, ticks)
+            # The last two packets of the sender, predicted or not, if they are still among those that are remembered.
+            at = packet - rows.halves[half + HOT_PACKET] & MASK32
+            distance = at + (rows.halves[half + HOT_COUNT] >> 16)
+            if at < SEEN // 2:
+                doubled = doubled or same_packet(rows.seen[packet - at & SEEN - 1], identity, ticks)
+            if at < distance < SEEN // 2:
+                doubled = doubled or same_packet(rows.seen[packet - distance & SEEN - 1], identity, ticks)
         if not doubled:
             doubled = remembered(rows, place, identity, ticks)
-        if not doubled and rows.state[sender + BITS] & rows.state[receiver + BITS] & BASED:
+        if recent and not doubled and rows.state[sender + BITS] & rows.state[receiver + BITS] & BASED:
             # Bytes or an acknowledgement that are not the newest: those of a whole burst that is seen for the second time.
             if seq_delta(seq + length, rows.state[sender + BASE] + rows.state[sender + NEXT]) < 0 or (
                 flags & ACK and seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + ACKED]) < 0

@@ -52,6 +52,7 @@ def synchronise(rows: Rows, sender: cython.longlong, seq: cython.longlong) -> cy
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def acknowledge(
     rows: Rows,
     place: cython.longlong,
@@ -220,6 +221,7 @@ def note_stuck(rows: Rows, side: cython.longlong, length: cython.longlong) -> cy
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def new_data(
     rows: Rows,
     sender: cython.longlong,
@@ -243,6 +245,7 @@ def new_data(
 
 @cython.cfunc
 @cython.inline
+@cython.boundscheck(False)
 def begin_flight(rows: Rows, sender: cython.longlong) -> cython.int:
     """All that was sent is acknowledged (or nothing ever is): what follows is the first transmission to remember."""
     rows.state[sender + FIRST_PACKET] = 0
@@ -253,6 +256,7 @@ def begin_flight(rows: Rows, sender: cython.longlong) -> cython.int:
 
 
 @cython.cfunc
+@cython.boundscheck(False)
 def begin_from_newest(rows: Rows, side: cython.longlong) -> cython.int:
     """More new data while some is unacknowledged: what was the newest is the first of it, as far as is known."""
     rows.state[side + FIRST_NS] = rows.state[side + NEWEST_NS]

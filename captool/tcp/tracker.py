@@ -269,7 +269,7 @@ class Tracker:
         rows.unpack(slot)
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
-            stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", None)
+            stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", 0)
         # Taken out in any case: the slot is used again.
         gaps = rows.gaps.pop(slot, None) if rows.gaps else None
         seen_reset = rows.resets.pop(slot, None) if rows.resets else None
@@ -352,7 +352,7 @@ class Tracker:
         gaps_before = list(rows.gaps.get(slot, ()))
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
-            stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", None)
+            stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", 0)
         gaps = rows.gaps.pop(slot, None)
         probing = (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1))
         shut = (copy(rows.shut_windows.get(2 * slot)), copy(rows.shut_windows.get(2 * slot + 1)))  # describing ends them
