@@ -327,11 +327,6 @@ def read_headers(
             elsewhere += 1
             continue
         segments.key[out] = key
-        segments.source_high[out] = source_high
-        segments.source_low[out] = source_low
-        segments.destination_high[out] = destination_high
-        segments.destination_low[out] = destination_low
-        segments.ports[out] = cython.cast(cython.uint, ports)
         differ = (source_low ^ destination_low) & -(key & 1)
         segments.ends[out] = pair(source_low ^ differ, destination_low ^ differ)
         differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -(key & 1)
@@ -356,6 +351,10 @@ def read_headers(
         shape = PLAIN if head[13] & TELLING_FLAGS == ACK and u16(head, 14) and end >= wire_end and wire_end - at <= LONGEST_PLAIN else 0
         if kind != ETHERTYPE_IPV4 and source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF):
             shape |= BEYOND_IPV4
+            segments.source_high[out] = source_high
+            segments.source_low[out] = source_low
+            segments.destination_high[out] = destination_high
+            segments.destination_low[out] = destination_low
         # Most acknowledgements have a timestamp and nothing else among their options.
         if at == wire_end and header > PLAIN_HEADER and (header != STAMPED_HEADER or end < at or u32(head, 20) != TIMESTAMP_ALONE):  # noqa: SIM102
             if arrived_above(data, at - header + 20, at if at < end else end, u32(head, 8)):

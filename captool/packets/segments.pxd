@@ -1,3 +1,6 @@
+from captool.capture.literals cimport BEYOND_IPV4, MAPPED_IPV4, MASK32
+
+
 cdef class Segments:
     cdef readonly Py_ssize_t rows
     cdef public Py_ssize_t count
@@ -34,4 +37,5 @@ cdef class Segments:
     cdef readonly unsigned char[::1] shape
     cdef readonly int[::1] slot
 
+    cpdef object tell_ends(self, Py_ssize_t row)
     cdef int begin(self) noexcept nogil

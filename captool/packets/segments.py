@@ -4,13 +4,16 @@ import array
 
 import cython
 
+if not cython.compiled:  # compiled, they come from segments.pxd
+    from captool.capture.literals import BEYOND_IPV4, MAPPED_IPV4, MASK32
+
 
 @cython.cclass
 class Segments:
     """The TCP segments of one chunk: columns, row i for 0 <= i < `count`.
 
-    `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as
-    ::ffff:a.b.c.d), `ports` is source << 16 | destination. `payload_length` is what the IP header says, `payload_captured` what
+    `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as ::ffff:a.b.c.d), `ports` is
+    source << 16 | destination: both are there once `tell_ends` was called for the row. `payload_length` is what the IP header says, `payload_captured` what
     of it is in `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
     2**32 + TSval where that is 0 or absent, -1 where there is neither. Where it is no identification and the link layer tells the place of
     capture, the place stands above the lower 33 bits, which are then 0 instead of -1. `hops` is the TTL or hop limit.
@@ -52,6 +55,20 @@ class Segments:
         self.end_ports = array.array("I", bytes(4 * rows))
         self.shape = bytearray(rows)
         self.slot = array.array("i", bytes(4 * rows))
+
+    @cython.ccall
+    def tell_ends(self, row: cython.Py_ssize_t) -> object:
+        """Make sure that addresses and ports of a segment are in their columns: most are asked for by `ends` alone."""
+        swapped: cython.bint = self.key[row] & 1 != 0
+        first: cython.longlong = self.ends[row] >> 32 & MASK32
+        second: cython.longlong = self.ends[row] & MASK32
+        ports: cython.longlong = self.end_ports[row]
+        self.ports[row] = cython.cast(cython.uint, (ports & 0xFFFF) << 16 | ports >> 16 if swapped else ports)
+        if not self.shape[row] & BEYOND_IPV4:
+            self.source_high[row] = self.destination_high[row] = 0
+            self.source_low[row] = MAPPED_IPV4 | (second if swapped else first)
+            self.destination_low[row] = MAPPED_IPV4 | (first if swapped else second)
+        return None
 
     @cython.cfunc
     @cython.nogil

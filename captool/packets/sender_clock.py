@@ -109,6 +109,7 @@ class SenderClocks:
         at: cython.Py_ssize_t
         for row in range(segments.count - KEPT if segments.count > KEPT else 0, segments.count):
             at = self.written % KEPT * FIELDS
+            segments.tell_ends(row)
             self.ring[at] = segments.source_high[row]
             self.ring[at + 1] = segments.source_low[row]
             self.ring[at + 2] = segments.destination_high[row]
@@ -243,6 +244,7 @@ def samples(frames: Frames, segments: Segments, begin: cython.Py_ssize_t, end: c
     row: cython.Py_ssize_t
     found: list = []
     for row in range(begin, end):
+        segments.tell_ends(row)
         sender = (
             segments.source_high[row],
             segments.source_low[row],
@@ -256,7 +258,7 @@ def samples(frames: Frames, segments: Segments, begin: cython.Py_ssize_t, end: c
 
 @cython.cfunc
 def timestamp(frames: Frames, segments: Segments, row: cython.Py_ssize_t) -> cython.longlong:
-    """TSval of a segment, -1 without. Its header ends where its payload begins, and is told by its length, ports and number."""
+    """TSval of a segment whose ends were told, -1 without. Its header, before the payload, is told by its length, ports and number."""
     data: cython.uchar[::1] = frames.data
     payload: cython.Py_ssize_t = segments.payload_offset[row]
     header: cython.Py_ssize_t

@@ -78,6 +78,7 @@ class PacketLog:
         last_destination: cython.longlong = 0
         last_ports: cython.longlong = -1
         for row in range(segments.count):
+            segments.tell_ends(row)
             second = is_second(
                 source_high[row], source_low[row], destination_high[row], destination_low[row], ports[row]
             )

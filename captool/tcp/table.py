@@ -121,7 +121,7 @@ class ConnectionTable:
     def insert(
         self, rows: Rows, slot: cython.longlong, segments: Segments, it: cython.Py_ssize_t, from_client: cython.bint
     ) -> cython.int:
-        """Note the ends of a new connection in its rows, and where it is; `find` has failed for the segment."""
+        """Note the ends of a new connection in its rows, and where it is; `find` has failed for the segment, whose ends were told."""
         swapped: cython.bint = segments.key[it] & 1 != 0
         conn: cython.longlong = rows.origin + slot * ROW
         hot: cython.longlong = rows.hot_origin + slot * HOT_ROW

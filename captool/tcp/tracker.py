@@ -162,7 +162,7 @@ class Tracker:
         """Take in a segment that was not predicted."""
         rows: Rows = self.rows
         ts: cython.longlong = frames.ts_ns[segments.frame[row]]
-        ports: cython.longlong = segments.ports[row]
+        ports: cython.longlong = segments.end_ports[row]
         place: cython.longlong
         last: cython.longlong
         if self.filtered and not self.only[ports >> 16] and not self.only[ports & 0xFFFF]:
@@ -209,8 +209,11 @@ class Tracker:
         bits: cython.longlong = WANTED if self.streams else 0
         from_client: cython.bint
         flags: cython.longlong = segments.flags[row]
-        source_port: cython.longlong = segments.ports[row] >> 16
-        destination_port: cython.longlong = segments.ports[row] & 0xFFFF
+        source_port: cython.longlong
+        destination_port: cython.longlong
+        segments.tell_ends(row)
+        source_port = segments.ports[row] >> 16
+        destination_port = segments.ports[row] & 0xFFFF
         if flags & SYN:
             from_client = not flags & ACK
         else:

@@ -25,7 +25,10 @@ from captool.tcp.tracker import Tracker
 from tests.builders import CLIENT, SERVER, START, Packet, block, enhanced, ethernet, interface, ip, option, pcap, pcapng, section, tcp
 
 CHUNK = 2048
-COLUMNS = ("seq", "ack", "flags", "window", "hops", "mark", "identity", "ports", "payload_length", "payload_captured", "shape", "ends", "frame")
+COLUMNS = (
+    "seq", "ack", "flags", "window", "hops", "mark", "identity", "ports", "source_high", "source_low", "destination_high",
+    "destination_low", "payload_length", "payload_captured", "shape", "ends", "frame",
+)  # fmt: skip
 
 needs_the_thread = pytest.mark.usefixtures("the_thread")
 
@@ -57,7 +60,9 @@ def seen(*paths: Path, ahead: bool, chunk_size: int = CHUNK) -> Seen:
                 data = bytes(frames.buffer[at : at + frames.captured[row]])
                 packets.append((frames.ts_ns[row], data, frames.original[row], frames.link_type[row]))
             rows = decoder.decode(frames)
-            segments += [tuple(getattr(rows, column)[row] for column in COLUMNS) for row in range(rows.count)]
+            for row in range(rows.count):
+                rows.tell_ends(row)
+                segments.append(tuple(getattr(rows, column)[row] for column in COLUMNS))
             tracker.add(frames, rows)
             secrets += [text for _, text in reader.take_secrets()]
         return Seen(packets, segments, secrets, reader.summary(decoder, tracker), reader.bytes_read)

@@ -57,6 +57,7 @@ def packets(data: bytes) -> object:
                 whole = frames.offset[frame], frames.offset[frame] + frames.captured[frame]
                 inside = whole[0] <= start and start + captured <= whole[1]
                 assert inside or frames.spare <= start <= start + captured <= len(frames.buffer), (start, captured, whole)
+            segments.tell_ends(row)
             answers.append(
                 (segments.frame[row], segments.source_high[row], segments.source_low[row], segments.destination_high[row],
                  segments.destination_low[row], segments.ports[row], segments.seq[row], segments.ack[row], segments.flags[row],
