@@ -42,8 +42,8 @@ def programs(capture: Path, python: str) -> dict[str, list[str]]:
     as_root = ["-Z", "root"] if os.geteuid() == 0 else []
     commands = {
         "tcpdump -w /dev/null": ["tcpdump", *as_root, "-r", str(capture), "-w", "/dev/null"],
-        "captool, one process": [python, "-m", "captool.cli.main", "analyze", str(capture), "--jobs", "1", "-o", os.devnull],
-        "captool, all cores": [python, "-m", "captool.cli.main", "analyze", str(capture), "-o", os.devnull],
+        "captool, one process": [python, "-m", "captool", "analyze", str(capture), "--jobs", "1", "-o", os.devnull],
+        "captool, all cores": [python, "-m", "captool", "analyze", str(capture), "-o", os.devnull],
         "captool, tracker only": [python, "-c", TRACK, str(capture)],
         "a bare pass in C": [str(bare_pass()), str(capture)],
         "cat": ["cat", str(capture)],

@@ -94,7 +94,7 @@ def main() -> None:
     os.chdir(tempfile.gettempdir())
     print(f"{'capture':<34}{'GB':>6}{'seconds':>9}{'peak MB':>9}")
     for name, path in cases:
-        command = [options.python, "-m", "captool.cli.main", "analyze", str(path), "--jobs", options.jobs]
+        command = [options.python, "-m", "captool", "analyze", str(path), "--jobs", options.jobs]
         results = [run(command) for _ in range(options.rounds)]
         if any(code not in {0, 1} for _, _, code in results):
             sys.exit(f"{name}: captool failed")

@@ -13,10 +13,10 @@ class Segments:
     """The TCP segments of one chunk: columns, row i for 0 <= i < `count`.
 
     `frame` is the row in the chunk's Frames. Addresses are two signed 64-bit words each (IPv4 as ::ffff:a.b.c.d), `ports` is
-    source << 16 | destination: both are there once `tell_ends` was called for the row. `payload_length` is what the IP header says, `payload_captured` what
-    of it is in `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4 identification, or
-    2**32 + TSval where that is 0 or absent, -1 where there is neither. Where it is no identification and the link layer tells the place of
-    capture, the place stands above the lower 33 bits, which are then 0 instead of -1. `hops` is the TTL or hop limit.
+    source << 16 | destination: both are there once `tell_ends` was called for the row. `payload_length` is what the IP header says,
+    `payload_captured` what of it is in `Frames.buffer` from `payload_offset` on. `mark` tells the sender's packets apart: the IPv4
+    identification, or 2**32 + TSval where that is 0 or absent, -1 where there is neither. Where it is no identification and the link layer
+    tells the place of capture, the place stands above the lower 33 bits, which are then 0 instead of -1. `hops` is the TTL or hop limit.
     Padding of the link layer is never payload.
     `identity` is a hash of what tells a sender's packets apart. `key` is 31 bits of a hash of the two ends, the same for both directions,
     and below them 1 where the destination is the first of them. `ends` are the lower halves of both addresses, `end_ports` both ports, the

@@ -5,7 +5,7 @@ entry and the place that its hash names. Both directions of a connection have th
 the rows is that of their hashes.
 """
 
-# ruff: noqa: D102, F403, F405, F821
+# ruff: noqa: D102, F403, F405
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
