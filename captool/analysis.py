@@ -6,7 +6,6 @@ The way up to a connection on all layers is in `captool.connections`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -140,7 +139,7 @@ def analyze(
 
         reading = read_in_shards(read, jobs, progress)
     reading = reading or read(0, 1, progress)
-    ring = replace(ring, session_secrets=reading.ring.session_secrets, premaster_secrets=reading.ring.premaster_secrets)
+    ring = ring.with_secrets(reading.ring.session_secrets, reading.ring.premaster_secrets)
     summary, connections = listed(reading, window_ns)
     if not connections:
         raise NothingMatchedError(_nothing(summary, ports))

@@ -10,7 +10,7 @@ from typing import Final
 from captool.errors import DecodeError, KeyMaterialError
 from captool.keys.key_file import is_directory
 from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
-from captool.keys.machine_store import find_machines, read_machine
+from captool.keys.machine_store import find_machines, machine_of
 from captool.keys.material import KeyRing, Machine, PrivateKey, SessionSecret
 from captool.keys.pem import (
     CERTIFICATE_LABELS,
@@ -19,7 +19,6 @@ from captool.keys.pem import (
     der_private_key,
     is_pkcs12,
     pem_blocks,
-    pkcs12_private_key,
     private_key,
 )
 
@@ -124,7 +123,7 @@ def _machine_names(directory: Path, machines: dict[tuple[str, str | None], Machi
     except KeyMaterialError:
         return names
     for place in found[:MAX_FILES]:
-        machine = read_machine(place).machine
+        machine = machine_of(place)
         if machine.ip is None and machine.driver is None and machine.server_spki_sha256 is None:
             continue  # a directory that only stands where a machine would
         names[place] = machine.name
@@ -186,6 +185,8 @@ def _read_der(data: bytes, origin: str, machine: str | None, password: bytes | N
     if not is_pkcs12(data):
         key = der_private_key(data, origin, machine)
     else:
+        from captool.keys.openssl_key import pkcs12_private_key
+
         try:
             key = pkcs12_private_key(data, origin, machine, password)
         except DecodeError:

@@ -15,7 +15,7 @@ from captool.errors import KeyMaterialError
 from captool.keys.key_file import MOST_BYTES, is_directory, is_there, reason
 from captool.keys.machine_config import text_of
 from captool.keys.material import Machine
-from captool.keys.place import CONFIG, MACHINE_FILES, Place, StoredMachine, read_place
+from captool.keys.place import CONFIG, MACHINE_FILES, Place, StoredMachine, machine_at, read_place
 
 GENERATION_MANIFEST: Final = "manifest.json"
 SAFE_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}", re.ASCII)
@@ -80,17 +80,29 @@ def machine_place(directory: Path) -> Place:
 
 def read_machine(directory: Path) -> StoredMachine:
     """Everything usable in one machine's directory. Never raises for what is in it."""
-    try:
-        _entries(directory)
-    except KeyMaterialError as error:
-        return _unusable(directory, str(error))
-    if directory.is_symlink() and not directory.resolve().is_relative_to(directory.parent.resolve().parent):
-        return _unusable(directory, f"{directory}: is a link to {directory.resolve()}, outside its storage; not followed, name that itself")
+    if problem := _refused(directory):
+        return StoredMachine(_unknown(directory), directory, {}, {}, {}, None, (problem,))
     return read_place(machine_place(directory))
 
 
-def _unusable(directory: Path, problem: str) -> StoredMachine:
-    return StoredMachine(Machine(directory.name, None, None, None), directory, {}, {}, {}, None, (problem,))
+def machine_of(directory: Path) -> Machine:
+    """The machine of a directory, as `read_machine` has it. Never raises for what is in it."""
+    return _unknown(directory) if _refused(directory) else machine_at(machine_place(directory))
+
+
+def _unknown(directory: Path) -> Machine:
+    return Machine(directory.name, None, None, None)
+
+
+def _refused(directory: Path) -> str | None:
+    """Why a directory is not looked into."""
+    try:
+        _entries(directory)
+    except KeyMaterialError as error:
+        return str(error)
+    if directory.is_symlink() and not directory.resolve().is_relative_to(directory.parent.resolve().parent):
+        return f"{directory}: is a link to {directory.resolve()}, outside its storage; not followed, name that itself"
+    return None
 
 
 def _entries(directory: Path) -> set[str]:

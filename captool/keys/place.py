@@ -7,19 +7,28 @@ and the rest is returned. Of a config.json only harmless fields ever leave `read
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from captool.errors import DecodeError
+from captool.keys.certificate import CertificateFields, parse_certificate
 from captool.keys.key_file import is_there, read_key_file, read_named_file
 from captool.keys.machine_config import addresses, configured_path, driver_name, reduced_config, server_name
 from captool.keys.material import Machine
-from captool.keys.pem_facts import ENCRYPTED_KEY, CertificateFacts, PemError, PrivateKeyFacts, read_certificate, read_private_key
+from captool.keys.pem import PRIVATE_KEY_LABELS, pem_blocks, private_key
+
+if TYPE_CHECKING:  # what of cryptography is needed for them takes longer to import than a small capture takes to analyze
+    from captool.keys.pem_facts import CertificateFacts, PrivateKeyFacts
 
 CERTIFICATES: Final = ("ca.pem", "cert.pem", "server.pem")
 KEYS: Final = {"key.pem": "cert.pem", "server-key.pem": "server.pem"}  # a key and the certificate it belongs to
 MACHINE_FILES: Final = (*CERTIFICATES, *KEYS)
+SERVER_KEY: Final = "server-key.pem"
+SERVER_CERTIFICATE: Final = "server.pem"
 CONFIG: Final = "config.json"
+CERTIFICATE_LABEL: Final = "CERTIFICATE"
 
 StoreKind = Literal["docker-machine", "docker-machine-certs", "docker-context", "docker-client", "dockerd", "dind", "bundle"]
 
@@ -50,8 +59,8 @@ class StoredMachine:
     machine: Machine
     directory: Path
     pem_files: Mapping[str, bytes] = field(repr=False)
-    certificates: Mapping[str, CertificateFacts]
-    private_keys: Mapping[str, PrivateKeyFacts]
+    certificates: "Mapping[str, CertificateFacts]"
+    private_keys: "Mapping[str, PrivateKeyFacts]"
     config: Mapping[str, object] | None
     problems: tuple[str, ...]
     store: StoreKind = "docker-machine"
@@ -67,18 +76,7 @@ def read_place(place: Place, held: Mapping[str, bytes] | None = None) -> StoredM
     content: dict[str, bytes] = {}
     missing = [CONFIG] if CONFIG in place.files and not _is_there(place, CONFIG, held) else []
     for file in MACHINE_FILES:
-        data: bytes | None
-        if file in held:
-            data = held[file]
-        elif file not in place.files:
-            continue
-        elif _is_there(place, file, held):
-            data = _read(place, place.files[file], problems)
-        elif (elsewhere := configured_path(config, file)) is not None and is_there(elsewhere):
-            data = read_named_file(elsewhere, place.files[CONFIG], problems)
-        else:
-            missing.append(file)
-            continue
+        data = held[file] if file in held else _content(place, file, config, problems, missing)
         if data is not None:
             content[file] = data
     if missing:
@@ -91,10 +89,54 @@ def read_place(place: Place, held: Mapping[str, bytes] | None = None) -> StoredM
     problems += _wrong_address(place, config, server)
     key = private_keys.get("server-key.pem")
     fingerprints = [one.spki_sha256 for one in (key, server) if one is not None and one.spki_sha256 is not None]
-    noted = addresses(config) or tuple(filter(None, [_host(one) for one in place.endpoints]))
-    ip = noted[0] if noted else server.ip if server else None
-    machine = Machine(place.name, ip, driver_name(config), fingerprints[0] if fingerprints else None)
+    machine = _machine(place, config, server.ip if server else None, fingerprints[0] if fingerprints else None)
     return StoredMachine(machine, directory, usable, certificates, private_keys, config, tuple(problems), place.store, names)
+
+
+def machine_at(place: Place) -> Machine:
+    """The machine of a place, from as little as tells of it. Never raises for what is there."""
+    ignored: list[str] = []
+    config = _read_config(place, {}, ignored)
+    key = _content(place, SERVER_KEY, config, ignored, ignored)
+    certificate = _content(place, SERVER_CERTIFICATE, config, ignored, ignored)
+    said = _first_certificate(certificate) if certificate else None
+    fingerprint = _fingerprint(key) if key else None
+    return _machine(place, config, said.ip if said else None, fingerprint or (said.spki_sha256 if said else None))
+
+
+def _first_certificate(pem: bytes) -> CertificateFields | None:
+    with suppress(DecodeError):
+        return next((parse_certificate(block.der) for block in pem_blocks(pem) if block.label == CERTIFICATE_LABEL), None)
+    return None
+
+
+def _fingerprint(pem: bytes) -> str | None:
+    """That of the public key which belongs to the first private key; None where it cannot be known, without a password for example."""
+    block = next((block for block in pem_blocks(pem) if block.label in PRIVATE_KEY_LABELS), None)
+    with suppress(DecodeError):
+        key = private_key(block, SERVER_KEY) if block and not block.is_encrypted else None
+        return key.spki_sha256 if key else None
+    return None
+
+
+def _machine(place: Place, config: Mapping[str, object] | None, certified: str | None, fingerprint: str | None) -> Machine:
+    """A machine whose certificate is for the address `certified`, if that is known and no other one is."""
+    noted = addresses(config) or tuple(filter(None, map(_host, place.endpoints)))
+    return Machine(place.name, noted[0] if noted else certified, driver_name(config), fingerprint)
+
+
+def _content(
+    place: Place, file: str, config: Mapping[str, object] | None, problems: list[str], missing: list[str]
+) -> bytes | None:
+    """The bytes of one of a place's files, from wherever its configuration says that it is."""
+    if file not in place.files:
+        return None
+    if os.path.lexists(place.files[file]):
+        return _read(place, place.files[file], problems)
+    if (elsewhere := configured_path(config, file)) is not None and is_there(elsewhere):
+        return read_named_file(elsewhere, place.files[CONFIG], problems)
+    missing.append(file)
+    return None
 
 
 def _is_there(place: Place, file: str, held: Mapping[str, bytes]) -> bool:
@@ -126,7 +168,9 @@ def _read_config(place: Place, held: Mapping[str, bytes], problems: list[str]) -
 
 def _parse(
     place: Place, content: Mapping[str, bytes], problems: list[str]
-) -> tuple[dict[str, CertificateFacts], dict[str, PrivateKeyFacts]]:
+) -> "tuple[dict[str, CertificateFacts], dict[str, PrivateKeyFacts]]":
+    from captool.keys.pem_facts import ENCRYPTED_KEY, PemError, read_certificate, read_private_key
+
     certificates: dict[str, CertificateFacts] = {}
     private_keys: dict[str, PrivateKeyFacts] = {}
     for file, data in content.items():
@@ -143,7 +187,9 @@ def _parse(
     return certificates, private_keys
 
 
-def _mismatches(directory: Path, certificates: Mapping[str, CertificateFacts], private_keys: Mapping[str, PrivateKeyFacts]) -> list[str]:
+def _mismatches(
+    directory: Path, certificates: "Mapping[str, CertificateFacts]", private_keys: "Mapping[str, PrivateKeyFacts]"
+) -> list[str]:
     """Keys that are not their certificate's, and certificates that the CA beside them did not issue."""
     found = [
         f"{directory / key}: does not belong to {certificate}"
@@ -158,13 +204,13 @@ def _mismatches(directory: Path, certificates: Mapping[str, CertificateFacts], p
     ]
 
 
-def _names(place: Place, config: Mapping[str, object] | None, server: CertificateFacts | None) -> tuple[str, ...]:
+def _names(place: Place, config: Mapping[str, object] | None, server: "CertificateFacts | None") -> tuple[str, ...]:
     certified = server.names if server else ()
     known = (*addresses(config), *map(_host, place.endpoints), server_name(config), *certified)
     return tuple(dict.fromkeys(name for name in known if name))
 
 
-def _wrong_address(place: Place, config: Mapping[str, object] | None, server: CertificateFacts | None) -> list[str]:
+def _wrong_address(place: Place, config: Mapping[str, object] | None, server: "CertificateFacts | None") -> list[str]:
     """A certificate for none of the machine's addresses: a client that checks it will refuse."""
     expected = {*addresses(config), server_name(config)} - {None}
     if server is None or not addresses(config) or expected & set(server.names):
