@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from captool.capture.growing import Following
 from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
@@ -109,7 +108,7 @@ def analyze(
             service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns,
             shards=shards,
         )  # fmt: skip
-        next_file, stopped = (wait.next_file, wait.stopped) if isinstance(wait, Following) else (None, None)
+        next_file, stopped = getattr(wait, "next_file", None), getattr(wait, "stopped", None)  # what Following has
         with CaptureReader(as_paths(paths), wait=wait, next_file=next_file, stopped=stopped) as capture:
             decoder, clocks, refusals = Decoder(shard, shards), SenderClocks(), IcmpErrors()
 

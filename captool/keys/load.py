@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -35,16 +34,17 @@ CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *(bytes.fromhex(magic) for magic in ("a1
 SSH_KEY_PREFIX: Final = "id_"  # docker-machine's id_rsa opens SSH, never TLS
 
 
-@dataclass(slots=True)
 class Found:
     """What a file holds: keys and secrets, what could not be used, and whether there was a certificate or a comment at least."""
 
-    keys: list[PrivateKey] = field(default_factory=list)
-    secrets: list[SessionSecret] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    certificates: int = 0
-    comments: bool = False
-    capture: bool = False
+    __slots__ = ("capture", "certificates", "comments", "keys", "problems", "secrets")
+
+    def __init__(self) -> None:
+        self.keys: list[PrivateKey] = []
+        self.secrets: list[SessionSecret] = []
+        self.problems: list[str] = []
+        self.certificates = 0
+        self.comments = self.capture = False
 
 
 def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRing:

@@ -15,10 +15,10 @@ from captool.errors import KeyMaterialError
 from captool.keys.key_file import MOST_BYTES, is_directory, is_there, reason
 from captool.keys.machine_config import text_of
 from captool.keys.material import Machine
-from captool.keys.place import CONFIG, MACHINE_FILES, Place, StoredMachine, machine_at, read_place
+from captool.keys.place import CONFIG, MACHINE_FILES, Place, machine_at
 
 GENERATION_MANIFEST: Final = "manifest.json"
-SAFE_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}", re.ASCII)
+SAFE_NAME: Final = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}"
 
 
 def default_storage(environment: Mapping[str, str]) -> Path | None:
@@ -78,23 +78,17 @@ def machine_place(directory: Path) -> Place:
     return Place("docker-machine", directory.resolve().name, directory, _storage_of(directory), files)
 
 
-def read_machine(directory: Path) -> StoredMachine:
-    """Everything usable in one machine's directory. Never raises for what is in it."""
-    if problem := _refused(directory):
-        return StoredMachine(_unknown(directory), directory, {}, {}, {}, None, (problem,))
-    return read_place(machine_place(directory))
-
-
 def machine_of(directory: Path) -> Machine:
-    """The machine of a directory, as `read_machine` has it. Never raises for what is in it."""
-    return _unknown(directory) if _refused(directory) else machine_at(machine_place(directory))
+    """The machine of a directory, as `stored_machine.read_machine` has it. Never raises for what is in it."""
+    return unknown_machine(directory) if refusal(directory) else machine_at(machine_place(directory))
 
 
-def _unknown(directory: Path) -> Machine:
+def unknown_machine(directory: Path) -> Machine:
+    """A machine of which nothing but its directory is known."""
     return Machine(directory.name, None, None, None)
 
 
-def _refused(directory: Path) -> str | None:
+def refusal(directory: Path) -> str | None:
     """Why a directory is not looked into."""
     try:
         _entries(directory)
@@ -131,4 +125,4 @@ def _original_name(directory: Path) -> str | None:
     except (OSError, ValueError, RecursionError):
         return None
     name = text_of(document.get("machine")) if isinstance(document, dict) else None
-    return name if name and SAFE_NAME.fullmatch(name) else None
+    return name if name and re.fullmatch(SAFE_NAME, name) else None

@@ -6,8 +6,7 @@ Plain RSA keys are read here; what else there is, cryptography reads (openssl_ke
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from captool.errors import DecodeError
 from captool.keys.material import PrivateKey
@@ -19,12 +18,14 @@ PFX_VERSION: Final = b"\x02\x01\x03"
 CERTIFICATE_LABELS: Final = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
 
 
-@dataclass(frozen=True, slots=True)
-class PemBlock:
+class PemBlock(NamedTuple):
     """One block of a PEM file: its label and the text with its armour."""
 
     label: str
-    text: bytes = field(repr=False)
+    text: bytes
+
+    def __repr__(self) -> str:
+        return f"PemBlock(label={self.label!r})"
 
     @property
     def is_encrypted(self) -> bool:
