@@ -26,8 +26,8 @@ def main() -> None:
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
     except SystemExit as ended:
-        if isinstance(ended.code, int):
-            leave(ended.code)
+        if ended.code is None or isinstance(ended.code, int):
+            leave(ended.code or 0)
         raise
     except KeyboardInterrupt:
         os.write(2, b"captool: interrupted\n")

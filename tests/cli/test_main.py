@@ -51,6 +51,26 @@ def test_an_empty_name_is_not_the_present_directory(captool, fixtures, tmp_path,
     assert (2, "", True) == (run.code, run.out, "the name is empty" in run.err)
 
 
+FREED = """
+import sys
+class Freed:
+    def __del__(self, write=__import__("os").write):
+        write(2, b"freed")
+freed = Freed()
+sys.argv = ["captool", *sys.argv[1:]]
+from captool.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [(("analyze",), 0), (("analyze", "--fail-on", "error"), 1), (("--version",), 0)])
+def test_no_time_is_spent_on_freeing_what_the_process_has(fixtures, words, code):
+    trace = [fixtures / "silent-drop/server.pcap"] if words[0] == "analyze" else []
+    run = subprocess.run([sys.executable, "-c", FREED, *words, *trace], capture_output=True, text=True, check=False)
+    assert (code, "") == (run.returncode, run.stderr)
+    assert run.stdout
+
+
 def test_closed_output_is_no_error():
     script = "captool --help | head -1"
     run = subprocess.run(["bash", "-c", f"set -o pipefail; {script}".replace("captool", f"{sys.executable} -m captool.cli.main")],
