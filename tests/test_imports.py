@@ -45,6 +45,10 @@ def test_a_capture_with_the_keys_of_docker_machine(fixtures):
     assert [] == needless(f"{heavy} {APART} {X509} socket shlex tomllib", "analyze", place / "server.pcap", "--keys", place / "machines")
 
 
+def test_the_table_of_keys(fixtures):
+    assert [] == needless(f"{HEAVY} {APART} {X509} h11", "keys", fixtures / "silent-drop/machines")
+
+
 def test_keys_that_open_nothing(fixtures):
     trace, keys = fixtures / "ecdhe-no-secrets/server.pcap", fixtures / "silent-drop/machines"
     assert [] == needless(f"{HEAVY} {APART} {X509} h11 captool.http", "analyze", trace, "--keys", keys)

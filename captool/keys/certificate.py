@@ -33,6 +33,9 @@ FIELDS: Final = (INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE)  # s
 UTC_TIME: Final = 0x17
 GENERALIZED_TIME: Final = 0x18
 SUBJECT_ALTERNATIVE_NAME: Final = "2.5.29.17"
+EXTENDED_KEY_USAGE: Final = "2.5.29.37"
+SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 DNS_NAME: Final = 0x82
 IP_ADDRESS: Final = 0x87
 IP_LENGTHS: Final = frozenset({4, 16})
@@ -52,7 +55,8 @@ class CertificateFields(NamedTuple):
     """What a certificate says. `spki_sha256` is the lower-case hex SHA-256 of its public key.
 
     `subject` and `issuer` are RFC 4514 strings, empty where they cannot be read; `organization` is the first O of the subject. `names`
-    are DNS names and addresses, in their order; `ip` is the first address. Validity is nanoseconds since 1970, None where it is not known.
+    are DNS names and addresses, in their order; `ip` is the first address. `purposes` are the object identifiers of what the key may be
+    used for, none where the certificate does not restrict it. Validity is nanoseconds since 1970, None where it is not known.
     """
 
     spki_sha256: str
@@ -61,6 +65,7 @@ class CertificateFields(NamedTuple):
     issuer: str
     names: tuple[str, ...]
     ip: str | None
+    purposes: frozenset[str]
     not_before_ns: int | None
     not_after_ns: int | None
 
@@ -78,14 +83,17 @@ def parse_certificate(der: bytes) -> CertificateFields:
     subject = issuer = ""
     organization = ip = not_before_ns = not_after_ns = None
     names: tuple[str, ...] = ()
+    purposes: frozenset[str] = frozenset()
     with suppress(DecodeError, ValueError):
         (subject, organization), (issuer, _) = _name(issued_for), _name(issued_by)
     with suppress(DecodeError, ValueError):
-        names, ip = _alternative_names(fields[len(FIELDS) :])
+        names, ip = _alternative_names(_extension(fields, SUBJECT_ALTERNATIVE_NAME))
+    with suppress(DecodeError, ValueError):
+        purposes = frozenset(map(object_identifier, _extension(fields, EXTENDED_KEY_USAGE)))
     with suppress(DecodeError, ValueError):
         not_before_ns, not_after_ns = map(_time_ns, elements(validity.content))
     return CertificateFields(
-        hashlib.sha256(spki.encoded).hexdigest(), organization, subject, issuer, names, ip, not_before_ns, not_after_ns
+        hashlib.sha256(spki.encoded).hexdigest(), organization, subject, issuer, names, ip, purposes, not_before_ns, not_after_ns
     )
 
 
@@ -129,26 +137,31 @@ def _escaped(value: str) -> str:
     return f"{text[:-1]}\\ " if text.endswith(" ") else text
 
 
-def _alternative_names(fields: list[Element]) -> tuple[tuple[str, ...], str | None]:
-    """The DNS names and addresses of the subject, and the first address."""
-    names: list[str] = []
-    ip = None
+def _extension(fields: list[Element], wanted: str) -> list[Element]:
+    """The elements of an extension that is a sequence; none where the certificate does not have it."""
     for extension in (one for field in fields if field.tag == EXTENSIONS for one in sequence(field.content)):
         kind, *_, value = sequence(extension.encoded, OBJECT_IDENTIFIER)
-        if object_identifier(kind) != SUBJECT_ALTERNATIVE_NAME:
-            continue
-        if value.tag != OCTET_STRING:
-            raise DecodeError("not an extension")
-        for name in sequence(value.content):
-            if name.tag == DNS_NAME:
-                names.append(name.content.decode("ascii"))
-            elif name.tag == IP_ADDRESS:
-                if len(name.content) not in IP_LENGTHS:
-                    raise DecodeError("not an address")
-                from ipaddress import ip_address
+        if object_identifier(kind) == wanted:
+            if value.tag != OCTET_STRING:
+                raise DecodeError("not an extension")
+            return sequence(value.content)
+    return []
 
-                names.append(str(ip_address(name.content)))
-                ip = ip or names[-1]
+
+def _alternative_names(general_names: list[Element]) -> tuple[tuple[str, ...], str | None]:
+    """The DNS names and addresses among them, and the first address."""
+    names: list[str] = []
+    ip = None
+    for name in general_names:
+        if name.tag == DNS_NAME:
+            names.append(name.content.decode("ascii"))
+        elif name.tag == IP_ADDRESS:
+            if len(name.content) not in IP_LENGTHS:
+                raise DecodeError("not an address")
+            from ipaddress import ip_address
+
+            names.append(str(ip_address(name.content)))
+            ip = ip or names[-1]
     return tuple(names), ip
 
 

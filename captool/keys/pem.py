@@ -6,9 +6,11 @@ Plain RSA keys are read here; what else there is, cryptography reads (openssl_ke
 import binascii
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from captool.errors import DecodeError
+from captool.keys.certificate import CertificateFields, parse_certificate
 from captool.keys.material import PrivateKey
 from captool.keys.rsa_key import parse_rsa_key
 
@@ -52,6 +54,13 @@ def pem_blocks(data: bytes) -> Iterator[PemBlock]:
             if begin[2] == boundary[2]:
                 yield PemBlock(begin[2].decode(), data[begin.start() : boundary.end()])
             begin = None
+
+
+def first_certificate(data: bytes) -> CertificateFields | None:
+    """What the first certificate of a PEM file says; None where there is none, or none that can be read."""
+    with suppress(DecodeError):
+        return next((parse_certificate(block.der) for block in pem_blocks(data) if block.label == "CERTIFICATE"), None)
+    return None
 
 
 def private_key(block: PemBlock, origin: str, machine: str | None = None, password: bytes | None = None) -> PrivateKey | None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from captool.errors import DecodeError
-from captool.keys.certificate import CertificateFields, parse_certificate
 from captool.keys.key_file import is_there, read_key_file, read_named_file
 from captool.keys.machine_config import addresses, configured_path, driver_name, reduced_config
 from captool.keys.material import Machine
-from captool.keys.pem import PRIVATE_KEY_LABELS, pem_blocks, private_key
+from captool.keys.pem import PRIVATE_KEY_LABELS, first_certificate, pem_blocks, private_key
 
 CERTIFICATES: Final = ("ca.pem", "cert.pem", "server.pem")
 KEYS: Final = {"key.pem": "cert.pem", "server-key.pem": "server.pem"}  # a key and the certificate it belongs to
@@ -24,7 +23,6 @@ MACHINE_FILES: Final = (*CERTIFICATES, *KEYS)
 SERVER_KEY: Final = "server-key.pem"
 SERVER_CERTIFICATE: Final = "server.pem"
 CONFIG: Final = "config.json"
-CERTIFICATE_LABEL: Final = "CERTIFICATE"
 
 StoreKind = Literal["docker-machine", "docker-machine-certs", "docker-context", "docker-client", "dockerd", "dind", "bundle"]
 
@@ -51,15 +49,9 @@ def machine_at(place: Place) -> Machine:
     config = read_config(place, {}, ignored)
     key = content_of(place, SERVER_KEY, config, ignored, ignored)
     certificate = content_of(place, SERVER_CERTIFICATE, config, ignored, ignored)
-    said = _first_certificate(certificate) if certificate else None
+    said = first_certificate(certificate) if certificate else None
     fingerprint = _fingerprint(key) if key else None
     return machine_in(place, config, said.ip if said else None, fingerprint or (said.spki_sha256 if said else None))
-
-
-def _first_certificate(pem: bytes) -> CertificateFields | None:
-    with suppress(DecodeError):
-        return next((parse_certificate(block.der) for block in pem_blocks(pem) if block.label == CERTIFICATE_LABEL), None)
-    return None
 
 
 def _fingerprint(pem: bytes) -> str | None:

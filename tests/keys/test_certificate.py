@@ -14,12 +14,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captool.errors import DecodeError
-from captool.keys.certificate import CertificateFields, parse_certificate
+from captool.keys.certificate import CLIENT_AUTH, CertificateFields, parse_certificate
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -38,6 +38,10 @@ def as_cryptography_reads(der):
             names = list(one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         except x509.ExtensionNotFound:
             names = []
+        try:
+            purposes = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except x509.ExtensionNotFound:
+            purposes = []
         addresses = [str(name.value) for name in names if isinstance(name, x509.IPAddress)]
         return CertificateFields(
             hashlib.sha256(one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest(),
@@ -46,6 +50,7 @@ def as_cryptography_reads(der):
             one.issuer.rfc4514_string(),
             tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)),
             addresses[0] if addresses else None,
+            frozenset(purpose.dotted_string for purpose in purposes),
             int(one.not_valid_before_utc.timestamp()) * 1_000_000_000,
             int(one.not_valid_after_utc.timestamp()) * 1_000_000_000,
         )
@@ -58,12 +63,14 @@ def key(kind):
     return ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
 
 
-def made(subject, issuer=None, names=(), days=(0, 1), kind="ec"):
+def made(subject, issuer=None, names=(), days=(0, 1), kind="ec", purposes=()):
     builder = x509.CertificateBuilder(
         issuer or subject, subject, key(kind).public_key(), 7, NOW + datetime.timedelta(days[0]), NOW + datetime.timedelta(days[1])
     ).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
     return builder.sign(key(kind), None if kind == "ed25519" else hashes.SHA256()).public_bytes(Encoding.DER)
 
 
@@ -113,6 +120,12 @@ def test_alternative_names_and_keys_of_every_kind(kind):
     assert (("runner-1", "10.77.2.2", "*.x", "::ffff:a00:1"), "10.77.2.2") == (said.names, said.ip)
 
 
+def test_purposes():
+    der = made(named((NameOID.COMMON_NAME, "x")), purposes=[ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.CODE_SIGNING])
+    assert {CLIENT_AUTH, "1.3.6.1.5.5.7.3.3"} == parse_certificate(der).purposes
+    assert as_cryptography_reads(der) == parse_certificate(der)
+
+
 def test_attributes_of_plain_text():
     der = made(named((NameOID.COUNTRY_NAME, "CH"), (NameOID.SERIAL_NUMBER, "7"), (NameOID.DOMAIN_COMPONENT, "x"), (NameOID.EMAIL_ADDRESS, "a@b")))
     assert "1.2.840.113549.1.9.1=a@b,DC=x,2.5.4.5=7,C=CH" == parse_certificate(der).subject == as_cryptography_reads(der).subject
@@ -148,7 +161,8 @@ def test_a_text_that_is_none_leaves_the_rest():
     assert ("", "", parse_certificate(der).spki_sha256) == (said.subject, said.issuer, said.spki_sha256)
 
 
-BROKEN = made(named((NameOID.ORGANIZATION_NAME, "root"), (NameOID.COMMON_NAME, "x")), names=[x509.DNSName("runner-1"), x509.DNSName("y")])
+BROKEN = made(named((NameOID.ORGANIZATION_NAME, "root"), (NameOID.COMMON_NAME, "x")), names=[x509.DNSName("runner-1"), x509.DNSName("y")],
+              purposes=[ExtendedKeyUsageOID.SERVER_AUTH])  # fmt: skip
 
 
 @settings(max_examples=4 * settings.default.max_examples, deadline=None)
