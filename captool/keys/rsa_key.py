@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RSA_ENCRYPTION: Final = bytes.fromhex("06092a864886f70d010101")  # 1.2.840.113549.1.1.1, the algorithm of such a key (RFC 8017 A.1)
 ALGORITHM: Final = encoded(SEQUENCE, RSA_ENCRYPTION + encoded(NULL, b""))
 NUMBERS: Final = 8
+MAX_BITS: Final = 1 << 14  # OpenSSL decrypts with no longer ones (OPENSSL_RSA_MAX_MODULUS_BITS), and to test them would take long
 REMEMBERED: Final = 256
 
 
@@ -43,7 +44,7 @@ class RsaKey(NamedTuple):
         believed only when the TLS Finished verifies.
         """
         p, q, d, e = self.prime1, self.prime2, self.private_exponent, self.public_exponent
-        if p < 3 or q < 3 or p * q != self.modulus:
+        if max(map(int.bit_length, self)) > MAX_BITS or p < 3 or q < 3 or p * q != self.modulus:
             return False
         exponents = d * e % (p - 1) == 1 == d * e % (q - 1) and self.exponent1 == d % (p - 1) and self.exponent2 == d % (q - 1)
         return exponents and self.coefficient * q % p == 1

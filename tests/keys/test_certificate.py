@@ -5,7 +5,7 @@ import hashlib
 import ipaddress
 import ssl
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captool.errors import DecodeError
-from captool.keys.certificate import CLIENT_AUTH, CertificateFields, parse_certificate
+from captool.keys.certificate import CLIENT_AUTH, DNS_NAME, EXTENSIONS, CertificateFields, parse_certificate
+from captool.keys.der import OCTET_STRING, SEQUENCE, elements, encoded, sequence
+from tests.growth import PROPORTIONATE, growth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -180,3 +182,25 @@ def test_damaged_ones_never_say_what_cryptography_does_not_read(data):
     except REFUSALS:
         return
     assert expected == said
+
+
+def crowded(where, count):
+    """`BROKEN` with so many names in its subject, alternative names, or extensions that nobody knows."""
+    whole = sequence(BROKEN)
+    fields = elements(whole[0].content)
+    if where == "subject":
+        (name,) = elements(fields[5].content)[:1]
+        fields[5] = fields[5]._replace(encoded=encoded(SEQUENCE, name.encoded * count))
+    else:
+        names = encoded(SEQUENCE, encoded(DNS_NAME, b"x") * count)
+        known = encoded(SEQUENCE, bytes.fromhex("0603551d11") + encoded(OCTET_STRING, names))
+        strange = encoded(SEQUENCE, bytes.fromhex("0603551d7f") + encoded(OCTET_STRING, b""))
+        fields[-1] = fields[-1]._replace(encoded=encoded(EXTENSIONS, encoded(SEQUENCE, known if where == "names" else strange * count)))
+    return encoded(SEQUENCE, encoded(SEQUENCE, b"".join(one.encoded for one in fields)) + b"".join(one.encoded for one in whole[1:]))
+
+
+@pytest.mark.parametrize("where", ["subject", "names", "extensions"])
+def test_what_a_certificate_is_crowded_with_takes_time_in_proportion(where):
+    assert growth(lambda count: partial(parse_certificate, crowded(where, count)), 4000) < PROPORTIONATE
+    said = parse_certificate(crowded(where, 3))
+    assert {"subject": "O=root,O=root,O=root", "names": ("x", "x", "x"), "extensions": ()}[where] == getattr(said, "names" if where != "subject" else where)

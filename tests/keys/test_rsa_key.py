@@ -1,5 +1,6 @@
 """RSA keys as plain numbers are the keys that cryptography reads."""
 
+import math
 import os
 
 import pytest
@@ -41,6 +42,16 @@ def test_numbers_that_contradict_each_other():
     good = parse_rsa_key(der(KEYS[0]))
     for place in range(len(good)):
         assert not RsaKey(*good[:place], good[place] + 2, *good[place + 1 :]).agrees
+
+
+def of(p, q, e=65537):
+    d = pow(e, -1, math.lcm(p - 1, q - 1))
+    return RsaKey(p * q, e, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p))
+
+
+def test_no_time_is_spent_on_numbers_that_nobody_could_use():
+    assert of(2**4253 - 1, 2**4423 - 1).agrees
+    assert not of(2**9689 - 1, 2**9941 - 1).agrees  # Mersenne primes: they fit together
 
 
 def test_nothing_of_it_is_shown():
