@@ -6,14 +6,12 @@ The way up to a connection on all layers is in `captool.connections`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from io import FileIO
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from captool.capture.growing import Following
 from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
@@ -24,7 +22,7 @@ from captool.findings import Finding, find
 from captool.findings.gaps import believed, keepalive_window_ns
 from captool.findings.icmp import with_errors
 from captool.findings.key_use import KeyUse, key_uses
-from captool.findings.tables import Connection, Settings, Tables
+from captool.findings.tables import Connection, Settings, Tables, eventful
 from captool.findings.verdict import verdict
 from captool.keys.material import KeyRing
 from captool.middlebox.catalogue import STATES, load_catalogue
@@ -111,7 +109,7 @@ def analyze(
             service_ports=settings.ports, only_ports=tuple(ports), gap_ns=min(GAP_NS, window_ns), keepalive_window_ns=window_ns,
             shards=shards,
         )  # fmt: skip
-        next_file, stopped = (wait.next_file, wait.stopped) if isinstance(wait, Following) else (None, None)
+        next_file, stopped = getattr(wait, "next_file", None), getattr(wait, "stopped", None)  # what Following has
         with CaptureReader(as_paths(paths), wait=wait, next_file=next_file, stopped=stopped) as capture:
             decoder, clocks, refusals = Decoder(shard, shards), SenderClocks(), IcmpErrors()
 
@@ -141,7 +139,7 @@ def analyze(
 
         reading = read_in_shards(read, jobs, progress)
     reading = reading or read(0, 1, progress)
-    ring = replace(ring, session_secrets=reading.ring.session_secrets, premaster_secrets=reading.ring.premaster_secrets)
+    ring = ring.with_secrets(reading.ring.session_secrets, reading.ring.premaster_secrets)
     summary, connections = listed(reading, window_ns)
     if not connections:
         raise NothingMatchedError(_nothing(summary, ports))
@@ -151,7 +149,7 @@ def analyze(
         connections = tuple(one._replace(counterpart=counterparts.get(one.id)) for one in connections)
     keys_given = bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
     connections = with_errors(connections, summary.icmp_errors)
-    tables = believed(Tables(summary, settings, connections, catalogue, keys_given, compared, half_closed))
+    tables = believed(Tables(summary, settings, connections, eventful(connections), catalogue, keys_given, compared, half_closed))
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, tables.connections, findings, verdict(tables, findings), compared)

@@ -6,7 +6,6 @@ connections that somebody still wants to read.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -17,7 +16,6 @@ from captool.direction import Direction
 from captool.errors import CaptureError
 from captool.findings.key_use import machine_of
 from captool.findings.tables import Connection
-from captool.keys.keylog import add_secrets, parse_key_log
 from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
 from captool.packets.icmp import IcmpErrors
@@ -132,6 +130,8 @@ def read_connections(
         if log is not None:
             log.add(frames, segments)
         for origin, text in capture.take_secrets():
+            from captool.keys.keylog import add_secrets, parse_key_log
+
             add_secrets(ring, parse_key_log(text, origin)[0])
         if decoder.snapped_packets and not cut:
             cut = _first_cut(frames)
@@ -248,7 +248,7 @@ def summing_up(ring: KeyRing) -> OpenConversation:
 def key_ring(keys: Paths | KeyRing, password: bytes | None = None) -> KeyRing:
     """The key material; a caller's own ring is copied, because secrets inside the capture are added to it."""
     if isinstance(keys, KeyRing):
-        return replace(keys, session_secrets=dict(keys.session_secrets), premaster_secrets=dict(keys.premaster_secrets))
+        return keys.with_secrets(dict(keys.session_secrets), dict(keys.premaster_secrets))
     named = as_paths(keys)
     if not named:
         return KeyRing()

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
 from captool.capture.reader import CaptureReader
 from captool.connections import DOCKER_PORTS, Paths, as_paths, key_ring, read_connections
 from captool.dockerapi.exchange import DockerExchange
 from captool.errors import NothingMatchedError
 from captool.findings.key_use import key_log_file
 from captool.findings.tables import Connection
+from captool.keys.certificate import CLIENT_AUTH, SERVER_AUTH, CertificateFields
 from captool.keys.material import KeyRing, PrivateKey
-from captool.keys.pem_facts import CertificateFacts, PemError, read_certificate
+from captool.keys.pem import first_certificate
 from captool.packets.decode import Decoder
 from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
@@ -92,10 +90,10 @@ def key_table(keys: Paths, traces: Paths = (), *, key_password: bytes | None = N
     return KeyTable(rows, ring.problems, tuple(_matches(files, ring)) if files else None)
 
 
-def _private(key: PrivateKey, ring: KeyRing, certificates: dict[str, CertificateFacts]) -> KeyRow:
+def _private(key: PrivateKey, ring: KeyRing, certificates: dict[str, CertificateFields]) -> KeyRow:
     machine = next((one for one in ring.machines if one.server_spki_sha256 == key.spki_sha256 or one.name == key.machine), None)
     certificate = certificates.get(key.spki_sha256)
-    clients = certificate is not None and _for_clients_only(certificate.certificate)
+    clients = certificate is not None and CLIENT_AUTH in certificate.purposes and SERVER_AUTH not in certificate.purposes
     return KeyRow(
         kind=key.kind,
         origin=key.origin,
@@ -123,24 +121,18 @@ def _key_logs(ring: KeyRing) -> Iterator[KeyRow]:
         yield KeyRow("key-log", log, None, None, None, None, None, None, count, what)
 
 
-def _certificates(path: Path, ring: KeyRing) -> Iterator[CertificateFacts]:
+def _certificates(path: Path, ring: KeyRing) -> Iterator[CertificateFields]:
     """The certificates that lie beside the keys, by which their validity is known."""
     folders = {(path / key.origin).parent for key in ring.private_keys} if path.is_dir() else {path.parent}
     files = {file for folder in folders for pattern in CERTIFICATE_NAMES for file in folder.glob(pattern) if file.is_file()}
     for file in sorted(files):
         try:
             with file.open("rb") as opened:
-                yield read_certificate(opened.read(MAX_CERTIFICATE_BYTES))
-        except (PemError, OSError):
-            continue  # keys lie there as well; what cannot be used is in the ring's problems
-
-
-def _for_clients_only(certificate: x509.Certificate) -> bool:
-    try:
-        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-    return ExtendedKeyUsageOID.CLIENT_AUTH in purposes and ExtendedKeyUsageOID.SERVER_AUTH not in purposes
+                certificate = first_certificate(opened.read(MAX_CERTIFICATE_BYTES))
+        except OSError:
+            continue
+        if certificate is not None:  # keys lie there as well; what cannot be used is in the ring's problems
+            yield certificate
 
 
 def _matches(files: list[Path], ring: KeyRing) -> Iterator[Match]:

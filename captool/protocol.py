@@ -1,6 +1,5 @@
 """Which protocol a stream speaks, told by its first bytes; what speaks none of them needs none of the layers above TCP."""
 
-import re
 from typing import Final, Literal
 
 from captool.direction import Direction
@@ -9,7 +8,7 @@ from captool.tls.records import starts_like_tls
 
 Protocol = Literal["tls", "http"]
 # A ciphertext that begins with a letter is no text: one in five does.
-TEXT: Final = re.compile(rb"[A-Za-z][\t\r\n\x20-\x7e]*")
+TEXT: Final = bytes((*b"\t\r\n", *range(0x20, 0x7F)))
 
 
 def protocol_of(first: StreamPiece) -> Protocol | None:
@@ -17,7 +16,7 @@ def protocol_of(first: StreamPiece) -> Protocol | None:
 
     A capture that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
     """
-    text = TEXT.fullmatch(first.data[:8]) is not None
+    text = first.data[:1].isalpha() and not first.data[:8].translate(None, TEXT)
     if starts_like_tls(first.data) or not (first.from_start or text):
         return "tls"
     # A server says so when the capture lacks what the client asked first.

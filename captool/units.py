@@ -16,10 +16,11 @@ BYTES: Final = {
     "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
 }  # fmt: skip
 
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|min|m|h|d))+", re.ASCII)
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|min|m|h|d)", re.ASCII)
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Z]*)", re.ASCII)
+# Compiled where a text is read: most runs are given neither a duration nor a size.
+_DURATION: Final = r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|min|m|h|d))+"
+_DURATION_PART: Final = r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|min|m|h|d)"
+_NUMBER: Final = r"\d+(?:\.\d+)?"
+_SIZE: Final = r"(\d+(?:\.\d+)?)\s*([A-Z]*)"
 
 
 def parse_duration(text: str) -> int:
@@ -27,13 +28,13 @@ def parse_duration(text: str) -> int:
 
     Raises ValueError when the text is none, is not positive, or is longer than a century.
     """
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text, re.ASCII):
         text += "s"
-    if _DURATION.fullmatch(text) is None:
+    if re.fullmatch(_DURATION, text, re.ASCII) is None:
         raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m or 1h30m")
     from decimal import Decimal
 
-    total = int(sum(Decimal(number) * NANOSECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+    total = int(sum(Decimal(number) * NANOSECONDS[unit] for number, unit in re.findall(_DURATION_PART, text, re.ASCII)))
     if total <= 0:
         raise ValueError("a duration must be longer than 0")
     if total > LONGEST:
@@ -43,7 +44,7 @@ def parse_duration(text: str) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as `262144`, `100MB` (10**6) or `64MiB` (2**20); raises ValueError when the text is none, 0 or beyond 2**63."""
-    match = _SIZE.fullmatch(text.strip().upper())
+    match = re.fullmatch(_SIZE, text.strip().upper(), re.ASCII)
     if match is None or match[2] not in BYTES:
         raise ValueError(f"{text!r} is not a size; write for example 500KB, 100MB or 1GiB")
     from decimal import Decimal

@@ -35,7 +35,7 @@ def dead(packets=3, **changes):
 
 def judged(one, tcp_connection=None, exchanges=(), **changes):
     found = tables(connection(tcp_connection or tcp(), counterpart=one, exchanges=exchanges))
-    found = replace(found, other_side=other_side(one, **changes))
+    found = found._replace(other_side=other_side(one, **changes))
     return found, find(found)
 
 

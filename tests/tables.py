@@ -5,7 +5,7 @@ from typing import Any
 from captool.capture.summary import CaptureSummary
 from captool.direction import Moment, PerDirection
 from captool.dockerapi.exchange import ContainerStream, DockerExchange, LostOutput
-from captool.findings.tables import Connection, Settings, Tables
+from captool.findings.tables import Connection, Settings, Tables, eventful
 from captool.http.exchange import HttpExchange
 from captool.middlebox.catalogue import load_catalogue
 from captool.tcp.connection import Endpoint, Gap, Keepalive, TcpConnection, Unanswered
@@ -89,7 +89,7 @@ def connection(tcp_connection: TcpConnection | None = None, **changes: Any) -> C
 
 
 def tables(*connections: Connection, capture_summary: CaptureSummary | None = None, keys_given: bool = True, **settings: Any) -> Tables:
-    return Tables(capture_summary or capture(), Settings(**settings), connections, load_catalogue(), keys_given=keys_given)
+    return Tables(capture_summary or capture(), Settings(**settings), connections, eventful(connections), load_catalogue(), keys_given=keys_given)
 
 
 def analysis(*connections: Connection, **settings: Any) -> Any:

@@ -24,6 +24,7 @@ def test_every_finding_has_a_section():
 def test_middlebox_page_is_what_the_catalogue_says():
     script = runpy.run_path(str(ROOT / "scripts/middlebox_page.py"))
     assert script["page"]() == (ROOT / "docs/middleboxes.md").read_text()
+    assert script["module"]() == (ROOT / "captool/middlebox/shipped.py").read_text()
 
 
 def test_decryption_page_is_what_the_suite_table_and_the_results_say():

@@ -1,7 +1,6 @@
 """The bytes of an open file: of a compressed one what it expands to, of a pipe also those that were only looked at."""
 
 import io
-import zlib
 from typing import IO, Final, Protocol, cast
 
 from captool.capture.source import Pipe
@@ -51,6 +50,7 @@ def open_stream(file: io.FileIO | Pipe | io.BytesIO) -> ByteStream:
         file.seek(0)
     if magic.startswith(GZIP):
         import gzip
+        import zlib
 
         buffered = io.BufferedReader(file)
         return Expanded(gzip.GzipFile(fileobj=buffered, mode="rb"), (zlib.error, EOFError, OSError))

@@ -15,7 +15,6 @@ from captool.cli.output import forget_output, is_same_file, keep_inputs, say, wi
 from captool.cli.progress import progress_bar
 from captool.cores import default_jobs
 from captool.errors import NothingMatchedError, UsageError
-from captool.export.private_file import NAME_KEPT
 from captool.units import SECOND_NS
 
 if TYPE_CHECKING:
@@ -114,7 +113,6 @@ def analyze(
     output = None if output == STDOUT else output
     from captool.analysis import analyze as run
     from captool.analysis import hot_path_compiled
-    from captool.capture.growing import Following
     from captool.capture.source import STANDARD_INPUT
 
     if not hot_path_compiled() and sum(path.stat().st_size for path in trace if path.is_file()) > SLOW_BYTES:
@@ -133,6 +131,11 @@ def analyze(
         def stopped() -> bool:
             return interrupted() or (end_s is not None and time.monotonic() >= end_s)
 
+        wait = None
+        if following:
+            from captool.capture.growing import Following
+
+            wait = Following(stopped, time.sleep, trace)
         analysis = run(
             trace,
             keys,
@@ -142,7 +145,7 @@ def analyze(
             key_password=password,
             other_side=other_side,
             timeouts=timeouts,
-            wait=Following(stopped, time.sleep, trace) if following else None,
+            wait=wait,
             jobs=jobs or default_jobs(decrypting=bool(keys)),
             progress=progress,
         )
@@ -195,6 +198,8 @@ def write(text: str, output: Path | None) -> None:
         except BrokenPipeError:  # head has seen enough; what --fail-on asked for is still to be answered
             forget_output()
         return
+    from captool.export.private_file import NAME_KEPT
+
     unfinished = output.with_name(f".{output.name[:NAME_KEPT]}.{os.getpid()}.part")
     try:
         if output.exists() and not output.is_file():  # /dev/null, a named pipe: to be written to, never replaced

@@ -1,7 +1,6 @@
 """Options that several commands share: durations and sizes with units, key material and its password."""
 
 import os
-import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -68,6 +67,8 @@ def key_password(file: Path | None) -> bytes | None:
     if not password:
         raise KeyMaterialError(f"{file}: its first line is empty; write the password of the key into it")
     if stat.S_ISREG(mode) and mode & OTHERS_MAY_READ:
+        import shlex
+
         say(f"{file}: the password in it can be read by other users; take that right from them: chmod 600 {shlex.quote(str(file))}")
     return password
 

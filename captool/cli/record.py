@@ -1,12 +1,10 @@
 """`captool record`: tcpdump run well, and the keys kept that the trace will need."""
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -212,6 +210,8 @@ def record(
         return  # nothing to analyze; what to check has been said
     keys = [outcome.keys] if outcome.keys and trace.suffix != PCAPNG else []
     files = [file.path for file in done.files]
+    import shlex
+
     command = shlex.join(["captool", "analyze", *map(str, files), *(word for one in keys for word in ("--keys", str(one)))])
     if judged is None or done.removed:
         click.echo(command)
@@ -228,6 +228,8 @@ def refuse_what_is_local(remote: str, netns: str | None, container: str | None, 
             f"{option} is for this machine; with --ssh {remote} name the interface through which that traffic passes there: -i docker0"
         )
     if targets:
+        import shlex
+
         raise UsageError(
             "--session-keys takes keys from programs of this machine; with --ssh run beside it, where the program runs: "
             f"captool harvest --session-keys {shlex.quote(targets[0])} -o KEYS, and give KEYS to captool analyze"
@@ -244,6 +246,8 @@ def placed(plan: "Plan", remote: str | None, ports: tuple[int, ...]) -> "Iterato
         return
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     with connected(parse_address(remote), ports, plan.interfaces, time.time_ns, interactive=interactive) as host:
+        from dataclasses import replace
+
         yield replace(plan, remote=host)
 
 

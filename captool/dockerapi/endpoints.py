@@ -146,12 +146,12 @@ _NOT_DOCKER: Final = Call(None, None)
 _PLACEHOLDERS: Final = {"{container}": r"(?P<container>[^/]+)", "{id}": r"[^/]+", "{name}": r".+"}
 
 
-def _rows() -> dict[str, list[tuple[str, str, str]]]:
-    """By method: what the path begins with, its form, the operation."""
-    rows: dict[str, list[tuple[str, str, str]]] = {}
+def _rows() -> dict[str, list[tuple[str, str, str, str]]]:
+    """By method: what the path begins and ends with, its form, the operation."""
+    rows: dict[str, list[tuple[str, str, str, str]]] = {}
     for line in ENDPOINTS.strip().splitlines():
         method, path, operation = line.split()
-        rows.setdefault(method, []).append((path.partition("{")[0], path, operation))
+        rows.setdefault(method, []).append((path.partition("{")[0], path.rpartition("}")[2], path, operation))
     return rows
 
 
@@ -175,8 +175,8 @@ def identify(method: str, target: str) -> Call:
     path, _, query = target.partition("?")
     path = _PREFIX.sub("", _AUTHORITY.sub("", path, count=1), count=1)
     path = path.removeprefix("/libpod") if path.startswith("/libpod/") else path
-    for begin, form, operation in _ROWS.get(method.upper(), ()):
-        match = _pattern(form).fullmatch(path) if path.startswith(begin) else None
+    for begin, end, form, operation in _ROWS.get(method.upper(), ()):
+        match = _pattern(form).fullmatch(path) if path.startswith(begin) and path.endswith(end) else None
         if match:
             container = match.groupdict().get("container")
             return Call(operation, _created(query) if operation == "ContainerCreate" else _named(container))

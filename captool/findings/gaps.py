@@ -1,12 +1,11 @@
 """Which idle times matter, and which middleboxes would have cut the connection in them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from captool.capture.summary import ClockJump
 from captool.direction import PerDirection
-from captool.findings.tables import Connection, Settings, Tables
+from captool.findings.tables import Connection, Settings, Tables, eventful
 from captool.middlebox.catalogue import IdleTimeout, by_id
 from captool.tcp.connection import Gap, TcpConnection, Unanswered
 from captool.units import SECOND_NS, seconds
@@ -22,13 +21,13 @@ def believed(tables: Tables) -> Tables:
     window_ns = keepalive_window_ns(tables.settings, tables.catalogue)
     ended_ns = _ended_ns(tables)
     if ended_ns is not None:
-        tables = replace(tables, capture=tables.capture._replace(end_ns=ended_ns))
+        tables = tables._replace(capture=tables.capture._replace(end_ns=ended_ns))
     steps = [step.packet] if step is not None else []
-    connections = (
+    connections = tuple(
         one._replace(tcp=believed_connection(one.tcp, steps, (jumps,), window_ns, to_the_end=ended_ns is None))
         for one in tables.connections
     )
-    return replace(tables, connections=tuple(connections))
+    return tables._replace(connections=connections, eventful=eventful(connections))
 
 
 def _ended_ns(tables: Tables) -> int | None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from captool.dockerapi.exchange import DockerExchange, LostOutput
     from captool.http.exchange import HttpExchange
 
-API_VERSION: Final = re.compile(r"^/v\d+\.\d+/")
+API_VERSION: Final = r"^/v\d+\.\d+/"
 WENT_AWAY: Final = "The path or the {} went away."
-LONG_ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
+LONG_ID: Final = r"\b[0-9a-f]{64}\b"
 
 
 def silent_drop(tables: Tables) -> Iterator[Finding]:
@@ -189,12 +189,12 @@ def request(exchange: "DockerExchange") -> str:
 def request_line(http: "HttpExchange") -> str:
     """Method and path as `request` shows them."""
     path = http.target.partition("?")[0]
-    return f"{http.method} {shortened(API_VERSION.sub('/', path, count=1))}"
+    return f"{http.method} {shortened(re.sub(API_VERSION, '/', path, count=1))}"
 
 
 def shortened(target: str) -> str:
     """A request target with its container ids cut to the 12 digits that docker shows."""
-    return LONG_ID.sub(lambda long_id: long_id[0][:12], target)
+    return re.sub(LONG_ID, lambda long_id: long_id[0][:12], target)
 
 
 def _sent_into_nothing(sent: Unanswered, direction: Direction) -> str:

@@ -1,7 +1,6 @@
 """What the findings are made from: every stage's result for each connection, and what the user said about the network."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.summary import CaptureSummary, IcmpError
@@ -50,22 +49,23 @@ class Connection(NamedTuple):
 UNREAD: Final = (None, (), None, None, ())  # of a connection whose content nobody reads
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """Everything a rule may look at; `other_side` is None where no capture of the other side was given.
 
+    `eventful` are those of the connections that something happened on: most rules concern no others, of which a capture may have thousands.
     `catalogue` has the timeouts of established connections, `half_closed` those of connections of which one side sent its FIN.
     """
 
     capture: CaptureSummary
     settings: Settings
     connections: tuple[Connection, ...]
+    eventful: tuple[Connection, ...]
     catalogue: tuple[IdleTimeout, ...]
     keys_given: bool
     other_side: "OtherSide | None" = None
     half_closed: tuple[IdleTimeout, ...] = ()
 
-    @cached_property
-    def eventful(self) -> tuple[Connection, ...]:
-        """The connections that something happened on: most rules concern no others, of which a capture may have thousands."""
-        return tuple([one for one in self.connections if one.tcp.eventful or one[2:] != UNREAD])
+
+def eventful(connections: Iterable[Connection]) -> tuple[Connection, ...]:
+    """The connections on which something happened, or whose content was read."""
+    return tuple([one for one in connections if one.tcp.eventful or one[2:] != UNREAD])

@@ -7,7 +7,7 @@ from captool.direction import Direction, Moment
 
 MAX_TOLD: Final = 64
 # What h11 says before it quotes the bytes, which may be a password.
-WORDS: Final = re.compile(r"[A-Za-z -]{0,80}")
+WORDS: Final = r"[A-Za-z -]{0,80}"
 
 Found = Literal["length", "chunks", "turn", "never"]
 
@@ -61,7 +61,7 @@ class LossesSoFar:
         """Bytes are missing before the next ones, or make no sense."""
         known = self._open[direction]
         if known is None:
-            words = WORDS.match(refusal) if refusal else None
+            words = re.match(WORDS, refusal) if refusal else None
             self._open[direction] = Loss(direction, behind, missing, words and words[0].strip(), None, "never")
         else:
             whole = None if known.missing is None or missing is None else known.missing + missing

@@ -17,11 +17,12 @@ from captool.http.request_reader import ascii_line
 MAX_SOUGHT: Final = 1 << 14
 _STATUS_LINE: Final = b"HTTP/0.0 000"
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]")
-_REQUEST: Final = re.compile(rb"[A-Z][A-Z-]{1,31} [^ \r\n]+ HTTP/1\.[01]\r?\n")
-_METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,31}(?: [^\r\n]*\r?)?")
-_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+# Compiled when the first hole is met, which most captures do not have.
+_STATUS: Final = rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r\n]"
+_REQUEST: Final = rb"[A-Z][A-Z-]{1,31} [^ \r\n]+ HTTP/1\.[01]\r?\n"
+_METHOD: Final = rb"[A-Z][A-Z-]{0,31}(?: [^\r\n]*\r?)?"
+_BLANK_LINE: Final = rb"\n\r?\n"
+_CHUNK: Final = rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -58,7 +59,7 @@ class HeadSearch:
         seen = max(len(self._kept) - 2, 0)
         in_line, self._in_line = self._in_line, self._in_line and b"\n" not in data
         self._kept += data[: MAX_SOUGHT + 1]
-        end = _BLANK_LINE.search(self._kept, seen)
+        end = re.compile(_BLANK_LINE).search(self._kept, seen)
         if end is None and len(self._kept) <= MAX_SOUGHT and (not in_line or self._begins(bytes(self._kept))):
             return None
         kept = bytes(self._kept) + data[MAX_SOUGHT + 1 :]
@@ -71,14 +72,14 @@ class HeadSearch:
 def begins_response(data: bytes) -> bool:
     """Whether this may be the beginning of a status line (RFC 9112 section 4), or of a part of one."""
     if len(data) > len(_STATUS_LINE):
-        return _STATUS.match(data) is not None
+        return re.match(_STATUS, data) is not None
     return _STATUS_LINE.startswith(data.translate(_DIGITS))
 
 
 def begins_request(data: bytes) -> bool:
     """Whether this may be the beginning of a request line (RFC 9112 section 3), or of a part of one."""
     line, newline, _ = data.partition(b"\n")
-    return (_REQUEST.fullmatch(line + newline) if newline else _METHOD.fullmatch(line)) is not None
+    return (re.fullmatch(_REQUEST, line + newline) if newline else re.fullmatch(_METHOD, line)) is not None
 
 
 def parses_as_request(head: bytes) -> bool:
@@ -100,8 +101,8 @@ def _events(reader: h11.Connection, head: bytes) -> list[h11.Event]:
 
 def only_whole_chunks(data: bytes) -> bool:
     """Whether a piece is nothing but whole chunks of a body (RFC 9112 section 7.1), the last one without trailers."""
-    position = 0
-    while chunk := _CHUNK.match(data, position):
+    position, chunks = 0, re.compile(_CHUNK)
+    while chunk := chunks.match(data, position):
         size = int(chunk[1], 16)
         end = chunk.end() + size
         if data[end : end + 2] != b"\r\n":

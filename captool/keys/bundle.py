@@ -22,7 +22,8 @@ from typing import Final
 
 from captool.keys.machine_store import GENERATION_MANIFEST
 from captool.keys.material import Machine
-from captool.keys.place import CONFIG, KEYS, StoredMachine
+from captool.keys.place import CONFIG, KEYS
+from captool.keys.stored_machine import StoredMachine
 
 INDEX_SCHEMA: Final = "captool.keys/1"
 MACHINE_SCHEMA: Final = "captool.machine/1"

@@ -7,7 +7,7 @@ from typing import Final
 
 from captool.keys.bundle import Generation, keep, locked, record_removal, write_index
 from captool.keys.harvest import refuse_inside
-from captool.keys.place import StoredMachine
+from captool.keys.stored_machine import StoredMachine
 
 INDEX_NS: Final = 5_000_000_000  # the index is written so often while machines keep coming
 MOST_PROBLEMS: Final = 1_000

@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +37,7 @@ class GrowingKeys:
         with suppress(KeyMaterialError):  # nothing that can be used is there yet
             loaded = load_keys([self._bundle])
             mine = self.ring
-            self.ring = replace(
-                loaded, session_secrets=mine.session_secrets, premaster_secrets=mine.premaster_secrets, resumable=mine.resumable
-            )
+            self.ring = loaded.with_secrets(mine.session_secrets, mine.premaster_secrets, mine.resumable)
 
     def _take_secrets(self) -> None:
         with (self._bundle / self._key_log).open("rb") as file:

@@ -7,8 +7,8 @@ from pathlib import Path
 from captool.errors import UsageError
 from captool.keys.bundle import Generation, keep, locked, remove_empty, write_index
 from captool.keys.key_file import is_directory, is_there
-from captool.keys.machine_store import read_machine
-from captool.keys.place import Place, StoredMachine, read_place
+from captool.keys.place import Place
+from captool.keys.stored_machine import StoredMachine, read_machine, read_place
 from captool.keys.stores import all_places
 
 

@@ -22,7 +22,7 @@ SESSION_ID_LABEL: Final = "RSA Session-ID"
 MASTER_LABELS: Final = frozenset({"CLIENT_RANDOM", SESSION_ID_LABEL})
 
 LINE: Final = re.compile(rb"([A-Z][A-Z0-9_]*) +([0-9A-Fa-f]+) +([0-9A-Fa-f]+)")
-SESSION_ID_LINE: Final = re.compile(rb"RSA +Session-ID: ?([0-9A-Fa-f]+) +Master-Key: ?([0-9A-Fa-f]+)")
+SESSION_ID_LINE: Final = rb"RSA +Session-ID: ?([0-9A-Fa-f]+) +Master-Key: ?([0-9A-Fa-f]+)"  # compiled when one is met: few are
 
 
 def parse_key_log(data: bytes, origin: str) -> tuple[list[SessionSecret], list[str]]:
@@ -46,7 +46,7 @@ def parse_key_log(data: bytes, origin: str) -> tuple[list[SessionSecret], list[s
 
 def looks_like_key_log(data: bytes) -> bool:
     """Whether the beginning of a file has a line of a key log."""
-    return any(LINE.fullmatch(text) or SESSION_ID_LINE.fullmatch(text) for text in map(bytes.strip, data.split(b"\n")))
+    return any(LINE.fullmatch(text) or _session_id_line(text) for text in map(bytes.strip, data.split(b"\n")))
 
 
 def add_secrets(ring: KeyRing, secrets: Iterable[SessionSecret]) -> None:
@@ -61,7 +61,7 @@ def add_secrets(ring: KeyRing, secrets: Iterable[SessionSecret]) -> None:
 def _secret(text: bytes, origin: str) -> SessionSecret | None:
     if match := LINE.fullmatch(text):
         label, identifier, secret = match[1].decode(), match[2], match[3]
-    elif match := SESSION_ID_LINE.fullmatch(text):
+    elif match := _session_id_line(text):
         label, identifier, secret = SESSION_ID_LABEL, match[1], match[2]
     else:
         return None
@@ -69,6 +69,10 @@ def _secret(text: bytes, origin: str) -> SessionSecret | None:
         return None
     found = SessionSecret(label, bytes.fromhex(identifier.decode()), bytes.fromhex(secret.decode()), origin)
     return found if _has_right_lengths(found) else None
+
+
+def _session_id_line(text: bytes) -> re.Match[bytes] | None:
+    return re.fullmatch(SESSION_ID_LINE, text) if text.startswith(b"RSA ") else None
 
 
 def _has_right_lengths(secret: SessionSecret) -> bool:

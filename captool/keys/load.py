@@ -3,14 +3,13 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from captool.errors import DecodeError, KeyMaterialError
 from captool.keys.key_file import is_directory
 from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
-from captool.keys.machine_store import find_machines, read_machine
+from captool.keys.machine_store import find_machines, machine_of
 from captool.keys.material import KeyRing, Machine, PrivateKey, SessionSecret
 from captool.keys.pem import (
     CERTIFICATE_LABELS,
@@ -19,7 +18,6 @@ from captool.keys.pem import (
     der_private_key,
     is_pkcs12,
     pem_blocks,
-    pkcs12_private_key,
     private_key,
 )
 
@@ -36,16 +34,17 @@ CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *(bytes.fromhex(magic) for magic in ("a1
 SSH_KEY_PREFIX: Final = "id_"  # docker-machine's id_rsa opens SSH, never TLS
 
 
-@dataclass(slots=True)
 class Found:
     """What a file holds: keys and secrets, what could not be used, and whether there was a certificate or a comment at least."""
 
-    keys: list[PrivateKey] = field(default_factory=list)
-    secrets: list[SessionSecret] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    certificates: int = 0
-    comments: bool = False
-    capture: bool = False
+    __slots__ = ("capture", "certificates", "comments", "keys", "problems", "secrets")
+
+    def __init__(self) -> None:
+        self.keys: list[PrivateKey] = []
+        self.secrets: list[SessionSecret] = []
+        self.problems: list[str] = []
+        self.certificates = 0
+        self.comments = self.capture = False
 
 
 def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRing:
@@ -124,7 +123,7 @@ def _machine_names(directory: Path, machines: dict[tuple[str, str | None], Machi
     except KeyMaterialError:
         return names
     for place in found[:MAX_FILES]:
-        machine = read_machine(place).machine
+        machine = machine_of(place)
         if machine.ip is None and machine.driver is None and machine.server_spki_sha256 is None:
             continue  # a directory that only stands where a machine would
         names[place] = machine.name
@@ -186,6 +185,8 @@ def _read_der(data: bytes, origin: str, machine: str | None, password: bytes | N
     if not is_pkcs12(data):
         key = der_private_key(data, origin, machine)
     else:
+        from captool.keys.openssl_key import pkcs12_private_key
+
         try:
             key = pkcs12_private_key(data, origin, machine, password)
         except DecodeError:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_ENGINE_URL: Final = re.compile(r"tcp://[a-zA-Z0-9.\-:\[\]]+", re.ASCII)  # no user, no query: nowhere for a secret
+_ENGINE_URL: Final = r"tcp://[a-zA-Z0-9.\-:\[\]]+"  # no user, no query: nowhere for a secret
 
 # Names of config.json that describe a machine and open nothing. Whatever is not listed stays where it is.
 HARMLESS_TOP: Final = frozenset({
@@ -63,7 +63,7 @@ def _only(section: dict[str, object], names: frozenset[str]) -> dict[str, object
 def _is_plain(name: str, value: object) -> bool:
     """Only flat values: a nested one would carry fields that nobody has looked at."""
     if name == "URL":
-        return isinstance(value, str) and _ENGINE_URL.fullmatch(value) is not None
+        return isinstance(value, str) and re.fullmatch(_ENGINE_URL, value) is not None
     if isinstance(value, list):
         return all(isinstance(item, str) for item in value)
     return isinstance(value, bool | int | str)

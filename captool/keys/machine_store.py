@@ -15,10 +15,10 @@ from captool.errors import KeyMaterialError
 from captool.keys.key_file import MOST_BYTES, is_directory, is_there, reason
 from captool.keys.machine_config import text_of
 from captool.keys.material import Machine
-from captool.keys.place import CONFIG, MACHINE_FILES, Place, StoredMachine, read_place
+from captool.keys.place import CONFIG, MACHINE_FILES, Place, machine_at
 
 GENERATION_MANIFEST: Final = "manifest.json"
-SAFE_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}", re.ASCII)
+SAFE_NAME: Final = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}"
 
 
 def default_storage(environment: Mapping[str, str]) -> Path | None:
@@ -78,19 +78,25 @@ def machine_place(directory: Path) -> Place:
     return Place("docker-machine", directory.resolve().name, directory, _storage_of(directory), files)
 
 
-def read_machine(directory: Path) -> StoredMachine:
-    """Everything usable in one machine's directory. Never raises for what is in it."""
+def machine_of(directory: Path) -> Machine:
+    """The machine of a directory, as `stored_machine.read_machine` has it. Never raises for what is in it."""
+    return unknown_machine(directory) if refusal(directory) else machine_at(machine_place(directory))
+
+
+def unknown_machine(directory: Path) -> Machine:
+    """A machine of which nothing but its directory is known."""
+    return Machine(directory.name, None, None, None)
+
+
+def refusal(directory: Path) -> str | None:
+    """Why a directory is not looked into."""
     try:
         _entries(directory)
     except KeyMaterialError as error:
-        return _unusable(directory, str(error))
+        return str(error)
     if directory.is_symlink() and not directory.resolve().is_relative_to(directory.parent.resolve().parent):
-        return _unusable(directory, f"{directory}: is a link to {directory.resolve()}, outside its storage; not followed, name that itself")
-    return read_place(machine_place(directory))
-
-
-def _unusable(directory: Path, problem: str) -> StoredMachine:
-    return StoredMachine(Machine(directory.name, None, None, None), directory, {}, {}, {}, None, (problem,))
+        return f"{directory}: is a link to {directory.resolve()}, outside its storage; not followed, name that itself"
+    return None
 
 
 def _entries(directory: Path) -> set[str]:
@@ -119,4 +125,4 @@ def _original_name(directory: Path) -> str | None:
     except (OSError, ValueError, RecursionError):
         return None
     name = text_of(document.get("machine")) if isinstance(document, dict) else None
-    return name if name and SAFE_NAME.fullmatch(name) else None
+    return name if name and re.fullmatch(SAFE_NAME, name) else None

@@ -1,16 +1,14 @@
 """Key material in memory. Secrets know where they came from and never show their bytes."""
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-if TYPE_CHECKING:  # cryptography takes a while to import, and a capture without keys does not need it
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+if TYPE_CHECKING:
+    from captool.keys.rsa_key import RsaKey
 
 KeyKind = Literal["rsa-private-key", "ec-private-key"]
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKey:
+class PrivateKey(NamedTuple):
     """A private key found on disk. `origin` is the path as shown to the user (relative to the named directory).
 
     `spki_sha256` is the lower-case hex SHA-256 of the DER SubjectPublicKeyInfo, which ties the key to certificates.
@@ -21,7 +19,10 @@ class PrivateKey:
     origin: str
     machine: str | None
     spki_sha256: str
-    rsa: "RSAPrivateKey | None" = field(repr=False, compare=False)
+    rsa: "RsaKey | None"
+
+    def __repr__(self) -> str:
+        return f"PrivateKey(kind={self.kind!r}, origin={self.origin!r}, machine={self.machine!r}, spki_sha256={self.spki_sha256!r})"
 
 
 class SessionSecret(NamedTuple):
@@ -45,7 +46,6 @@ class Machine(NamedTuple):
     server_spki_sha256: str | None
 
 
-@dataclass(frozen=True, slots=True)
 class KeyRing:
     """All key material of an analysis.
 
@@ -56,9 +56,36 @@ class KeyRing:
     that resumes it on another connection can be opened as well; it is filled while captures are read.
     """
 
-    private_keys: tuple[PrivateKey, ...] = ()
-    session_secrets: dict[bytes, dict[str, SessionSecret]] = field(default_factory=dict)
-    premaster_secrets: dict[bytes, SessionSecret] = field(default_factory=dict)
-    machines: tuple[Machine, ...] = ()
-    problems: tuple[str, ...] = ()
-    resumable: dict[bytes, SessionSecret] = field(default_factory=dict, repr=False, compare=False)
+    __slots__ = ("machines", "premaster_secrets", "private_keys", "problems", "resumable", "session_secrets")
+
+    def __init__(
+        self,
+        private_keys: tuple[PrivateKey, ...] = (),
+        session_secrets: dict[bytes, dict[str, SessionSecret]] | None = None,
+        premaster_secrets: dict[bytes, SessionSecret] | None = None,
+        machines: tuple[Machine, ...] = (),
+        problems: tuple[str, ...] = (),
+        resumable: dict[bytes, SessionSecret] | None = None,
+    ) -> None:
+        self.private_keys = private_keys
+        self.session_secrets = {} if session_secrets is None else session_secrets
+        self.premaster_secrets = {} if premaster_secrets is None else premaster_secrets
+        self.machines = machines
+        self.problems = problems
+        self.resumable = {} if resumable is None else resumable
+
+    def __repr__(self) -> str:
+        fields = ((name, getattr(self, name)) for name in self.__slots__ if name != "resumable")
+        return f"KeyRing({', '.join(f'{name}={value!r}' for name, value in fields)})"
+
+    def with_secrets(
+        self,
+        session_secrets: dict[bytes, dict[str, SessionSecret]],
+        premaster_secrets: dict[bytes, SessionSecret],
+        resumable: dict[bytes, SessionSecret] | None = None,
+    ) -> "KeyRing":
+        """The same keys with these secrets of sessions; those that can be resumed are shared unless others are given."""
+        return KeyRing(
+            self.private_keys, session_secrets, premaster_secrets, self.machines, self.problems,
+            self.resumable if resumable is None else resumable,
+        )  # fmt: skip

@@ -11,6 +11,7 @@ never read: it decrypts nothing.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -102,4 +103,4 @@ def _json_object(path: Path, root: Path) -> Mapping[str, object]:
 
 def _safe(name: str) -> str:
     """A name that may be a directory's; others are replaced by their digest."""
-    return name if SAFE_NAME.fullmatch(name) else hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:12]
+    return name if re.fullmatch(SAFE_NAME, name) else hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:12]

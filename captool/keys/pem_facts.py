@@ -11,9 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.utils import CryptographyDeprecationWarning
 
-from captool.keys.pem import PARSE_FAULTS, PRIVATE_KEY_LABELS, numbers_agree, pem_blocks
+from captool.keys import openssl_key
+from captool.keys.openssl_key import rsa_numbers
+from captool.keys.pem import PRIVATE_KEY_LABELS, pem_blocks
 
 _NS = 1_000_000_000
+PARSE_FAULTS: Final = (*openssl_key.PARSE_FAULTS, x509.InvalidVersion, x509.DuplicateExtension)
 
 
 class PemError(Exception):
@@ -95,7 +98,7 @@ def read_private_key(data: bytes) -> PrivateKeyFacts:
         raise PemError(f"no usable private key (half written?): {_first_line(error)}") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise PemError(f"a key of type {type(key).__name__}, which no docker-machine makes")
-    if isinstance(key, rsa.RSAPrivateKey) and not numbers_agree(key):
+    if isinstance(key, rsa.RSAPrivateKey) and not rsa_numbers(key).agrees:
         raise PemError("no usable private key (damaged?): its numbers contradict each other")
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     kind = "rsa-private-key" if isinstance(key, rsa.RSAPrivateKey) else "ec-private-key"

@@ -20,7 +20,8 @@ from captool.keys.directory_events import DirectoryEvents
 from captool.keys.inotify_reach import blind_spot
 from captool.keys.key_file import is_directory, is_there
 from captool.keys.machine_store import machine_place
-from captool.keys.place import MACHINE_FILES, Place, StoredMachine, read_place
+from captool.keys.place import MACHINE_FILES, Place
+from captool.keys.stored_machine import StoredMachine, read_place
 from captool.keys.stores import try_places
 
 MS: Final = 1_000_000

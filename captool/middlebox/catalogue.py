@@ -1,9 +1,9 @@
 """The catalogue of idle timeouts: after how long without a packet a middlebox forgets or closes a connection.
 
-Data in `idle_timeouts.toml`, in which each entry names its source; a user's own file has the same form and goes on top.
+Data in `idle_timeouts.toml`, in which each entry names its source; a user's own file has the same form and goes on top. What is shipped
+is read from `shipped.py`, which `scripts/middlebox_page.py` makes of that file: to parse it takes as long as to analyze a small capture.
 """
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -62,7 +62,7 @@ def load_catalogue(extra: Path | None = None, *, state: State | None = "establis
         except (OSError, UnicodeDecodeError) as error:
             reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "not UTF-8 text"
             raise UsageError(f"{extra}: {reason}; a catalogue of idle timeouts is a TOML file") from error
-        entries = _entries(str(extra), text, entries)
+        entries = parse_catalogue(str(extra), text, entries)
     chosen = [entry for entry in entries.values() if state is None or entry.state == state]
     return tuple(sorted(chosen, key=lambda entry: (entry.seconds, entry.id)))
 
@@ -81,10 +81,15 @@ def by_id(catalogue: tuple[IdleTimeout, ...], wanted: str) -> IdleTimeout:
 
 @cache
 def _shipped() -> dict[str, IdleTimeout]:
-    return _entries("idle_timeouts.toml", Path(__file__).with_name("idle_timeouts.toml").read_text(encoding="utf-8"), {})
+    from captool.middlebox.shipped import SHIPPED
+
+    return {row[0]: IdleTimeout(*row) for row in SHIPPED}
 
 
-def _entries(origin: str, text: str, known: dict[str, IdleTimeout]) -> dict[str, IdleTimeout]:
+def parse_catalogue(origin: str, text: str, known: dict[str, IdleTimeout]) -> dict[str, IdleTimeout]:
+    """The entries of a catalogue in TOML, by id, on top of those that are `known`. Raises `UsageError` naming `origin`, entry and field."""
+    import tomllib
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,7 +6,6 @@ packets that are no TCP is looked through. Compiled by Cython (pure-Python mode)
 
 # ruff: noqa: D102
 
-import socket
 from typing import Final
 
 import cython
@@ -136,6 +135,8 @@ class IcmpErrors:
         """The errors, in the order of their first packets."""
         errors = []
         for (source, destination, ports, by, kind, code), (first, first_ns, times, last, last_ns, mtu) in self.errors.items():
+            import socket  # seldom: most captures hold no such error
+
             family = socket.AF_INET if len(by) == 4 else socket.AF_INET6
             address, peer, reporter = (socket.inet_ntop(family, one) for one in (source, destination, by))
             errors.append(

@@ -1,7 +1,6 @@
 """The manifest beside a trace, as others read it (manifest.py writes it)."""
 
 import fcntl
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -106,6 +105,8 @@ def _names(document: dict[str, object]) -> Iterator[str]:
 def _read(path: Path) -> dict[str, object] | None:
     with suppress(OSError, ValueError, RecursionError):
         if path.is_file() and path.stat().st_size <= MAX_MANIFEST:
+            import json  # seldom: most captures have no manifest
+
             document = json.loads(path.read_bytes())
             if isinstance(document, dict) and document.get("schema") == SCHEMA:
                 return document

@@ -12,7 +12,6 @@ from captool.findings.probes import sender_hint
 from captool.findings.silence import shortened
 from captool.findings.tables import Connection
 from captool.report.layout import styled
-from captool.report.other_side_text import crossed
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
 from captool.units import counted, seconds, size, size_between
@@ -91,6 +90,8 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     if "missing-keepalive" not in said:
         rows.append(("keepalive", "; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction)))
     if connection.counterpart:
+        from captool.report.other_side_text import crossed
+
         rows.append(("path", crossed(connection.counterpart)))
     if connection.tls:
         rows.append(("TLS", _tls(connection.tls)))

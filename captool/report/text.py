@@ -15,7 +15,6 @@ from captool.findings.silence import request
 from captool.findings.tables import Connection
 from captool.report.connection_text import ending, facts, headline
 from captool.report.layout import labelled, styled, table, wrapped
-from captool.report.other_side_text import captures_compared
 from captool.report.printable import clock, printable, utc
 from captool.units import counted, seconds, size
 
@@ -84,6 +83,8 @@ def _capture(analysis: Analysis, width: int) -> Iterator[str]:
     counts = f"{counted(capture.packets, 'packet')}, {size(capture.bytes)}, {counted(len(analysis.connections), 'connection')}{span}"
     yield from wrapped(counts, width)
     if analysis.other_side:
+        from captool.report.other_side_text import captures_compared
+
         yield from wrapped(printable(captures_compared(analysis.other_side, len(analysis.connections))), width)
 
 

@@ -12,7 +12,6 @@ takes from the other compiled ones stands in its .pxd file. An idle connection i
 # (layout.py is the vocabulary; the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 from collections import deque
-from copy import copy
 from typing import Self
 
 import cython
@@ -358,6 +357,8 @@ class Tracker:
             stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", 0)
         gaps = rows.gaps.pop(slot, None)
         probing = (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1))
+        from copy import copy  # only where a connection is told of that goes on
+
         shut = (copy(rows.shut_windows.get(2 * slot)), copy(rows.shut_windows.get(2 * slot + 1)))  # describing ends them
         holes = (rows.holes.get(2 * slot), rows.holes.get(2 * slot + 1))
         outages = (rows.outages.get(2 * slot), rows.outages.get(2 * slot + 1))

@@ -3,19 +3,13 @@
 Nothing is verified here, and every text in them is a stranger's: what shows it makes it printable, and its length is bounded.
 """
 
-import contextlib
-import warnings
+import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from captool.direction import Moment
 from captool.errors import DecodeError
-from captool.units import SECOND_NS
-
-if TYPE_CHECKING:  # cryptography is imported with the first certificate
-    from datetime import datetime
-
-    from cryptography import x509
+from captool.keys.certificate import parse_certificate
 
 Validity = Literal["valid", "expired", "not-yet-valid"]
 MAX_TEXT: Final = 256
@@ -69,50 +63,22 @@ class PresentedCertificate(NamedTuple):
 
 @lru_cache(maxsize=REMEMBERED)
 def read_certificate(der: bytes) -> Certificate | None:
-    """What a DER certificate says; None for one that cannot be read (an exotic key does not keep a session from being decrypted)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    from captool.keys.pem import PARSE_FAULTS, certificate_identity
-
+    """What a DER certificate says; None for one that cannot be read."""
     try:
-        identity = certificate_identity(der)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a stranger's certificate may break rules that do not matter here
-            certificate = x509.load_der_x509_certificate(der)
-            subject = issuer = ""
-            names: list[str] = []
-            not_before_ns = not_after_ns = None
-            with contextlib.suppress(*PARSE_FAULTS):
-                subject = certificate.subject.rfc4514_string()
-                issuer = certificate.issuer.rfc4514_string()
-            with contextlib.suppress(*PARSE_FAULTS, x509.ExtensionNotFound):
-                names = _alternative_names(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-            with contextlib.suppress(*PARSE_FAULTS):
-                not_before_ns, not_after_ns = _nanoseconds(certificate.not_valid_before_utc), _nanoseconds(certificate.not_valid_after_utc)
-            return Certificate(
-                spki_sha256=identity.spki_sha256,
-                sha256=certificate.fingerprint(SHA256()).hex(),
-                organization=identity.organization,
-                subject=_bounded(subject),
-                issuer=_bounded(issuer),
-                names=tuple(_bounded(name) for name in names[:MAX_NAMES]),
-                more_names=max(0, len(names) - MAX_NAMES),
-                not_before_ns=not_before_ns,
-                not_after_ns=not_after_ns,
-            )
-    except (DecodeError, *PARSE_FAULTS):
+        said = parse_certificate(der)
+    except DecodeError:
         return None
-
-
-def _alternative_names(names: "x509.SubjectAlternativeName") -> list[str]:
-    from cryptography import x509
-
-    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
-
-
-def _nanoseconds(moment: "datetime") -> int:
-    return int(moment.timestamp()) * SECOND_NS
+    return Certificate(
+        spki_sha256=said.spki_sha256,
+        sha256=hashlib.sha256(der).hexdigest(),
+        organization=said.organization,
+        subject=_bounded(said.subject),
+        issuer=_bounded(said.issuer),
+        names=tuple(_bounded(name) for name in said.names[:MAX_NAMES]),
+        more_names=max(0, len(said.names) - MAX_NAMES),
+        not_before_ns=said.not_before_ns,
+        not_after_ns=said.not_after_ns,
+    )
 
 
 def _bounded(text: str) -> str:

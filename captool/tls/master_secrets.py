@@ -9,13 +9,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.keys.material import KeyRing, PrivateKey, SessionSecret
+from captool.keys.rsa_key import decrypt
 from captool.tls.cipher_suites import cipher_suite
 from captool.tls.hello import SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, ClientHello, Extension
 from captool.tls.key_schedule import extended_master_secret, master_secret
 from captool.tls.negotiation import Negotiation
 
-if TYPE_CHECKING:  # imported where a private key is used
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+if TYPE_CHECKING:
+    from captool.keys.rsa_key import RsaKey
 
 PREMASTER_SECRET_LENGTH: Final = 48  # RFC 5246 section 7.4.7.1
 MAX_KEYS_TRIED: Final = 256
@@ -59,13 +60,13 @@ def candidates(negotiation: Negotiation, ring: KeyRing) -> Iterator[MasterSecret
             yield from _from_premaster(negotiation, premaster, key.origin)
 
 
-def usable_keys(negotiation: Negotiation, ring: KeyRing) -> list[tuple[PrivateKey, "RSAPrivateKey"]]:
+def usable_keys(negotiation: Negotiation, ring: KeyRing) -> list[tuple[PrivateKey, "RsaKey"]]:
     """The private keys that may decrypt the premaster secret: the certificate's, or all of its size where no certificate is seen."""
     encrypted = negotiation.encrypted_premaster
     certificate = negotiation.certificate
     matching = []
     for key in ring.private_keys:
-        if key.rsa is None or encrypted is None or (key.rsa.key_size + 7) // 8 != len(encrypted):
+        if key.rsa is None or encrypted is None or (key.rsa.modulus.bit_length() + 7) // 8 != len(encrypted):
             continue
         if certificate is None or certificate.spki_sha256 == key.spki_sha256:
             matching.append((key, key.rsa))
@@ -130,16 +131,14 @@ def _from_premaster(negotiation: Negotiation, premaster: bytes, origin: str) -> 
         yield MasterSecret(extended_master_secret(server_hello.version, suite, premaster, handshake), origin)
 
 
-def _decrypted_premaster(key: "RSAPrivateKey", encrypted: bytes) -> bytes | None:
+def _decrypted_premaster(key: "RsaKey", encrypted: bytes) -> bytes | None:
     """PKCS#1 v1.5 (RFC 8017 section 7.2.2); None for what does not decrypt to a premaster secret.
 
     RFC 5246 section 7.4.7.1: its first two bytes are the version that the client offered. They are not compared: some clients
     put the negotiated version there, and Finished decides.
     """
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
     try:
-        premaster = key.decrypt(encrypted, PKCS1v15())
+        premaster = decrypt(key, encrypted)
     except ValueError:
         return None
     return premaster if len(premaster) == PREMASTER_SECRET_LENGTH else None

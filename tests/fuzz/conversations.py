@@ -9,8 +9,8 @@ from captool.dockerapi.endpoints import hijacks, identify
 from captool.dockerapi.stdcopy import StdcopyReader
 from captool.errors import DecodeError
 from captool.http.conversation import HttpConversation
+from captool.keys.certificate import parse_certificate
 from captool.keys.material import KeyRing, SessionSecret
-from captool.keys.pem import certificate_identity
 from captool.tcp.connection import StreamPiece
 from captool.tls.alerts import alert_words
 from captool.tls.certificate import read_certificate
@@ -74,7 +74,7 @@ def handshake(data: bytes) -> object:
         pass
     assert cut is None or whole == cut, (whole, cut)
     answers = [alert_words(body)]
-    for read in (parse_client_hello, parse_server_hello, parse_sslv2_client_hello, certificate_identity, read_certificate):
+    for read in (parse_client_hello, parse_server_hello, parse_sslv2_client_hello, parse_certificate, read_certificate):
         for content in (body, body[4:]):
             try:
                 answers.append(read(content))

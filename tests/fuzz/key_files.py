@@ -7,9 +7,10 @@ from pathlib import Path
 from captool.errors import CaptoolError
 from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
 from captool.keys.load import load_keys
-from captool.keys.machine_store import MACHINE_FILES, read_machine
+from captool.keys.machine_store import MACHINE_FILES
 from captool.keys.material import KeyRing
 from captool.keys.pem_facts import PemError, read_certificate, read_private_key
+from captool.keys.stored_machine import read_machine
 from fuzz.capture_files import one_line, written
 from fuzz.script import Script
 

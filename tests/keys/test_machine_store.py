@@ -7,9 +7,9 @@ import pytest
 from captool.errors import KeyMaterialError
 from captool.keys.key_file import read_key_file
 from captool.keys.machine_config import reduced_config
-from captool.keys.machine_store import default_storage, find_machines, read_machine
+from captool.keys.machine_store import default_storage, find_machines, machine_of
 from captool.keys.other_stores import find_other_places
-from captool.keys.place import read_place
+from captool.keys.stored_machine import read_machine, read_place
 from docker_machine import machine
 
 
@@ -43,8 +43,10 @@ def test_the_default_storage_is_that_of_docker_machine(tmp_path):
 
 
 def test_a_whole_machine_is_read_without_a_problem(tmp_path):
-    stored = read_machine(machine(tmp_path))
+    directory = machine(tmp_path)
+    stored = read_machine(directory)
     assert () == stored.problems
+    assert stored.machine == machine_of(directory)
     assert ("runner-1", "10.77.2.2", "google") == (stored.machine.name, stored.machine.ip, stored.machine.driver)
     assert (
         stored.machine.server_spki_sha256
@@ -60,7 +62,7 @@ def test_the_address_comes_from_the_certificate_where_the_driver_stores_none(tmp
     config = json.loads((directory / "config.json").read_text())
     config["Driver"]["IPAddress"] = ""
     (directory / "config.json").write_text(json.dumps(config))
-    assert read_machine(directory).machine.ip == "10.77.2.2"
+    assert "10.77.2.2" == read_machine(directory).machine.ip == machine_of(directory).ip
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,7 @@ def test_what_cannot_be_used_is_one_sentence_and_the_rest_is_read(tmp_path, spoi
     assert all("\n" not in line for line in stored.problems)
     assert len(stored.pem_files) >= 3
     assert stored.machine.name == "runner-1"
+    assert stored.machine == machine_of(directory)
 
 
 def test_a_link_within_the_storage_is_followed(tmp_path):
@@ -107,6 +110,8 @@ def test_a_server_key_that_config_json_puts_elsewhere_in_the_storage_is_found(tm
     (directory / "config.json").write_text(json.dumps(config))
     (directory / "server-key.pem").rename(tmp_path / "machines" / "server-key.pem")
     assert "server-key.pem" in read_machine(directory).private_keys
+    (directory / "server.pem").unlink()
+    assert read_machine(directory).private_keys["server-key.pem"].spki_sha256 == machine_of(directory).server_spki_sha256
 
 
 def test_only_flat_harmless_fields_of_a_config_are_kept():

@@ -1,7 +1,6 @@
 """PEM and DER: keys of every form that docker-machine, openssl and Go write."""
 
 import hashlib
-import ssl
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -16,12 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captool.errors import DecodeError
-from captool.keys.pem import (
-    certificate_identity,
-    der_private_key,
-    pem_blocks,
-    private_key,
-)
+from captool.keys.certificate import parse_certificate
+from captool.keys.pem import der_private_key, pem_blocks, private_key
 from tests.growth import PROPORTIONATE, growth
 from tests.tls.stacks import identity
 
@@ -79,7 +74,8 @@ def test_key_is_never_shown():
 
 def test_certificate_is_tied_to_its_key():
     one = identity()
-    found = certificate_identity(ssl.PEM_cert_to_DER_cert(one.certificate_file.read_text()))
+    (certificate,) = pem_blocks(one.certificate_file.read_bytes())
+    found = parse_certificate(certificate.der)
     (key_block,) = pem_blocks(one.key_pem)
     assert private_key(key_block, "key.pem").spki_sha256 == found.spki_sha256
     assert "root.runner-1" == found.organization
@@ -88,7 +84,7 @@ def test_certificate_is_tied_to_its_key():
 @given(st.binary(max_size=400))
 def test_garbage_raises_decode_error_only(data):
     with pytest.raises(DecodeError):
-        certificate_identity(data)
+        parse_certificate(data)
     armoured = b"-----BEGIN PRIVATE KEY-----\n" + data + b"\n-----END PRIVATE KEY-----"
     for block in pem_blocks(armoured):
         with pytest.raises(DecodeError):

@@ -11,8 +11,7 @@ import pytest
 
 from captool.cli.main import main
 from captool.keys.harvest import harvest
-from captool.keys.machine_store import read_machine
-from captool.keys.place import read_place
+from captool.keys.stored_machine import read_machine, read_place
 from captool.keys.stores import default_stores, find_places, override_places
 from docker_machine import machine
 

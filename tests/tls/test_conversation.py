@@ -3,7 +3,6 @@
 import contextlib
 import random
 import ssl
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -270,9 +269,9 @@ def test_key_of_another_server():
 def test_wrong_key_under_the_right_fingerprint():
     """What a private key file that does not belong to its certificate amounts to."""
     right, wrong = key_ring(identity()), key_ring(identity(organization="root.runner-2"))
-    mixed = replace(wrong.private_keys[0], spki_sha256=right.private_keys[0].spki_sha256)
-    ring = replace(right, private_keys=(mixed,))
-    assert "no-matching-key" == reason(docker_like("AES128-GCM-SHA256").wire, ring)[0]
+    mixed = wrong.private_keys[0]._replace(spki_sha256=right.private_keys[0].spki_sha256)
+    right.private_keys = (mixed,)
+    assert "no-matching-key" == reason(docker_like("AES128-GCM-SHA256").wire, right)[0]
 
 
 @pytest.mark.parametrize("version", [V12, V13])
