@@ -52,15 +52,15 @@ CLOSING_PACKET, CLOSING_NS, IDLE_BY, START_PACKET = range(51, 55)
 SIDES = 8
 SIDE = 16
 BASE, NEXT, ACKED, LAST_NS, LAST_PACKET, PACKETS, BITS, WINDOW, RECENT = range(9)
-# The last segment of new data; and the earliest known transmission since the last acknowledgement of what is unacknowledged, if
-# FIRST_PACKET is not 0 (else NEWEST_* is it). NEWEST_OFFSET is right only where the peer was never heard.
-NEWEST_OFFSET, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
-# SYN_SEQ: sequence number of its SYN, FIN_OFFSET: offset of its FIN, -1 for none. RESENT*: segments sent again since the last
-# acknowledgement, and the first and last of them. GAP_PROBES, QUIET_SINCE: of this idle time. FORGOTTEN: bytes of holes that
-# are no longer listed. USUAL: (mark + 1) << 8 | hops of its first segment, or of the first that is no SYN; 0 before it. STUCK: 31 bits of
-# ACKED as it was noted; what was sent again from there: its smallest segment (16 bits), how often (8); and how often that was acknowledged
-# again (8).
-SYN_SEQ, FIN_OFFSET, FIRST_NS, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
+# The last segment of new data (NEWEST_*); and the earliest known transmission since the last acknowledgement of what is unacknowledged
+# (FIRST_*), if FIRST_PACKET is not 0: else the last one is it. Of the full row, these are what prediction writes.
+FIRST_NS, NEWEST_NS, NEWEST_PACKET, FIRST_PACKET = range(12, 16)
+# SYN_SEQ: sequence number of its SYN, FIN_OFFSET: offset of its FIN, -1 for none. NEWEST_OFFSET is right only where the peer never spoke.
+# RESENT*: segments sent again since the last acknowledgement, the first and last of them. GAP_PROBES, QUIET_SINCE: of this idle time.
+# FORGOTTEN: bytes of holes that are no longer listed. USUAL: (mark + 1) << 8 | hops of its first segment, or of the first that is no SYN;
+# 0 before it. STUCK: 31 bits of ACKED as it was noted; what was sent again from there: its smallest segment (16 bits), how often (8); and
+# how often that was acknowledged again (8).
+SYN_SEQ, FIN_OFFSET, NEWEST_OFFSET, RESENT_FIRST, RETRANSMISSIONS, RESENT, RESENT_NS, RESENT_PACKET = range(48, 56)
 PROBES, ANSWERED, GAP_PROBES, QUIET_SINCE, LONGEST_IDLE, FORGOTTEN, USUAL, STUCK = range(56, 64)
 
 # What identifies the last so many packets, by their numbers: more than come within 5 ms.

@@ -47,6 +47,7 @@ class ConnectionTable:
         mask: cython.longlong = self.mask
         entries: cython.p_longlong = longs(self.entries)
         hot: cython.p_longlong = longs(rows.hot, rows.hot_origin)
+        full: cython.p_longlong = longs(rows.state, rows.origin)
         seen: cython.p_longlong = longs(rows.seen)
         keys: cython.p_longlong = longs(segments.key)
         slots: cython.p_int = ints(segments.slot)
@@ -64,6 +65,8 @@ class ConnectionTable:
             slots[row] = cython.cast(cython.int, entry)
             if cython.compiled and entry >= 0:
                 fetch(hot + entry * HOT_ROW)
+                fetch(full + entry * ROW + SIDES + FIRST_NS)  # what prediction writes of the full row
+                fetch(full + entry * ROW + SIDES + SIDE + FIRST_NS)
             at = frame_column[row]
             seen[frames.first_packet + at & SEEN - 1] = (
                 cython.cast(cython.longlong, identities[row]) << 32 | (times[at] >> 10 & MASK32)
