@@ -10,6 +10,7 @@ cdef class Frames:
     cdef public long long needed
     cdef public object decoded
     cdef public bint staged
+    cdef public bint ordered
     cdef readonly long long[::1] ts_ns
     cdef readonly int[::1] offset
     cdef readonly int[::1] captured

@@ -20,7 +20,8 @@ class Frames:
     `data` is the buffer as the compiled modules see it.
 
     `fill` is where the file's bytes in the buffer end, and `reached` where the walk over them (walk.py) ended: behind the last whole
-    record. `needed` says why, in the words of walk.py. `decoded` is what the decoder keeps of the chunk, and `staged` says that the
+    record. `needed` says why, in the words of walk.py. `ordered` says that no packet of the chunk is older than one before it; where it
+    is not set, nobody looked. `decoded` is what the decoder keeps of the chunk, and `staged` says that the
     decoder's stage went over it already.
     """
 
@@ -35,6 +36,7 @@ class Frames:
         self.needed = 0
         self.decoded = None
         self.staged = False
+        self.ordered = False
         self.ts_ns = array.array("q", [0]) * rows
         self.offset = array.array("i", [0]) * rows
         self.captured = array.array("i", [0]) * rows

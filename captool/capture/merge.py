@@ -64,7 +64,7 @@ def merge(sources: list, into: Frames, begins_ns: cython.longlong, named_before:
     head_ns: cython.longlong
     state: cython.int
     source: Source
-    into.staged = False
+    into.staged = into.ordered = False
     for place in range(count):
         source = sources[place]
         if source.row < 0 or source.row >= source.frames.count:

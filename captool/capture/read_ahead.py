@@ -175,6 +175,7 @@ class ReadAhead:
         frames.reached = 0
         frames.count = 0
         frames.staged = False
+        frames.ordered = True
         frames.needed = before.needed
         frames.last_ts_ns = before.last_ts_ns
         if before.needed == 0:

@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Formats: pc
 pcapng (draft-ietf-opsawg-pcapng). A walk ends at the last whole record; the reader carries the rest into the next chunk.
 """
 
-# ruff: noqa: ARG002, D102, D103, PLR0915, PLR1714, PLR1730
+# ruff: noqa: ARG002, D102, D103, PLR0912, PLR0915, PLR1714, PLR1730
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -81,6 +81,7 @@ class Walk:
         if frames.reached < 0 or frames.fill > len(frames.data):
             raise IndexError("outside of the buffer")
         frames.staged = False
+        frames.ordered = frames.ordered or frames.count == 0
         self.step(frames)
 
     @cython.cfunc
@@ -130,6 +131,9 @@ class PcapWalk(Walk):
         at: cython.Py_ssize_t = frames.reached
         end: cython.Py_ssize_t = frames.fill
         length: cython.longlong
+        time_ns: cython.longlong
+        latest: cython.longlong = ts_ns[row - 1] if row else 0
+        ordered: cython.bint = frames.ordered
         needed: cython.longlong = FULL
         while row < rows:
             if end - at < header_length:
@@ -142,7 +146,11 @@ class PcapWalk(Walk):
             if end - at < header_length + length:
                 needed = header_length + length
                 break
-            ts_ns[row] = u32(data, at, big_endian) * 1000000000 + u32(data, at + 4, big_endian) * self.fraction_ns
+            time_ns = u32(data, at, big_endian) * 1000000000 + u32(data, at + 4, big_endian) * self.fraction_ns
+            ts_ns[row] = time_ns
+            if time_ns < latest:
+                ordered = False
+            latest = time_ns
             original[row] = cython.cast(cython.uint, u32(data, at + 12, big_endian))
             captured[row] = cython.cast(cython.int, length)
             at += header_length
@@ -152,6 +160,7 @@ class PcapWalk(Walk):
             row += 1
         if row:
             frames.last_ts_ns = ts_ns[row - 1]
+        frames.ordered = ordered
         frames.count = row
         frames.reached = at
         frames.needed = needed
@@ -215,6 +224,8 @@ class PcapngWalk(Walk):
         wire: cython.longlong
         interface: cython.longlong
         last_ns: cython.longlong = frames.last_ts_ns
+        latest: cython.longlong = ts_ns[row - 1] if row else 0
+        ordered: cython.bint = frames.ordered
         needed: cython.longlong = FULL
         while row < rows:
             if end - at < 12:
@@ -262,6 +273,9 @@ class PcapngWalk(Walk):
                 )
                 last_ns += self.offset_ns[interface]
             ts_ns[row] = last_ns  # a simple packet block has no time: that of the packet before it
+            if last_ns < latest:
+                ordered = False
+            latest = last_ns
             original[row] = cython.cast(cython.uint, wire)
             captured[row] = cython.cast(cython.int, length)
             offset[row] = cython.cast(cython.int, at + (12 if kind == 3 else 28))
@@ -270,6 +284,7 @@ class PcapngWalk(Walk):
             at += total
             row += 1
         frames.last_ts_ns = last_ns
+        frames.ordered = ordered
         frames.count = row
         frames.reached = at
         frames.needed = needed

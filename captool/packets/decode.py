@@ -141,7 +141,7 @@ class Decoder(Stage):
             raise IndexError("more packets than rows")
         if frames.count and last < first:
             first = last = previous = ts_ns[0]
-        for row in range(frames.count):
+        for row in range(1 if frames.ordered and frames.count else frames.count):
             if ts_ns[row] < first:
                 first = ts_ns[row]
             if ts_ns[row] > last:
@@ -152,6 +152,10 @@ class Decoder(Stage):
                     self.clock_step_ns = previous - ts_ns[row]
                     self.clock_step_packet = frames.first_packet + row
             previous = ts_ns[row]
+        if frames.ordered and frames.count:
+            previous = ts_ns[frames.count - 1]
+            if previous > last:
+                last = previous
         self.previous_ns = previous
         self.start_ns = first
         self.end_ns = last
