@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 
 from captool.capture import linktype
 from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, make_room, unreadable
-from captool.capture.frames import Frames, Stage
+from captool.capture.frames import Frames, Stage, room
 from captool.capture.merge import BEGINS, FULL, NEVER, merge
 from captool.capture.pcap import HEADER_LENGTH
 from captool.capture.read_ahead import AVAILABLE, Aside, ReadAhead
@@ -340,7 +340,7 @@ class CaptureReader:
         return self._idle.pop() if self._idle else self._new_frames()
 
     def _new_frames(self) -> Frames:
-        return Frames(bytearray(self.chunk_size + SPARE), self.chunk_size, ROWS)
+        return Frames(room(self.chunk_size + SPARE), self.chunk_size, ROWS)
 
     def _ahead_of(self, source: io.FileIO | Pipe) -> ReadAhead | None:
         """What reads this file ahead: of several that are read at a time, only the one that began alone, if it has enough for it."""
