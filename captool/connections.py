@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the layers above TCP are imported when the first connection
     from captool.dockerapi.exchange import DockerExchange
     from captool.http.losses import HttpLosses
     from captool.tcp.packet_log import PacketLog
+    from captool.tls.sealed_runs import SealedRuns
     from captool.tls.summary import TlsSummary
 
 DOCKER_PORTS: Final = (2375, 2376)
@@ -93,6 +94,45 @@ UNREAD: Final = Unread()
 OpenConversation = Callable[[StreamPiece], PieceReader]
 
 
+class SummingUp:
+    """Opens conversations that keep nothing but what the report tells.
+
+    With a `capture`, the thread that reads it ahead decrypts large pieces, while later packets are looked at: what a chunk brought is then
+    known after `catch_up`, which is to be called before another one is given to them. `close` ends that.
+    """
+
+    def __init__(self, ring: KeyRing, capture: CaptureReader | None = None) -> None:
+        self._ring = ring
+        self._capture = capture
+        self._sealed: SealedRuns | None = None
+
+    def __call__(self, piece: StreamPiece) -> PieceReader:
+        """The conversation that a connection's first piece begins."""
+        protocol = protocol_of(piece)
+        if protocol is None:
+            return UNREAD
+        from captool.conversation import Conversation
+
+        if protocol == "tls" and self._capture is not None and self._sealed is None:
+            from captool.tls.sealed_runs import SealedRuns
+
+            self._sealed = SealedRuns()
+            self._capture.set_aside(self._sealed)
+        return Conversation(self._ring, piece, sealed=self._sealed)
+
+    def catch_up(self) -> None:
+        """Let all conversations take what was decrypted for them."""
+        if self._sealed is not None:
+            for conversation in self._sealed.waiting:
+                conversation.catch_up()
+            self._sealed.waiting.clear()
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._sealed is not None:
+            self._sealed.close()
+
+
 def read_connections(
     capture: CaptureReader,
     decoder: Decoder,
@@ -112,7 +152,8 @@ def read_connections(
     Secrets inside the capture are added to `ring`. `open_conversation` makes the conversation for a connection's first piece (its default
     only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another capture,
     `clocks` finds out whether the recorder's clock was set forward, `refusals` collects ICMP errors. `watched_until()`, asked at the end,
-    is until when nothing more came. With `ahead` files are read by a thread of their own where that can be done. Raises CaptureError.
+    is until when nothing more came. With `ahead` a thread of their own reads files, and decrypts large pieces, where
+    that can be done. Raises CaptureError.
 
     A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
     """
@@ -120,38 +161,41 @@ def read_connections(
     waiting: dict[int, Connection] = {}
     cut = ""
     conversations: dict[int, PieceReader] = {}
-    open_conversation = open_conversation or summing_up(ring)
-    for frames in capture.chunks(decoder if ahead else None):
-        segments = decoder.decode(frames)
-        tracker.add(frames, segments)
-        if clocks is not None:
-            clocks.add(frames, segments)
-        refusals.add(frames, segments, decoder.other_packets)
-        if log is not None:
-            log.add(frames, segments)
-        for origin, text in capture.take_secrets():
-            from captool.keys.keylog import add_secrets, parse_key_log
+    with contextlib.closing(SummingUp(ring, capture if ahead else None)) as summing:
+        for frames in capture.chunks(decoder if ahead else None):
+            segments = decoder.decode(frames)
+            tracker.add(frames, segments)
+            if clocks is not None:
+                clocks.add(frames, segments)
+            refusals.add(frames, segments, decoder.other_packets)
+            if log is not None:
+                log.add(frames, segments)
+            for origin, text in capture.take_secrets():
+                from captool.keys.keylog import add_secrets, parse_key_log
 
-            add_secrets(ring, parse_key_log(text, origin)[0])
-        if decoder.snapped_packets and not cut:
-            cut = _first_cut(frames)
-        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting, cut)
-        if progress:
-            progress(capture.bytes_read, capture.total_bytes)
-    if watched_until is not None and (until_ns := watched_until()) is not None:
-        tracker.watched_until(until_ns)
-    finished = False
-    while not finished:  # of many open connections not all at once become summaries
-        finished = tracker.finish(ENDED_AT_ONCE)
-        yield _but_waiting(_read(tracker, conversations, ring, open_conversation), waiting, cut)
-    for _ in range(MAX_READINGS):
-        before = len(waiting)
-        if any(name in ring.resumable for one in waiting.values() for name in _resumes(one)):
-            for again in _read_again(capture.paths, decoder.again(), tracker.again(), ring, open_conversation, waiting):
-                yield [_with_snap_length(one, cut) for one in again]
-        if len(waiting) == before:
-            break
-    yield list(waiting.values())
+                add_secrets(ring, parse_key_log(text, origin)[0])
+            if decoder.snapped_packets and not cut:
+                cut = _first_cut(frames)
+            summing.catch_up()
+            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut)
+            if progress:
+                progress(capture.bytes_read, capture.total_bytes)
+        if watched_until is not None and (until_ns := watched_until()) is not None:
+            tracker.watched_until(until_ns)
+        finished = False
+        while not finished:  # of many open connections not all at once become summaries
+            finished = tracker.finish(ENDED_AT_ONCE)
+            summing.catch_up()
+            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut)
+        for _ in range(MAX_READINGS):
+            before = len(waiting)
+            if any(name in ring.resumable for one in waiting.values() for name in _resumes(one)):
+                again_by = open_conversation or SummingUp(ring)
+                for again in _read_again(capture.paths, decoder.again(), tracker.again(), ring, again_by, waiting):
+                    yield [_with_snap_length(one, cut) for one in again]
+            if len(waiting) == before:
+                break
+        yield list(waiting.values())
 
 
 def _first_cut(frames: Frames) -> str:
@@ -230,19 +274,6 @@ def _read_again(
                 return
         tracker.finish()
         yield list(ended())
-
-
-def summing_up(ring: KeyRing) -> OpenConversation:
-    """Conversations that keep nothing but what the report tells."""
-
-    def opened(piece: StreamPiece) -> PieceReader:
-        if protocol_of(piece) is None:
-            return UNREAD
-        from captool.conversation import Conversation
-
-        return Conversation(ring, piece)
-
-    return opened
 
 
 def key_ring(keys: Paths | KeyRing, password: bytes | None = None) -> KeyRing:

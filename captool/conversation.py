@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.http.losses import HttpLosses
     from captool.tls.conversation import TlsConversation
     from captool.tls.record_reader import PlaintextRun
+    from captool.tls.sealed_runs import SealedRuns
     from captool.tls.summary import TlsSummary
 
 PlaintextSink = Callable[[Direction, bytes, Moment], None]
@@ -26,13 +27,24 @@ class Conversation:
     The first piece decides what is spoken (protocol.py). What is neither TLS nor HTTP is read only if `plaintext` is wanted.
 
     `output` is called with everything that containers printed, `plaintext` with all application bytes, as they become readable.
+
+    Large pieces are left to another thread where there is one (`sealed`), and what they bring is known only after `catch_up`: this is among
+    those `waiting` then.
     """
 
     def __init__(
-        self, ring: KeyRing, first: StreamPiece, *, output: "OutputSink | None" = None, plaintext: PlaintextSink | None = None
+        self,
+        ring: KeyRing,
+        first: StreamPiece,
+        *,
+        output: "OutputSink | None" = None,
+        plaintext: PlaintextSink | None = None,
+        sealed: "SealedRuns | None" = None,
     ) -> None:
         protocol = protocol_of(first)
-        self._tls = tls_conversation(ring) if protocol == "tls" else None
+        self._tls = tls_conversation(ring, sealed) if protocol == "tls" else None
+        self._acknowledged: int | None = None
+        self._sealed = sealed
         self._read = protocol is not None or plaintext is not None
         self._heard = [False, False]
         self._docker: DockerConversation | None = None
@@ -44,8 +56,12 @@ class Conversation:
         if not self._read:
             return
         if self._tls is not None:
+            self.catch_up()
             for run in self._tls.read(piece):
                 self._take(run, acknowledged)
+            if self._tls.behind and self._sealed is not None:
+                self._acknowledged = acknowledged
+                self._sealed.waiting.append(self)
             return
         docker = self._docker_conversation()
         if piece.missing_before:
@@ -57,6 +73,12 @@ class Conversation:
             if self._plaintext:
                 self._plaintext(Direction(piece.direction), data, moment)
             docker.feed(Direction(piece.direction), data, moment, end, acknowledged)
+
+    def catch_up(self) -> None:
+        """Take what the last piece brought, if that was left to another thread."""
+        if self._tls is not None and self._tls.behind:
+            for run in self._tls.catch_up():
+                self._take(run, self._acknowledged)
 
     def _take(self, run: "PlaintextRun", acknowledged: int | None) -> None:
         """Read decrypted records, many at once as soon as they are a hijacked stream that nobody listens to, and have arrived."""
@@ -106,6 +128,7 @@ class Conversation:
 
     def finish(self, tcp: TcpConnection) -> "tuple[TlsSummary | None, tuple[DockerExchange, ...]]":
         """What the connection said, once TCP is done with it."""
+        self.catch_up()
         exchanges: tuple[DockerExchange, ...] = ()
         tls = self._tls.summary() if self._tls else None
         if self._docker is not None:
@@ -128,11 +151,11 @@ def _acknowledged(tcp: TcpConnection) -> int | None:
     return tcp.acknowledged_offset.to_client if tcp.packets.to_server else None
 
 
-def tls_conversation(ring: KeyRing) -> "TlsConversation":
+def tls_conversation(ring: KeyRing, sealed: "SealedRuns | None") -> "TlsConversation":
     """A TLS session that is read with the keys of `ring`."""
     from captool.tls.conversation import TlsConversation
 
-    return TlsConversation(ring, resume_after_loss=True)
+    return TlsConversation(ring, resume_after_loss=True, sealed=sealed)
 
 
 def feed_stream(docker: "DockerConversation", run: "PlaintextRun", first: int, last: int, acknowledged: int | None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.frames import Frames
 from captool.capture_clock import CaptureClock
-from captool.connections import DOCKER_PORTS, PieceReader, summing_up
+from captool.connections import DOCKER_PORTS, PieceReader, SummingUp
 from captool.conversation import Conversation
 from captool.direction import Direction
 from captool.findings.finding import Severity
@@ -204,7 +204,7 @@ class LiveAnalysis:
             followed = self._followed.setdefault(one.connection, Followed())
             followed.unread -= 1
             if followed.conversation is None:
-                followed.conversation = summing_up(self._keys.ring)(one)
+                followed.conversation = SummingUp(self._keys.ring)(one)
             if followed.conversation.wants_more:
                 followed.conversation.feed(one, self._acknowledged(one.connection))
                 self._spoken.add(one.connection)

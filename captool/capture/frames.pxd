@@ -1,3 +1,5 @@
+from cpython.bytearray cimport PyByteArray_FromStringAndSize
+
 cdef class Frames:
     cdef readonly object buffer
     cdef readonly unsigned char[::1] data

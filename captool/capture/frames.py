@@ -3,11 +3,19 @@
 Compiled by Cython (pure-Python mode) and runs unchanged without it.
 """
 
-# ruff: noqa: ARG002
+# ruff: noqa: ARG002, F821 - what makes a bytearray comes from frames.pxd
 
 import array
 
 import cython
+
+
+def room(size: cython.Py_ssize_t) -> bytearray:
+    """A buffer in which whatever was in memory stands: nothing is looked at before it was read from a file.
+
+    To fill megabytes with zeros takes as long as much else at the start, and whoever fills them next would do the same.
+    """
+    return PyByteArray_FromStringAndSize(cython.NULL, size) if cython.compiled else bytearray(size)
 
 
 @cython.cclass

@@ -15,10 +15,10 @@ from typing import Final, Protocol, Self
 
 from captool.capture import linktype
 from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, make_room, unreadable
-from captool.capture.frames import Frames, Stage
+from captool.capture.frames import Frames, Stage, room
 from captool.capture.merge import BEGINS, FULL, NEVER, merge
 from captool.capture.pcap import HEADER_LENGTH
-from captool.capture.read_ahead import AVAILABLE, ReadAhead
+from captool.capture.read_ahead import AVAILABLE, Aside, ReadAhead
 from captool.capture.source import Pipe, capture_files, open_source
 from captool.capture.stream import look
 from captool.capture.summary import CaptureSummary, ClockStep, DecoderCounts, TrackerCounts
@@ -90,6 +90,7 @@ class CaptureReader:
         self._idle: list[Frames] = []
         self._stage: Stage | None = None
         self._ahead: ReadAhead | None = None
+        self._aside: Aside | None = None
         self._merged: Frames | None = None  # packets of several files; most captures need none
         self._overlapping: set[Path] = set()
 
@@ -134,6 +135,12 @@ class CaptureReader:
                 f"{self.paths[0]}: all packets have the link type {names}, which captool does not decode; "
                 "record on an Ethernet, cooked (-i any), loopback or tunnel interface"
             )
+
+    def set_aside(self, aside: Aside) -> None:
+        """Let the thread that reads ahead, where there is one, do this as well."""
+        self._aside = aside
+        if self._ahead is not None:
+            self._ahead.set_aside(aside)
 
     def take_secrets(self) -> list[tuple[str, bytes]]:
         """Key logs found in the files since the last call, each with its origin."""
@@ -333,7 +340,7 @@ class CaptureReader:
         return self._idle.pop() if self._idle else self._new_frames()
 
     def _new_frames(self) -> Frames:
-        return Frames(bytearray(self.chunk_size + SPARE), self.chunk_size, ROWS)
+        return Frames(room(self.chunk_size + SPARE), self.chunk_size, ROWS)
 
     def _ahead_of(self, source: io.FileIO | Pipe) -> ReadAhead | None:
         """What reads this file ahead: of several that are read at a time, only the one that began alone, if it has enough for it."""
@@ -343,6 +350,8 @@ class CaptureReader:
             return None
         if self._ahead is None:
             self._ahead = ReadAhead(self._new_frames, self._stage)
+            if self._aside is not None:
+                self._ahead.set_aside(self._aside)
         return self._ahead
 
     def _will_grow(self, source: io.FileIO | Pipe) -> bool:

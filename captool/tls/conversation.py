@@ -1,7 +1,7 @@
 """A TLS conversation read from both sides of a capture: runs of bytes in, authenticated plaintext and a summary out."""
 
 from bisect import bisect_right
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.errors import DecodeError
 from captool.keys.material import KeyRing
@@ -21,14 +21,27 @@ from captool.tls.records import (
     starts_like_tls,
 )
 from captool.tls.session import MID_STREAM, Session
-from captool.tls.side import Place, Side
+from captool.tls.side import Place, Side, State
 from captool.tls.summary import Plaintext, TlsSummary
+from captool.tls.traffic_secrets import Epoch
+
+if TYPE_CHECKING:
+    from captool.tls.sealed_runs import SealedRuns
 
 __all__ = ["TlsConversation", "starts_like_tls"]
 
 # Plain numbers for the loop that runs for every record.
 FIRST_TYPE: Final = int(ContentType.CHANGE_CIPHER_SPEC)
 LAST_TYPE: Final = int(ContentType.HEARTBEAT)
+
+
+class _Behind(NamedTuple):
+    """A run whose records are still being opened: where reading stands, and the plaintext that it has brought already."""
+
+    side: Side
+    reader: RecordReader
+    piece: StreamRun
+    released: list[PlaintextRun]
 
 
 class TlsConversation:
@@ -38,10 +51,15 @@ class TlsConversation:
     A direction that cannot be read any more stops, with a reason; the other goes on.
     """
 
-    def __init__(self, ring: KeyRing, *, resume_after_loss: bool = False) -> None:
-        """`resume_after_loss`: go on behind bytes that the capture lacks, where the protocol allows; see `Plaintext.after_loss`."""
+    def __init__(self, ring: KeyRing, *, resume_after_loss: bool = False, sealed: "SealedRuns | None" = None) -> None:
+        """`resume_after_loss`: go on behind bytes that the capture lacks, where the protocol allows; see `Plaintext.after_loss`.
+
+        Runs that another thread can open are added to `sealed`; their plaintext comes from `catch_up`, to be asked while this is `behind`.
+        """
         self._session = Session(ring)
         self._resume_after_loss = resume_after_loss
+        self._sealed = sealed
+        self._behind: _Behind | None = None
 
     @property
     def wants_more(self) -> bool:
@@ -81,34 +99,59 @@ class TlsConversation:
         """Read a run of bytes; gives each record of application data that became readable, in the order of the conversation."""
         return [plain for run in self.read(piece) for plain in run.records()]
 
+    @property
+    def behind(self) -> bool:
+        """Whether records of the run that was read last are still being opened."""
+        return self._behind is not None
+
+    def catch_up(self) -> list[PlaintextRun]:
+        """What the run that was read last brought, where one was `behind`; to be asked before anything else of the conversation is."""
+        if self._behind is None:
+            return []
+        (side, reader, piece, released), self._behind = self._behind, None
+        reader.sequence = side.sequence
+        reader.opened = 0
+        reader.take_beside(released)
+        side.sequence = reader.sequence
+        side.plaintext_bytes += reader.opened
+        try:
+            self._read(side, reader, piece, released)
+        except DecodeError as fault:
+            self._stop_at_handshake(side, piece, fault)
+        return released
+
     def read(self, piece: StreamRun) -> list[PlaintextRun]:
         """Read a run of bytes; gives the application data that became readable, many records at once."""
+        before = self.catch_up()
         released: list[PlaintextRun] = []
         side = self._session.sides[piece.direction]
         if side.stopped:
-            return released
+            return before
         if piece.missing_before:
             self._lose(side, piece, released)
             if side.stopped:
-                return released
+                return before + released
         try:
             if side.recovery is None and side.begun:
-                reader = _reader(side, piece, side.buffer.kept + len(piece.data))
+                reader = _reader(side, piece, side.buffer.kept + len(piece.data), self._sealed)
                 position = self._complete(side, reader, piece, released)
                 if position < len(piece.data) and not side.stopped:
                     reader.turn_to(piece.data, position, piece.offset)
+                    if self._reads_beside(side, reader, released):
+                        self._behind = _Behind(side, reader, piece, released)
+                        return before
                     self._read(side, reader, piece, released)
             else:
                 data = side.buffer.join(piece.data) if side.recovery is None else self._recover(side, piece)
                 if data is not None and not side.begun:
                     data = self._begin(side, data, piece)
                 if data:
-                    reader = _reader(side, piece, len(data))
+                    reader = _reader(side, piece, len(data), None)
                     reader.turn_to(data, 0, piece.offset + len(piece.data) - len(data))
                     self._read(side, reader, piece, released)
         except DecodeError as fault:
-            side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", first_packet(piece)))
-        return released
+            self._stop_at_handshake(side, piece, fault)
+        return before + released
 
     def summary(self) -> TlsSummary:
         """What is known of the session so far; records that still wait for the other direction are given up."""
@@ -118,6 +161,19 @@ class TlsConversation:
     def key_log(self) -> list[tuple[str, bytes, bytes]]:
         """The known secrets of the session, as (label, client random, secret) of a key log."""
         return list(self._session.secrets.key_log(self._session.negotiation))
+
+    def _reads_beside(self, side: Side, reader: RecordReader, released: list[PlaintextRun]) -> bool:
+        """Begin to read records beside everything else where they can only be application data of an open session.
+
+        Whatever they turn out to be then, the other direction goes on, so that it need not be known at once.
+        """
+        other = self._session.sides[1 - side.direction]
+        if self._sealed is None or side.opener is None or side.after_loss or other.state is not State.OPEN:
+            return False
+        if side.tls13 and side.epoch is not Epoch.APPLICATION:
+            return False
+        reader.sequence = side.sequence
+        return bool(reader.read_beside(side.opener, side.tls13, released))
 
     def _complete(self, side: Side, reader: RecordReader, piece: StreamRun, released: list[PlaintextRun]) -> int:
         """Read the record that was cut by the end of the run before; gives the place in this run behind it."""
@@ -209,14 +265,18 @@ class TlsConversation:
             side.stop(side.hole)
         return None
 
+    @staticmethod
+    def _stop_at_handshake(side: Side, piece: StreamRun, fault: DecodeError) -> None:
+        side.stop(Failure("handshake-not-captured", f"The handshake in the capture cannot be read: {fault}.", first_packet(piece)))
+
     def _stop_at_garbage(self, side: Side, piece: StreamRun, offset: int) -> None:
         where = f"offset {offset} of the direction {side.direction.name.lower()} (packet {first_packet(piece)})"
         detail = f"The bytes at {where} are no TLS record."
         side.stop(Failure("bad-record-mac" if side.opener else "handshake-not-captured", detail, first_packet(piece)))
 
 
-def _reader(side: Side, piece: StreamRun, room: int) -> RecordReader:
-    return RecordReader(side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns, room)
+def _reader(side: Side, piece: StreamRun, room: int, sealed: "SealedRuns | None") -> RecordReader:
+    return RecordReader(side.direction, piece.mark_offsets, piece.mark_packets, piece.mark_times_ns, room, sealed)
 
 
 def first_packet(piece: StreamRun) -> int:

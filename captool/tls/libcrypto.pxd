@@ -4,6 +4,7 @@ from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlopen, dlsym
 ctypedef const void *(*Algorithm)() noexcept nogil
 ctypedef void *(*ContextNew)() noexcept nogil
 ctypedef void (*ContextFree)(void *) noexcept nogil
+ctypedef int (*ContextCopy)(void *, const void *) noexcept nogil
 ctypedef int (*DecryptInit)(void *, const void *, void *, const unsigned char *, const unsigned char *) noexcept nogil
 ctypedef int (*DecryptUpdate)(void *, unsigned char *, int *, const unsigned char *, int) noexcept nogil
 ctypedef int (*DecryptFinal)(void *, unsigned char *, int *) noexcept nogil
@@ -17,6 +18,7 @@ cdef class Library:
     cdef DecryptUpdate decrypt_update
     cdef DecryptFinal decrypt_final
     cdef ContextControl control
+    cdef ContextCopy context_copy
 
     cdef bint load(self)
 
@@ -26,7 +28,8 @@ cdef class Cipher:
     cdef void *context
 
     cdef bint begin(self, Library library, bytes algorithm, bytes key)
+    cdef object copy(self)
     cdef bint open(
         self, const unsigned char *nonce, const unsigned char *additional, Py_ssize_t additional_length, const unsigned char *sealed,
-        Py_ssize_t length, unsigned char *out
-    ) noexcept
+        Py_ssize_t length, unsigned char *out, unsigned char *last
+    ) noexcept nogil

@@ -5,7 +5,7 @@ the decryption. Here a key has one context, and a record costs its nonce, its ta
 the system has a libcrypto (Python's own hashes nearly always use it): otherwise `cipher` gives None, and cryptography decrypts.
 """
 
-# ruff: noqa: F821, PLR1714 - types of C and dlopen come from libcrypto.pxd
+# ruff: noqa: F821, PLR0911, PLR1714 - types of C and dlopen come from libcrypto.pxd
 
 import cython
 
@@ -41,6 +41,7 @@ class Library:
         self.decrypt_update = cython.cast(DecryptUpdate, dlsym(self.handle, b"EVP_DecryptUpdate"))
         self.decrypt_final = cython.cast(DecryptFinal, dlsym(self.handle, b"EVP_DecryptFinal_ex"))
         self.control = cython.cast(ContextControl, dlsym(self.handle, b"EVP_CIPHER_CTX_ctrl"))
+        self.context_copy = cython.cast(ContextCopy, dlsym(self.handle, b"EVP_CIPHER_CTX_copy"))
         return (
             self.context_new != cython.NULL
             and self.context_free != cython.NULL
@@ -48,6 +49,7 @@ class Library:
             and self.decrypt_update != cython.NULL
             and self.decrypt_final != cython.NULL
             and self.control != cython.NULL
+            and self.context_copy != cython.NULL
         )
 
 
@@ -78,6 +80,18 @@ class Cipher:
         return library.decrypt_init(self.context, find(), cython.NULL, raw, cython.NULL) == 1
 
     @cython.cfunc
+    def copy(self) -> object:
+        """Another context for the same key, which another thread may use at the same time; None where that cannot be had."""
+        other: Cipher = Cipher()
+        other.library = self.library
+        other.context_free = self.context_free
+        other.context = self.library.context_new()
+        if other.context == cython.NULL or self.library.context_copy(other.context, self.context) != 1:
+            return None
+        return other
+
+    @cython.cfunc
+    @cython.nogil
     @cython.exceptval(check=False)
     def open(
         self,
@@ -87,26 +101,34 @@ class Cipher:
         sealed: cython.p_const_uchar,
         length: cython.Py_ssize_t,
         out: cython.p_uchar,
+        last: cython.p_uchar,
     ) -> cython.bint:
         """Decrypt `length` bytes of `sealed`, behind which the tag stands, to `out`; true where it verifies.
 
-        Where it does not, `out` holds what must not be used, and is to be wiped.
+        Where `last` is given, the last byte goes there. What does not verify must not be used, and is to be wiped out of both.
         """
         written: cython.int = 0
-        context: cython.p_void = self.context
-        library: Library = self.library
-        if context == cython.NULL or length > MOST_BYTES or additional_length > MOST_BYTES:
+        first: cython.Py_ssize_t = length - 1 if last != cython.NULL and length else length
+        if self.context == cython.NULL or length > MOST_BYTES or additional_length > MOST_BYTES:
             return False
-        tag: cython.p_void = cython.cast(cython.p_void, sealed + length)
-        if library.decrypt_init(context, cython.NULL, cython.NULL, cython.NULL, nonce) != 1:
+        if self.library.decrypt_init(self.context, cython.NULL, cython.NULL, cython.NULL, nonce) != 1:
             return False
-        if additional_length and library.decrypt_update(context, cython.NULL, cython.address(written), additional, additional_length) != 1:
+        if (
+            additional_length
+            and self.library.decrypt_update(self.context, cython.NULL, cython.address(written), additional, additional_length) != 1
+        ):
             return False
-        if length and (library.decrypt_update(context, out, cython.address(written), sealed, length) != 1 or written != length):
+        if first and (
+            self.library.decrypt_update(self.context, out, cython.address(written), sealed, first) != 1 or written != first
+        ):
             return False
-        if library.control(context, SET_TAG, TAG_LENGTH, tag) != 1:
+        if first < length and (
+            self.library.decrypt_update(self.context, last, cython.address(written), sealed + first, 1) != 1 or written != 1
+        ):
             return False
-        return library.decrypt_final(context, out + length, cython.address(written)) == 1
+        if self.library.control(self.context, SET_TAG, TAG_LENGTH, cython.cast(cython.p_void, sealed + length)) != 1:
+            return False
+        return self.library.decrypt_final(self.context, out + first, cython.address(written)) == 1
 
 
 LIBRARY = None

@@ -1,6 +1,9 @@
-from cpython.bytearray cimport PyByteArray_FromStringAndSize
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.string cimport memset
 
 from captool.tls.aead_protection cimport AeadOpener
+from captool.tls.sealed_runs cimport SealedRuns, Portion
 
 cdef class PlaintextRun:
     cdef readonly object direction
@@ -32,5 +35,14 @@ cdef class RecordReader:
     cdef Py_ssize_t room
     cdef PlaintextRun run
     cdef Py_ssize_t begin
+    cdef SealedRuns sealed
+    cdef AeadOpener opener
+    cdef PlaintextRun run_beside
+    cdef Py_ssize_t count_before
+    cdef Py_ssize_t records_beside
+    cdef Py_ssize_t position_beside
+    cdef Py_ssize_t filled_beside
+    cdef bint failed
 
     cdef PlaintextRun begin_run(self)
+    cdef int hand_over(self, bint tls13) except? -1

@@ -4,7 +4,7 @@ Compiled, like the stages that touch every packet; run from the checkout it is t
 that of the one before it, and two numbers; which packet brought it is looked up for those of which it is asked.
 """
 
-# ruff: noqa: F821 - the making of a bytearray comes from record_reader.pxd
+# ruff: noqa: F821 - what makes a bytearray, and its like, comes from record_reader.pxd
 
 import array
 from bisect import bisect_left
@@ -16,6 +16,7 @@ from captool.tls.summary import Plaintext
 
 if not cython.compiled:  # compiled, it comes from record_reader.pxd
     from captool.tls.aead_protection import AeadOpener
+    from captool.tls.sealed_runs import Portion, SealedRuns
 
 HEADER = cython.declare(cython.Py_ssize_t, 5)
 APPLICATION_DATA = cython.declare(cython.int, 23)
@@ -127,10 +128,19 @@ class RecordReader:
     """Where the reading of one piece stands: `position` is the place in `data` of the next record, `base` the stream offset of `data[0]`.
 
     `sequence` is that of the direction; `opened` sums up the plaintext bytes. Records that follow each other become one run, whether they
-    stood in the same `data` or the first had been cut; all of them together have at most `room` bytes.
+    stood in the same `data` or the first had been cut; all of them together have at most `room` bytes. Another thread may
+    open some of them (`sealed`).
     """
 
-    def __init__(self, direction: Direction, marks: object, packets: object, times_ns: object, room: cython.Py_ssize_t) -> None:
+    def __init__(
+        self,
+        direction: Direction,
+        marks: object,
+        packets: object,
+        times_ns: object,
+        room: cython.Py_ssize_t,
+        sealed: SealedRuns | None = None,
+    ) -> None:
         self.position = 0
         self.sequence = 0
         self.opened = 0
@@ -145,6 +155,7 @@ class RecordReader:
         self.filled = 0
         self.run = None
         self.begin = 0
+        self.sealed = sealed
 
     def turn_to(self, data: bytes, position: cython.Py_ssize_t, base: cython.longlong) -> None:
         """Read on in other bytes."""
@@ -158,7 +169,12 @@ class RecordReader:
         """A run of the records that come next."""
         if self.out is None:
             # No content is longer than its record. What is not filled is never shown, so that it need not be zero.
-            self.out = PyByteArray_FromStringAndSize(cython.NULL, self.room) if cython.compiled else bytearray(self.room)
+            if not cython.compiled:
+                self.out = bytearray(self.room)
+            elif self.sealed is not None and self.room >= self.sealed.enough:
+                self.out = self.sealed.lend(self.room)
+            else:
+                self.out = PyByteArray_FromStringAndSize(cython.NULL, self.room)
             self.out_view = memoryview(self.out)
         self.begin = self.filled
         return PlaintextRun(self.direction, self.marks, self.packets, self.times_ns, FEW + self.room // OFTEN)
@@ -204,6 +220,106 @@ class RecordReader:
         self.position = position
         self.opened += self.filled - before
         if run is not None and run.count:
+            run.data = self.out_view[self.begin : self.filled]
+            if run is not self.run:
+                self.run = run
+                released.append(run)
+
+    def read_beside(self, opener: object, tls13: cython.bint, released: list) -> bool:
+        """Leave to another thread what `read` does, where that has the cipher, and there is nothing but application data, and enough of it.
+
+        Where that is so, this gives true, and `take_beside` is to be called before anything else.
+        """
+        data: bytes = self.data
+        size: cython.Py_ssize_t = len(data)
+        position: cython.Py_ssize_t = self.position
+        portion: cython.Py_ssize_t = position
+        portions: cython.Py_ssize_t = 1
+        records: cython.Py_ssize_t = 0
+        around: cython.Py_ssize_t
+        length: cython.Py_ssize_t
+        aead: AeadOpener = opener if isinstance(opener, AeadOpener) else None
+        if self.sealed is None or aead is None or size - position < self.sealed.enough or not aead.has_another():
+            return False
+        around = aead.around(tls13)
+        while size - position >= HEADER:
+            length = HEADER + (data[position + 3] << 8 | data[position + 4])
+            if data[position] != APPLICATION_DATA or data[position + 1] != VERSION_MAJOR or not around <= length <= HEADER + MAX_FRAGMENT:
+                return False
+            if length > size - position:
+                break
+            if position - portion >= self.sealed.portion:
+                portion = position
+                portions += 1
+            position += length
+            records += 1
+        content: cython.Py_ssize_t = position - self.position - records * around
+        # Behind the content of a record of TLS 1.3 its type is written, for a moment.
+        if position - self.position < self.sealed.enough or content + (1 if tls13 else 0) > self.room - self.filled:
+            return False
+        if not self.sealed.takes(portions, self):
+            return False
+        self.run_beside = self.run if released and released[len(released) - 1] is self.run else self.begin_run()
+        self.count_before = self.run_beside.count
+        self.opener = aead
+        self.failed = False
+        self.records_beside = records
+        self.position_beside = position
+        self.hand_over(tls13)
+        return True
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def hand_over(self, tls13: cython.bint) -> cython.int:
+        """Hand the records from `position` to `position_beside` over, in portions, and note where the plaintext of each will be."""
+        data: bytes = self.data
+        position: cython.Py_ssize_t = self.position
+        around: cython.Py_ssize_t = self.opener.around(tls13)
+        filled: cython.Py_ssize_t = self.filled
+        length: cython.Py_ssize_t
+        begun: cython.Py_ssize_t = position
+        sequence: cython.longlong = self.sequence
+        portion: Portion
+        portion.opener = cython.cast(cython.p_void, self.opener)
+        portion.tls13 = tls13
+        portion.failed = cython.address(self.failed)
+        portion.sequence = sequence
+        portion.out = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(self.out)) + filled
+        while position < self.position_beside:
+            if position - begun >= self.sealed.portion:
+                portion.records = cython.cast(cython.p_uchar, PyBytes_AS_STRING(data)) + begun
+                portion.size = position - begun
+                self.sealed.add(portion)
+                portion.sequence = sequence
+                portion.out = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(self.out)) + filled
+                begun = position
+            length = HEADER + (data[position + 3] << 8 | data[position + 4])
+            position += length
+            sequence += 1
+            if length > around:
+                filled += length - around
+                self.run_beside.add(self.base + position, filled - self.begin)
+        portion.records = cython.cast(cython.p_uchar, PyBytes_AS_STRING(data)) + begun
+        portion.size = position - begun
+        self.sealed.add(portion)
+        self.sealed.begin()
+        self.filled_beside = filled
+        return 0
+
+    def take_beside(self, released: list) -> None:
+        """What `read` would have brought, if all that was left to the other thread verified; else nothing, and `read` is to say why."""
+        run: PlaintextRun = self.run_beside
+        self.sealed.finish()
+        self.run_beside = None
+        if self.failed:
+            memset(PyByteArray_AS_STRING(self.out) + self.filled, 0, self.filled_beside - self.filled)
+            run.count = self.count_before
+            return
+        self.sequence += self.records_beside
+        self.position = self.position_beside
+        self.opened += self.filled_beside - self.filled
+        self.filled = self.filled_beside
+        if run.count:
             run.data = self.out_view[self.begin : self.filled]
             if run is not self.run:
                 self.run = run
