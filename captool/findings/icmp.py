@@ -32,6 +32,8 @@ NAMES: Final[dict[tuple[int, int, int], str]] = {
 }
 # An error comes soon after the packet that it is about.
 LATE_NS: Final = 5 * SECOND_NS
+# A SYN, perhaps its answer, and nothing else of either side (Zeek's letters).
+NEVER_OPENED: Final = frozenset({"S", "Sh"})
 ADMINISTRATIVE: Final = frozenset({(4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 5), (6, 1, 6)})
 
 
@@ -115,7 +117,7 @@ def icmp_error(tables: Tables) -> Iterator[Finding]:
 
 def _severity(tcp: TcpConnection, direction: Direction, error: IcmpError) -> Severity:
     sent = tcp.unanswered[direction]
-    if tcp.history == "S" or (sent is not None and sent.persistent and error.last_packet >= sent.first.packet):
+    if tcp.history in NEVER_OPENED or (sent is not None and sent.persistent and error.last_packet >= sent.first.packet):
         return "error"
     return "info" if too_big(error) else "warning"
 

@@ -8,7 +8,7 @@ import pytest
 
 from captool.analysis import analyze
 from captool.report.text import render
-from tests.builders import CLIENT, SERVER, SYN, Endpoint, Packet, Talk, ethernet, ip, pcap, tcp
+from tests.builders import ACK, CLIENT, SERVER, SYN, Endpoint, Packet, Talk, ethernet, ip, pcap, tcp
 from tests.findings.judged import asked, found, judged
 
 ROUTER = ("10.0.9.1", 0)
@@ -78,6 +78,15 @@ def test_a_connection_that_was_refused_before_it_opened(path: Path) -> None:
     talk.packets.append(Packet(icmp(talk.packets[-1].frame[14:], 3, 1, to=CLIENT), talk.now + 1000))
     (finding,) = found(path, talk.wait(1).client(flags=SYN, ack=0, seq=1000), "icmp-error")
     assert ("error", "to_server") == (finding.severity, finding.evidence["direction"])
+
+
+def test_a_connection_whose_syn_ack_was_refused_never_opened_either(path: Path) -> None:
+    talk = Talk().client(flags=SYN, ack=0).server(flags=SYN | ACK)
+    talk.packets.append(Packet(icmp(talk.packets[-1].frame[14:], 3, 13), talk.now + 1000))
+    (finding,) = found(path, talk, "icmp-error")
+    assert ("error", "to_client") == (finding.severity, finding.evidence["direction"])
+    (finding,) = found(path, talk.client(), "icmp-error")
+    assert "warning" == finding.severity
 
 
 def test_errors_about_other_connections_or_of_another_time_are_not_this_ones(path: Path) -> None:
