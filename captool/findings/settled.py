@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
 from captool.findings.idle import UNANSWERED_YET, UNDECIDED
-from captool.findings.passage import NOT_ARRIVED, capture_name, confidence, numbers
+from captool.findings.passage import NOT_ARRIVED, confidence, numbers
 from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.resets import MORE_PROBES
 from captool.findings.silence import WENT_AWAY
-from captool.findings.tables import Tables
+from captool.findings.tables import Tables, capture_name
 from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted
 
