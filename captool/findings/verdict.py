@@ -273,6 +273,11 @@ def _refused(finding: Finding) -> str:
     return f"was refused on its way: {finding.evidence['reporter']} answers what the {sender} sends with ICMP {finding.evidence['icmp']}"
 
 
+def _opened_late(finding: Finding) -> str:
+    again = counted(int(str(finding.evidence["sent_again"])), "SYN" if finding.evidence["what"] == "syn-unanswered" else "SYN-ACK")
+    return f"took {_seconds(finding.evidence['took_s'])} to open: {again} had to be sent again"
+
+
 def _tried(finding: Finding) -> str:
     tried = int(str(finding.evidence["connections"]))
     return f"{'the only try' if tried == 1 else f'{tried:,} tries'} to connect to {finding.evidence['server']}"
@@ -311,6 +316,7 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
         ),
     ),
     ("unanswered-request", lambda _: "ended before a request on it was answered"),
-    ("connection-unanswered", lambda one: f"was never opened: {_tried(one)} got no answer to the SYN"),
+    ("connection-unanswered", lambda one: f"was never opened: {_tried(one)} got no answer to the {str(one.evidence['what']).upper()}"),
     ("connection-refused", lambda one: f"was refused with a RST: {_tried(one)} came to nothing"),
+    ("slow-connect", _opened_late),
 )

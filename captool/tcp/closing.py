@@ -33,6 +33,7 @@ if not cython.compiled:  # compiled, they come from closing.pxd
         repeated_data,
         side_of,
         stream_holes,
+        syn_again,
         unacknowledged_bytes,
         unanswered_data,
     )
@@ -57,11 +58,13 @@ def describe(
     keepalive_window_ns: cython.longlong,
     outages: tuple,
     repeats: tuple,
+    syns: tuple,
 ) -> object:
     """The summary (TcpConnection) of the connection whose row begins at `conn`, after its last gap was ended.
 
     What is kept beside the row: `gaps` (SeenGap), `seen_reset` (SeenReset or None), and for each side its `probing`, its `shut` windows
-    (or None), the `holes` in its stream its longest outage (Outage or None) and its `repeats` (Repeats or None).
+    (or None), the `holes` in its stream, its longest outage (Outage or None), its `repeats` (Repeats or None), its `syns` (SynsAgain or
+    None).
     """
     bits: cython.longlong = state[conn + STATE]
     client: Side = side_of(state, conn, 0, holes[0], probing[0])
@@ -127,6 +130,7 @@ def describe(
             NOTHING
             if repeats[0] is None and repeats[1] is None
             else new(PerDirection, (repeated_data(client, repeats[0]), repeated_data(server, repeats[1]))),
+            NOTHING if syns[0] is None and syns[1] is None else new(PerDirection, (syn_again(syns[0]), syn_again(syns[1]))),
         ),
     )
 

@@ -21,6 +21,7 @@ cdef class Rows:
     cdef dict shut_windows
     cdef dict outages
     cdef dict repeats
+    cdef dict syns
     cdef dict resets
     cdef object linger
     cdef long long max_lingering

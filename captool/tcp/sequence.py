@@ -13,7 +13,7 @@ import cython
 from captool.direction import Moment
 from captool.tcp.connection import Outage
 from captool.tcp.holes import add_hole, fill_holes
-from captool.tcp.quiet import Repeats
+from captool.tcp.quiet import Repeats, SynsAgain
 
 if not cython.compiled:  # compiled, they come from sequence.pxd
     from captool.capture.literals import HALF32, MASK31, MASK32
@@ -33,6 +33,39 @@ OUTAGE_NS = cython.declare(cython.longlong, 1_000_000_000)
 def seq_delta(later: cython.longlong, earlier: cython.longlong) -> cython.longlong:
     """Signed distance of two sequence numbers, right across the 2**32 wrap."""
     return ((later - earlier + HALF32) & MASK32) - HALF32
+
+
+@cython.cfunc
+def note_syn(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    seq: cython.longlong,
+    flags: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+) -> cython.int:
+    """A SYN, before its sender's row knows of it: is it sent again, or the answer to one that was."""
+    if rows.state[sender + SYN_SEQ] != seq:
+        return note_answer(rows, place ^ 1, ts, packet)
+    if rows.state[sender + BITS] & SPOKEN:
+        return 0
+    if place not in rows.syns:
+        rows.syns[place] = SynsAgain(rows.state[sender + LAST_PACKET], rows.state[sender + LAST_NS])
+    rows.syns[place].again(
+        packet, ts, rows.state[receiver + BITS] & SPOKEN != 0 if flags & ACK else rows.state[receiver + PACKETS] != 0
+    )
+    return 0
+
+
+@cython.cfunc
+def note_answer(rows: Rows, place: cython.longlong, ts: cython.longlong, packet: cython.longlong) -> cython.int:
+    """The first answer to the SYN of `place`, if it was sent again."""
+    syns = rows.syns.get(place)
+    if syns is not None and syns.early == syns.times and syns.answer is None:
+        syns.answer = (packet, ts)
+    return 0
 
 
 @cython.cfunc

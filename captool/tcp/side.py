@@ -6,7 +6,7 @@
 import cython
 
 from captool.direction import Moment
-from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, Unanswered
+from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, SynAgain, Unanswered
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
@@ -138,6 +138,15 @@ def repeated_data(side: Side, repeats: object) -> object:
     times, first, first_ns, last, last_ns = repeats.longest
     lasting = repeats.next == side.next and repeats.longest == repeats.now
     return new(Repeated, (new(Moment, (first, first_ns)), new(Moment, (last, last_ns)), times, lasting))
+
+
+@cython.cfunc
+def syn_again(syns: object) -> object:
+    """A SYN that was sent again (SynAgain); None of one that was not."""
+    if syns is None:
+        return None
+    first, last, answer = new(Moment, syns.first), new(Moment, syns.last), syns.answer
+    return new(SynAgain, (first, last, syns.times, syns.early, None if answer is None else new(Moment, answer)))
 
 
 @cython.cfunc
