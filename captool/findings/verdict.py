@@ -224,8 +224,11 @@ def _lost(finding: Finding) -> str:
 
 def _slow(finding: Finding) -> str:
     sender = "client" if finding.evidence["direction"] == "to_server" else "server"
-    share = f"{finding.evidence['retransmissions']} of {finding.evidence['sent_packets']}"
-    return f"was slowed down by a path that loses or reorders packets: {share} packets of the {sender} were sent again or overtaken"
+    again, late, packets = (finding.evidence[name] for name in ("retransmissions", "reordered", "sent_packets"))
+    return (
+        f"was slowed down by a path that loses or reorders packets: of {packets} packets of the {sender} {again} were sent again and "
+        f"{late} overtaken by others"
+    )
 
 
 def _unanswered(finding: Finding) -> str:

@@ -7,5 +7,5 @@ from captool.tcp.side cimport (
 
 cdef object describe(
     long long[::1] state, long long conn, object gaps, tuple probing, tuple shut, object seen_reset, tuple holes,
-    long long keepalive_window_ns, tuple outages, tuple repeats, tuple syns
+    long long keepalive_window_ns, tuple outages, tuple repeats, tuple syns, tuple overtaken
 )

@@ -59,12 +59,13 @@ def describe(
     outages: tuple,
     repeats: tuple,
     syns: tuple,
+    overtaken: tuple,
 ) -> object:
     """The summary (TcpConnection) of the connection whose row begins at `conn`, after its last gap was ended.
 
     What is kept beside the row: `gaps` (SeenGap), `seen_reset` (SeenReset or None), and for each side its `probing`, its `shut` windows
     (or None), the `holes` in its stream, its longest outage (Outage or None), its `repeats` (Repeats or None), its `syns` (SynsAgain or
-    None).
+    None) and what was `overtaken` (Overtaken or None).
     """
     bits: cython.longlong = state[conn + STATE]
     client: Side = side_of(state, conn, 0, holes[0], probing[0])
@@ -131,6 +132,7 @@ def describe(
             if repeats[0] is None and repeats[1] is None
             else new(PerDirection, (repeated_data(client, repeats[0]), repeated_data(server, repeats[1]))),
             NOTHING if syns[0] is None and syns[1] is None else new(PerDirection, (syn_again(syns[0]), syn_again(syns[1]))),
+            both(late(overtaken[0]), late(overtaken[1])),  # reordered
         ),
     )
 
@@ -193,6 +195,12 @@ def shut_window(windows: object, end_ns: cython.longlong) -> object:
 def both(to_server: cython.longlong, to_client: cython.longlong) -> object:
     """The pair of two numbers; pairs of zeros, the most frequent, are one object."""
     return new(PerDirection, (to_server, to_client)) if to_server or to_client else ZERO
+
+
+@cython.cfunc
+def late(overtaken: object) -> cython.longlong:
+    """How many segments others had overtaken."""
+    return 0 if overtaken is None else overtaken.count
 
 
 @cython.cfunc

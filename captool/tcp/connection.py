@@ -210,7 +210,8 @@ class TcpConnection(NamedTuple):
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
     `awaited` is data that this capture does not have and the receiver neither.
     `next_sequence` is the sequence number that each side would send next.
-    `syns` tells what was sent again while the connection was opened.
+    `syns` tells what was sent again while the connection was opened. `reordered` counts segments that others had overtaken: they came late,
+    and were not sent again (`retransmissions`).
     `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
     """
 
@@ -248,6 +249,7 @@ class TcpConnection(NamedTuple):
     next_sequence: PerDirection[int] = PerDirection(0, 0)
     repeated: PerDirection[Repeated | None] = PerDirection(None, None)
     syns: PerDirection[SynAgain | None] = PerDirection(None, None)
+    reordered: PerDirection[int] = PerDirection(0, 0)
 
 
 class StreamPiece(NamedTuple):

@@ -238,7 +238,7 @@ def segment(
         if offset == rows.state[sender + NEXT] and rows.state[sender + BITS] & DATA_SEEN:
             new_data(rows, sender, receiver, offset, length, ts, packet)
         else:
-            offset = irregular_data(rows, place, sender, receiver, offset, length, ts, packet)
+            offset = irregular_data(rows, place, sender, receiver, offset, length, ts, packet, mark)
         if rows.state[conn + STATE] & WANTED:
             rows.assembly.segment(
                 rows.state[conn + ID],

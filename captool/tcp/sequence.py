@@ -12,7 +12,7 @@ import cython
 
 from captool.direction import Moment
 from captool.tcp.connection import Outage
-from captool.tcp.holes import add_hole, fill_holes
+from captool.tcp.holes import Overtaken, add_hole, fill_holes, overtaken
 from captool.tcp.quiet import Repeats, SynsAgain
 
 if not cython.compiled:  # compiled, they come from sequence.pxd
@@ -184,6 +184,7 @@ def irregular_data(
     length: cython.longlong,
     ts: cython.longlong,
     packet: cython.longlong,
+    mark: cython.longlong,
 ) -> cython.longlong:
     """Take in payload that is the first of its side, above a hole, or (partly) below what was sent; returns its offset."""
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
@@ -201,10 +202,12 @@ def irregular_data(
         if offset > rows.state[sender + NEXT]:
             rows.note_letters(conn, place & 1, LETTER_GAP)
             rows.state[sender + BITS] |= HOLED
-            forgotten = add_hole(rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset)
+            forgotten = add_hole(rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset, mark, ts)
             rows.state[sender + FORGOTTEN] += forgotten
         new_data(rows, sender, receiver, offset, length, ts, packet)
         return offset
+    if came_late(rows, place, sender, offset, end, mark, ts):
+        return filled(rows, place, sender, offset, end)
     rows.note_letters(conn, place & 1, LETTER_AGAIN)
     rows.state[sender + RETRANSMISSIONS] += 1
     if end > rows.state[sender + ACKED]:
@@ -221,6 +224,39 @@ def irregular_data(
         if repeats is None:
             repeats = rows.repeats[place] = Repeats()
         repeats.repeated(packet, ts, rows.state[sender + NEXT])
+    return filled(rows, place, sender, offset, end)
+
+
+@cython.cfunc
+def came_late(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    offset: cython.longlong,
+    end: cython.longlong,
+    mark: cython.longlong,
+    ts: cython.longlong,
+) -> cython.bint:
+    """Whether bytes below what was sent were overtaken by others, and not sent again."""
+    holed: cython.bint = rows.state[sender + BITS] & HOLED != 0
+    late = rows.overtaken.get(place)
+    if holed and late is None:
+        late = rows.overtaken[place] = Overtaken()
+    if late is None:
+        return False
+    if (holed and overtaken(rows.holes[place], offset, end, mark, ts)) or overtaken(late.filled, offset, end, mark, ts):
+        late.count += 1
+        return True
+    if holed:
+        late.sent_again(rows.holes[place], offset, end)
+    return False
+
+
+@cython.cfunc
+def filled(
+    rows: Rows, place: cython.longlong, sender: cython.longlong, offset: cython.longlong, end: cython.longlong
+) -> cython.longlong:
+    """Bytes below what was sent came: what holes are left. Returns their offset."""
     if rows.state[sender + BITS] & HOLED:
         left = fill_holes(rows.holes[place], offset, end)
         rows.holes[place] = left

@@ -142,7 +142,7 @@ def finish_side(
         if offset > rows.state[sender + NEXT] and rows.state[sender + BITS] & (DATA_SEEN | FROM_START):
             rows.state[sender + BITS] |= HOLED
             rows.state[sender + FORGOTTEN] += add_hole(
-                rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset
+                rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset, -1, ts
             )
         rows.state[sender + NEXT] = offset + 1
     note_closing(rows, place, ts, packet)

@@ -36,7 +36,7 @@ if not cython.compiled:  # compiled, they come from tracker.pxd
 BATCH = cython.declare(cython.Py_ssize_t, 64)
 # Connections that a SYN opened and nothing answered, newest first: so many are remembered. Linux's own backlog is 4096 for each socket.
 MAX_ATTEMPTS = cython.declare(cython.Py_ssize_t, 32768)
-NONE_AGAIN = cython.declare(tuple, (None, None))
+NONE = cython.declare(tuple, (None, None))
 
 
 @cython.final
@@ -272,13 +272,15 @@ class Tracker:
         holes = (rows.holes.pop(2 * slot, None), rows.holes.pop(2 * slot + 1, None))
         outages = (rows.outages.pop(2 * slot, None), rows.outages.pop(2 * slot + 1, None))
         repeats = (rows.repeats.pop(2 * slot, None), rows.repeats.pop(2 * slot + 1, None))
-        syns = (rows.syns.pop(2 * slot, None), rows.syns.pop(2 * slot + 1, None)) if rows.syns else NONE_AGAIN
+        syns = (rows.syns.pop(2 * slot, None), rows.syns.pop(2 * slot + 1, None)) if rows.syns else NONE
+        overtaken = (rows.overtaken.pop(2 * slot, None), rows.overtaken.pop(2 * slot + 1, None)) if rows.overtaken else NONE
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
             if told:
+                window_ns = self.keepalive_window_ns
                 self.closed.append(
-                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, self.keepalive_window_ns, outages, repeats, syns)
+                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats, syns, overtaken)
                 )
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
@@ -355,8 +357,9 @@ class Tracker:
         outages = (rows.outages.get(2 * slot), rows.outages.get(2 * slot + 1))
         repeats = (rows.repeats.get(2 * slot), rows.repeats.get(2 * slot + 1))
         syns = (rows.syns.get(2 * slot), rows.syns.get(2 * slot + 1))
+        overtaken = (rows.overtaken.get(2 * slot), rows.overtaken.get(2 * slot + 1))
         seen_reset, window_ns = rows.resets.get(slot), self.keepalive_window_ns
-        described = describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats, syns)
+        described = describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats, syns, overtaken)
         # All as it was.
         if gaps_before:
             rows.gaps[slot] = gaps_before
