@@ -263,7 +263,7 @@ def segment(
 
     if flags & FIN:
         letters |= LETTER_FIN
-        finish_side(rows, place, offset + length, ts, previous, packet)
+        finish_side(rows, place, offset + length, ts, previous, packet, mark)
     if letters << (9 * direction) & ~rows.state[conn + STATE]:
         rows.note_letters(conn, direction, letters)
 
