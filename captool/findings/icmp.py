@@ -50,11 +50,11 @@ def with_errors(tables: Tables) -> Tables:
         return tables
     connections = []
     for one in tables.connections:
-        errors = [error for error in here.get(_ends(one.tcp.client, one.tcp.server), ()) if _of(one.tcp, error)]
+        errors = [error for error in here.get(_ends(one.tcp.client, one.tcp.server), ()) if of_its_time(one.tcp, error)]
         if there and other and other.clock and one.counterpart:
             known = there.get(_ends(one.counterpart.client, one.counterpart.server), ())
             placed = (_placed(tables, one.tcp, one.counterpart, other.clock, error) for error in known)
-            errors += [error for error in placed if _of(one.tcp, error)]
+            errors += [error for error in placed if of_its_time(one.tcp, error)]
         connections.append(one._replace(icmp=tuple(errors)))
     return tables._replace(connections=tuple(connections))
 
@@ -84,7 +84,7 @@ def _ends(one: tuple[str, int], other: tuple[str, int]) -> frozenset[tuple[str, 
     return frozenset((one, other))
 
 
-def _of(tcp: TcpConnection, error: IcmpError) -> bool:
+def of_its_time(tcp: TcpConnection, error: IcmpError) -> bool:
     """Whether the error came while the connection lived: its ports may have been used before and after."""
     return error.last_ns >= tcp.start_ns and error.first_ns <= tcp.end_ns + LATE_NS
 
