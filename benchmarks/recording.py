@@ -98,7 +98,7 @@ def veth_pair() -> Iterator[tuple[str, str]]:
 
 
 def commands(file: Path) -> dict[str, list[str]]:
-    """The recorders, with the same filter and the same buffer; tcpdump and dumpcap as an experienced user would start them."""
+    """The recorders, with the same buffer; tcpdump and dumpcap as an experienced user would start them."""
     expression, tcpdump = f"tcp port {PORT}", ["tcpdump", "-i", "in", "-n", "-Z", "root"]
     captool = [sys.executable, "-P", "-m", "captool.cli.main", "record", "-i", "in", "-w", str(file), "--machines", str(file.parent)]
     return {

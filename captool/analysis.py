@@ -148,8 +148,8 @@ def analyze(
         counterparts = {one.connection: one for one in compared.counterparts}
         connections = tuple(one._replace(counterpart=counterparts.get(one.id)) for one in connections)
     keys_given = bool(ring.private_keys or ring.session_secrets or ring.premaster_secrets)
-    connections = with_errors(connections, summary.icmp_errors)
-    tables = believed(Tables(summary, settings, connections, eventful(connections), catalogue, keys_given, compared, half_closed))
+    tables = Tables(summary, settings, connections, eventful(connections), catalogue, keys_given, compared, half_closed)
+    tables = believed(with_errors(tables))
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, tables.connections, findings, verdict(tables, findings), compared)

@@ -14,18 +14,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.frames import Frames
+from captool.capture.summary import IcmpError
 from captool.capture_clock import CaptureClock
 from captool.connections import DOCKER_PORTS, PieceReader, SummingUp
 from captool.conversation import Conversation
 from captool.direction import Direction
 from captool.findings.finding import Severity
 from captool.findings.gaps import chosen_timeouts, keepalive_window_ns
+from captool.findings.icmp import LATE_NS, of_its_time
+from captool.findings.path_so_far import Remark
 from captool.findings.silence import request_line
-from captool.findings.so_far import NEVER, Judging, Remark, Told, next_look_ns, remarks
+from captool.findings.so_far import NEVER, Judging, Told, next_look_ns, remarks
 from captool.findings.tables import Settings
 from captool.keys.growing import GrowingKeys
 from captool.middlebox.catalogue import IdleTimeout
 from captool.packets.decode import Decoder
+from captool.packets.icmp import IcmpErrors
 from captool.tcp.connection import Endpoint, StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS, seconds
@@ -40,6 +44,7 @@ KEYS_COME_NS: Final = 2 * SECOND_NS
 MAX_HELD: Final = 32 << 20
 # A request that is not answered by then is worth a word.
 LONG_REQUEST_NS: Final = 2 * SECOND_NS
+MAX_REFUSED: Final = 4096  # pairs of ends of which ICMP errors are kept until their connection is looked at
 
 
 class Verdict(NamedTuple):
@@ -67,6 +72,7 @@ class Followed:
     request: str | None = None
     told_request: int = -1
     told_locked: bool = False
+    ends: frozenset[tuple[str, int]] = frozenset()
     look_ns: int = NEVER
     listed_ns: int = NEVER
 
@@ -106,6 +112,8 @@ class LiveAnalysis:
         self._looked_at_packet = self._packets
         self._due: list[tuple[int, int]] = []
         self._spoken: set[int] = set()
+        self._refusals = IcmpErrors()
+        self._refused: dict[frozenset[tuple[str, int]], list[IcmpError]] = {}
 
     def clock_was_set(self, ahead_ns: int) -> None:
         """The clock of the packets, which is this machine's, was set by so much just now: idle times that have begun are not believed."""
@@ -128,6 +136,7 @@ class LiveAnalysis:
         before_ns = self._decoder.end_ns
         segments = self._decoder.decode(frames)
         self._tracker.add(frames, segments)
+        self._refusals.add(frames, segments, self._decoder.other_packets)
         set_back = self._clock.take(frames, segments, self._decoder, before_ns)
         now = self._monotonic_ns()
         for piece in self._tracker.take_pieces():
@@ -156,7 +165,10 @@ class LiveAnalysis:
 
     def _to_look_at(self, now_ns: int) -> list[int]:
         """Connections on which something came or was read, and those whose time has come."""
+        self._gather_refusals(now_ns)
         numbers = {*self._tracker.active_since(self._looked_at_packet), *self._spoken}
+        if self._refused:
+            numbers.update(number for number, followed in self._followed.items() if followed.ends in self._refused)
         self._looked_at_packet = self._packets
         self._spoken = set()
         while self._due and self._due[0][0] <= now_ns:
@@ -171,6 +183,17 @@ class LiveAnalysis:
                 self._list(number, followed)
         return sorted(numbers)
 
+    def _gather_refusals(self, now_ns: int) -> None:
+        """The ICMP errors since the last look, by the ends that they are about; those that no connection took are forgotten soon."""
+        for ends, errors in list(self._refused.items()):
+            if errors[-1].last_ns < now_ns - LATE_NS:
+                del self._refused[ends]
+        found = self._refusals.found()
+        if found:
+            self._refusals = IcmpErrors()
+            for error in found if len(self._refused) < MAX_REFUSED else ():
+                self._refused.setdefault(frozenset((error.source, error.destination)), []).append(error)
+
     def _list(self, number: int, followed: Followed) -> None:
         """See to it that the connection is looked at in time. Of a busy one the time is put off again and again: one place is enough."""
         if followed.look_ns < followed.listed_ns:
@@ -179,8 +202,10 @@ class LiveAnalysis:
 
     def _about(self, tcp: TcpConnection, followed: Followed, now_ns: int) -> Iterator[Verdict]:
         measured, tcp = tcp, self._clock.believed(tcp)
+        followed.ends = frozenset((tcp.client[:2], tcp.server[:2]))
+        errors = tuple(error for error in self._refused.pop(followed.ends, ()) if of_its_time(tcp, error))
         found = list(_said(followed, now_ns, self._heard_ns))
-        found += remarks(tcp, followed.told, self._judging, partial(_output_lost, followed, tcp))
+        found += remarks(tcp, followed.told, self._judging, partial(_output_lost, followed, tcp), errors)
         for remark in sorted(found, key=lambda remark: remark.ts_ns):
             yield Verdict(remark.ts_ns, remark.severity, tcp.client, tcp.server, followed.request, remark.sentence)
         # An idle time that is not believed is not looked at again.

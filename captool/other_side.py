@@ -12,6 +12,7 @@ from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
 from captool.direction import Direction, Moment, PerDirection
 from captool.packets.decode import Decoder
+from captool.packets.icmp import IcmpErrors
 from captool.tcp.byte_ranges import Crossing
 from captool.tcp.clock_offset import ClockBounds, ClockOffset
 from captool.tcp.connection import Endpoint, TcpConnection
@@ -73,16 +74,18 @@ class OtherSide:
 def read_other_side(paths: Iterable[Path], service_ports: tuple[int, ...]) -> Recorded:
     """Read a capture for its connections and packets alone. Raises CaptureError."""
     decoder, tracker, log = Decoder(), Tracker(service_ports=service_ports, streams=False), PacketLog()
+    refusals = IcmpErrors()
     connections: list[TcpConnection] = []
     with CaptureReader(paths) as capture:
         for frames in capture.chunks(decoder):
             segments = decoder.decode(frames)
             tracker.add(frames, segments)
+            refusals.add(frames, segments, decoder.other_packets)
             log.add(frames, segments)
             connections += tracker.take_closed()
         tracker.finish()
         connections += tracker.take_closed()
-        return Recorded(capture.summary(decoder, tracker), connections, log)
+        return Recorded(capture.summary(decoder, tracker)._replace(icmp_errors=refusals.found()), connections, log)
 
 
 def compare(trace: Recorded, other: Recorded) -> OtherSide:

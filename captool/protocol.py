@@ -9,6 +9,7 @@ from captool.tls.records import starts_like_tls
 Protocol = Literal["tls", "http"]
 # A ciphertext that begins with a letter is no text: one in five does.
 TEXT: Final = bytes((*b"\t\r\n", *range(0x20, 0x7F)))
+LOOKED_AT: Final = len("GET / HTTP/1.1\r\n")  # of eight bytes one in four thousand ciphertexts looks like text
 
 
 def protocol_of(first: StreamPiece) -> Protocol | None:
@@ -16,7 +17,7 @@ def protocol_of(first: StreamPiece) -> Protocol | None:
 
     A capture that begins in the middle of a connection may show none of them at first; what is no text was TLS then.
     """
-    text = first.data[:1].isalpha() and not first.data[:8].translate(None, TEXT)
+    text = first.data[:1].isalpha() and not first.data[:LOOKED_AT].translate(None, TEXT)
     if starts_like_tls(first.data) or not (first.from_start or text):
         return "tls"
     # A server says so when the capture lacks what the client asked first.

@@ -122,6 +122,9 @@ def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_pa
         for direction, shut in enumerate(tcp.shut_windows):
             reader = ("server", "client")[direction]
             assert (shut is not None and shut.duration_ns >= 2 * SECOND) == (f"the {reader}'s program has not read for 2.00 s" in told)
+        assert any(out and out.until.ts_ns - out.first.ts_ns >= 3 * SECOND for out in tcp.outages) == ("was cut off for" in told)
+        dead = [finding for finding in whole.findings if finding.code == "one-way-loss" and finding.connection == one.id]
+        assert len(dead) == told.count("one direction is dead so far") - told.count(" sends arrives at the ")
         lost = [finding.evidence for finding in whole.findings if finding.code == "output-lost" and finding.connection == one.id]
         assert (lost != []) == ("output lost so far: at least " in told and "after all" not in told)
         for evidence in lost:
@@ -194,8 +197,10 @@ def test_a_drop_that_was_a_loss_is_taken_back(tmp_path):
     talk.wait(1).client()
     player = Player(tmp_path, network="gcp-vpc").talk(talk)
     player.look()
-    (error, first), (info, second) = player.sentences()
+    (error, first), out, (info, second) = player.sentences()
     assert ("error", "info") == (error, info)
+    cut_off = "was cut off for 5.00 s and goes on: in that time the client acknowledged nothing of what the server sent (4 retransmissions)"
+    assert ("warning", cut_off) == out
     assert first.startswith("silent drop so far: the server sends 6 bytes after 100.0 s without a packet again and again (2 retransmissions")
     assert second == "the client acknowledged what was sent again: packets were lost, but the connection was not dropped"
 

@@ -19,6 +19,8 @@ from tests.tls.stacks import CLIENT, SERVER, run
         (CLIENT, b"G\xfe\x00\x01", True, None),
         (SERVER, b"\x9c\x01\x02\x03", False, "tls"),
         (SERVER, b"K\xd4\x19\x00\x81\x7fab", False, "tls"),
+        (SERVER, b"Kd19081ab\xd4", False, "tls"),
+        (CLIENT, b"G / HTTP/1.1\r\n\r\n\xff", True, "http"),
         (CLIENT, b"\0\0\0\x08", True, None),
     ],
 )

@@ -26,6 +26,7 @@ class IcmpError(NamedTuple):
     """An ICMP error that `reporter` sent about TCP segments from `source` to `destination` (address, port): how often, first and last.
 
     `version` is that of IP, `type` and `code` are its (RFC 792, RFC 4443), `mtu` is what a packet that is too big may have at most.
+    `other_side` is the name of the other side's capture, where that has it and numbers the packets; "" where it is the trace.
     """
 
     source: tuple[str, int]
@@ -40,6 +41,7 @@ class IcmpError(NamedTuple):
     first_ns: int
     last_packet: int
     last_ns: int
+    other_side: str = ""
 
 
 class CaptureSummary(NamedTuple):

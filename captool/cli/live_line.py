@@ -28,7 +28,7 @@ class Shown(NamedTuple):
 @contextmanager
 def live_line(plan: "Plan", ports: tuple[int, ...]) -> Iterator[Shown]:
     """Show how the recording gets on."""
-    about = f"recording on {plan.place} ({plan.expression}) to {plan.output}"
+    about = f"recording on {plan.place} ({plan.filter.shown}) to {plan.output}"
     if not sys.stderr.isatty():
         yield Shown(lambda: say(about), None, None, say)
         return

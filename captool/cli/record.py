@@ -138,7 +138,8 @@ def record(
 
     Writes FILE, its manifest FILE.json (how it was recorded, what was dropped, sha256) and the keys in FILE.keys, and prints the
     command to run next. With -C or -G it is a set of files, FILE with time and number in their names; FILE.pcapng gets its
-    secrets inside. PCAP-FILTER is tcpdump's (man 7 pcap-filter) and comes last; --port and --host narrow it further.
+    secrets inside. ICMP errors about the recorded connections are recorded as well, unless a PCAP-FILTER is given. It is
+    tcpdump's (man 7 pcap-filter) and comes last; --port and --host narrow it further.
 
     \b
     captool record -i eth0 -w trace.pcap
@@ -151,9 +152,9 @@ def record(
     captool record -i eth0 'tcp portrange 2375-2377'
     """  # noqa: D301
     from captool.cli.live_verdicts import checked, summarize, verdicts_shown
+    from captool.record.capture_filter import capture_filter
     from captool.record.namespace import container_namespace, named_namespace
     from captool.record.plan import Plan
-    from captool.record.tcpdump import capture_filter
     from captool.record.trace_set import Rotation
     from captool.record.with_keys import Keeping, Talk, keys_path, record_with_keys
     from captool.session_keys.targets import parse_targets
@@ -177,7 +178,7 @@ def record(
     plan = Plan(
         interfaces=interfaces or ("any",),
         output=trace,
-        expression=capture_filter(chosen, hosts, expression),
+        filter=capture_filter(chosen, hosts, expression),
         count=count,
         duration_ns=duration_ns,
         replace=force,

@@ -18,6 +18,7 @@ from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
 from captool.findings.resets import reset_after_idle
 from captool.findings.settled import settled
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
+from captool.findings.slow_connects import slow_connect
 from captool.findings.strangers import connection_unknown
 from captool.findings.tables import Tables
 
@@ -47,6 +48,7 @@ RULES = (
     connection_unanswered,
     connection_refused,
     connection_unknown,
+    slow_connect,
     tls_alert,
     certificate_expired,
     packets_lost,

@@ -22,6 +22,7 @@ CODES: tuple[str, ...] = (
     "unanswered-request",
     "connection-unanswered",
     "connection-refused",
+    "slow-connect",
     "connection-unknown",
     "tls-alert",
     "certificate-expired",

@@ -1,14 +1,18 @@
 """What routers and hosts on the path said themselves, in ICMP errors about a connection's packets: why they were not delivered."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from captool.capture.summary import IcmpError
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding, Severity
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import Connection, Tables, capture_name, eventful
 from captool.tcp.connection import TcpConnection
 from captool.units import SECOND_NS, counted
+
+if TYPE_CHECKING:  # imported only where a second capture is given
+    from captool.other_side import Counterpart
+    from captool.tcp.clock_offset import ClockOffset
 
 # RFC 792, RFC 1122 3.2.2.1 and RFC 1812 5.2.7.1; RFC 4443 3.1 to 3.3.
 NAMES: Final[dict[tuple[int, int, int], str]] = {
@@ -32,26 +36,55 @@ NAMES: Final[dict[tuple[int, int, int], str]] = {
 }
 # An error comes soon after the packet that it is about.
 LATE_NS: Final = 5 * SECOND_NS
+# A SYN, perhaps its answer, and nothing else of either side (Zeek's letters).
+NEVER_OPENED: Final = frozenset({"S", "Sh"})
 ADMINISTRATIVE: Final = frozenset({(4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 5), (6, 1, 6)})
 
 
-def with_errors(connections: Iterable[Connection], errors: tuple[IcmpError, ...]) -> tuple[Connection, ...]:
-    """The connections, each with the ICMP errors about its packets."""
-    if not errors:
-        return tuple(connections)
+def with_errors(tables: Tables) -> Tables:
+    """The tables with the ICMP errors about its packets at each connection, those of the other side's capture behind the trace's."""
+    here = _by_ends(tables.capture.icmp_errors)
+    other = tables.other_side
+    there = _by_ends(other.capture.icmp_errors) if other else {}
+    if not here and not there:
+        return tables
+    connections = []
+    for one in tables.connections:
+        errors = [error for error in here.get(_ends(one.tcp.client, one.tcp.server), ()) if of_its_time(one.tcp, error)]
+        if there and other and other.clock and one.counterpart:
+            known = there.get(_ends(one.counterpart.client, one.counterpart.server), ())
+            placed = (_placed(tables, one.tcp, one.counterpart, other.clock, error) for error in known)
+            errors += [error for error in placed if of_its_time(one.tcp, error)]
+        connections.append(one._replace(icmp=tuple(errors)))
+    return tables._replace(connections=tuple(connections), eventful=eventful(connections))
+
+
+def _by_ends(errors: Iterable[IcmpError]) -> dict[frozenset[tuple[str, int]], list[IcmpError]]:
     known: dict[frozenset[tuple[str, int]], list[IcmpError]] = {}
     for error in errors:
-        known.setdefault(frozenset((error.source, error.destination)), []).append(error)
-    return tuple(
-        one._replace(icmp=tuple(error for error in known.get(_ends(one.tcp), ()) if _of(one.tcp, error))) for one in connections
+        known.setdefault(_ends(error.source, error.destination), []).append(error)
+    return known
+
+
+def _placed(tables: Tables, tcp: TcpConnection, counterpart: "Counterpart", clock: "ClockOffset", error: IcmpError) -> IcmpError:
+    """An error in the other side's capture, about the ends that the trace knows, at the times of the trace's clock."""
+    client, server = (tcp.client.ip, tcp.client.port), (tcp.server.ip, tcp.server.port)
+    source, destination = (client, server) if error.source == tuple(counterpart.client) else (server, client)
+    (first_ns, early), (last_ns, late) = clock.first_clock(error.first_ns), clock.first_clock(error.last_ns)
+    return error._replace(
+        source=source,
+        destination=destination,
+        first_ns=first_ns - early,
+        last_ns=last_ns + late,
+        other_side=capture_name(tables, "other-side"),
     )
 
 
-def _ends(tcp: TcpConnection) -> frozenset[tuple[str, int]]:
-    return frozenset(((tcp.client.ip, tcp.client.port), (tcp.server.ip, tcp.server.port)))
+def _ends(one: tuple[str, int], other: tuple[str, int]) -> frozenset[tuple[str, int]]:
+    return frozenset((one, other))
 
 
-def _of(tcp: TcpConnection, error: IcmpError) -> bool:
+def of_its_time(tcp: TcpConnection, error: IcmpError) -> bool:
     """Whether the error came while the connection lived: its ports may have been used before and after."""
     return error.last_ns >= tcp.start_ns and error.first_ns <= tcp.end_ns + LATE_NS
 
@@ -71,16 +104,31 @@ def too_big(error: IcmpError) -> bool:
     return (error.version, error.type, error.code) == (4, 3, 4) or (error.version == 6 and error.type == 2)
 
 
+def last_of(error: IcmpError) -> str:
+    """`packet 14`, or `packet 14 of client.pcap`: the last of these errors, for people."""
+    return f"packet {error.last_packet}{f' of {error.other_side}' if error.other_side else ''}"
+
+
 def refusal(connection: Connection, direction: Direction) -> IcmpError | None:
     """The last error that says that packets of this direction are not delivered, for another reason than their size."""
     errors = [one for one in connection.icmp if not too_big(one) and direction_of(connection.tcp, one) is direction]
-    return max(errors, key=lambda one: one.last_packet, default=None)
+    return max(errors, key=_weight, default=None)
 
 
 def size_limit(connection: Connection, direction: Direction) -> IcmpError | None:
     """The last error that says that packets of this direction are too big."""
     errors = [one for one in connection.icmp if too_big(one) and direction_of(connection.tcp, one) is direction]
-    return max(errors, key=lambda one: one.last_packet, default=None)
+    return max(errors, key=_weight, default=None)
+
+
+def _weight(error: IcmpError) -> tuple[bool, int]:
+    return not error.other_side, error.last_ns
+
+
+def said_so(connection: Connection, direction: Direction) -> str:
+    """A sentence about who refused packets of this direction, "" where nobody said it."""
+    said = refusal(connection, direction)
+    return f" {said.reporter} did not deliver them and said so (ICMP, {last_of(said)}): {name_of(said)}." if said else ""
 
 
 def icmp_error(tables: Tables) -> Iterator[Finding]:
@@ -91,15 +139,16 @@ def icmp_error(tables: Tables) -> Iterator[Finding]:
             if error is None:
                 continue
             what = f"{name_of(error)}{f' (at most {error.mtu} bytes pass)' if error.mtu else ''}"
-            where = f"packet {error.first_packet}" if error.times == 1 else f"packets {error.first_packet} to {error.last_packet}"
+            where = f"packets {error.first_packet} to {last_of(error).removeprefix('packet ')}" if error.times > 1 else last_of(error)
+            both = next((f", seen in {one.other_side} too" for one in connection.icmp if one.other_side and _same(one, error)), "")
             yield Finding(
                 code="icmp-error",
-                severity=_severity(connection.tcp, direction, error),
+                severity=_severity(connection, direction, error),
                 confidence="high",
                 connection=connection.id,
-                packets=(error.first_packet, error.last_packet) if error.times > 1 else (error.first_packet,),
+                packets=() if error.other_side else tuple(sorted({error.first_packet, error.last_packet})),
                 message=f"{error.reporter} answered what the {direction.sender} sent with {counted(error.times, 'ICMP error')} "
-                f"({where}): {what}.",
+                f"({where}{'' if error.other_side else both}): {what}.",
                 remedy=_remedy(error, direction),
                 evidence={
                     "direction": direction.name.lower(),
@@ -109,14 +158,23 @@ def icmp_error(tables: Tables) -> Iterator[Finding]:
                     "code": error.code,
                     "mtu": error.mtu,
                     "times": error.times,
+                    "seen_by": ["other-side"] if error.other_side else ["trace", "other-side"] if both else ["trace"],
                 },
             )
 
 
-def _severity(tcp: TcpConnection, direction: Direction, error: IcmpError) -> Severity:
-    sent = tcp.unanswered[direction]
-    if tcp.history == "S" or (sent is not None and sent.persistent and error.last_packet >= sent.first.packet):
+def _same(one: IcmpError, other: IcmpError) -> bool:
+    return one is not other and one[:6] == other[:6]
+
+
+def _severity(connection: Connection, direction: Direction, error: IcmpError) -> Severity:
+    sent, counterpart = connection.tcp.unanswered[direction], connection.counterpart
+    if connection.tcp.history in NEVER_OPENED or (sent is not None and sent.persistent and error.last_ns >= sent.first.ts_ns):
         return "error"
+    if counterpart and (dead := counterpart.passage[direction].dead):
+        at_sender = bool(error.other_side) == (counterpart.sender_side(direction) == "other-side")
+        if not at_sender or error.last_packet >= dead.first.packet:
+            return "error"
     return "info" if too_big(error) else "warning"
 
 

@@ -23,7 +23,7 @@ def one_way_loss(tables: Tables) -> Iterator[Finding]:
             continue
         for direction in DIRECTIONS:
             sent, again = connection.tcp.unanswered[direction], connection.tcp.repeated[direction]
-            if sent is not None and _heard_and_not_acknowledged(connection, direction, sent):
+            if sent is not None and heard_and_not_acknowledged(connection, direction, sent):
                 yield _unacknowledged(connection, direction, sent)
             elif again is not None and again.lasting and persists(again) and not _ended(connection):
                 yield _acknowledged_in_vain(connection, direction, again)
@@ -34,7 +34,8 @@ def persists(again: Repeated) -> bool:
     return again.times >= SILENT_TRANSMISSIONS and again.last.ts_ns - again.first.ts_ns >= SILENT_NS
 
 
-def _heard_and_not_acknowledged(connection: Connection, direction: Direction, sent: Unanswered) -> bool:
+def heard_and_not_acknowledged(connection: Connection, direction: Direction, sent: Unanswered) -> bool:
+    """Whether data is sent again and again and never acknowledged, while its receiver is still heard and has room for it."""
     tcp, heard = connection.tcp, sent.peer_last_heard
     if tcp.close == "silent-drop" or heard is None or not sent.persistent or too_large(tcp, direction):
         return False

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
+from captool.direction import Direction
 from captool.findings.finding import Finding
+from captool.findings.icmp import refusal
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Endpoint
 from captool.units import SECOND_NS, counted, seconds
@@ -18,6 +20,7 @@ def connection_unanswered(tables: Tables) -> Iterator[Finding]:
         one
         for one in tables.connections
         if one.tcp.history == "S" and (one.tcp.packets.to_server > 1 or end_ns - one.tcp.start_ns >= ANSWER_NS)
+        and refusal(one, Direction.TO_SERVER) is None  # icmp-error says more
     )
     for server, tried in by_server(silent):
         first = tried[0].tcp
@@ -33,7 +36,45 @@ def connection_unanswered(tables: Tables) -> Iterator[Finding]:
             f"RST (first tried in packet {first.first_packet}; {counted(again, 'SYN')} sent again{lasted}).",
             remedy=f"Look whether {server.ip} is up and whether a firewall on the way drops port {server.port}; a capture at the server "
             "shows whether the SYNs arrive there.",
-            evidence={"server": shown(server), "connections": len(tried), "syns_sent_again": again, "proof_needs": "server"},
+            evidence={
+                "server": shown(server),
+                "connections": len(tried),
+                "what": "syn",
+                "syns_sent_again": again,
+                "proof_needs": "server",
+            },
+        )
+    yield from _half_open(tables)
+
+
+def _half_open(tables: Tables) -> Iterator[Finding]:
+    """SYN-ACKs that were sent again and that nothing answered: the way back does not work, or nobody had asked."""
+    unheard = (
+        one
+        for one in tables.connections
+        if one.tcp.history == "Sh" and one.tcp.syns.to_client and refusal(one, Direction.TO_CLIENT) is None
+    )
+    for server, tried in by_server(unheard):
+        syn_acks = [one.tcp.syns.to_client for one in tried if one.tcp.syns.to_client]
+        first, again = syn_acks[0], sum(one.times for one in syn_acks)
+        lasted = seconds(max(one.last.ts_ns - one.first.ts_ns for one in syn_acks))
+        yield Finding(
+            code="connection-unanswered",
+            severity="warning",
+            confidence="high",
+            connection=tried[0].id,
+            packets=(first.first.packet, first.last.packet),
+            message=f"{shown(server)} answered {counted(len(tried), 'connection')} with a SYN-ACK, and nothing came after it (first in "
+            f"packet {first.first.packet}; {counted(again, 'SYN-ACK')} sent again, the longest try for {lasted}).",
+            remedy="Record at the client as well: if the SYN-ACKs do not arrive there, look for asymmetric routes and for a firewall that "
+            "sees one direction only. From many addresses that never answer it is a flood of SYNs.",
+            evidence={
+                "server": shown(server),
+                "connections": len(tried),
+                "what": "syn-ack",
+                "syn_acks_sent_again": again,
+                "proof_needs": "client",
+            },
         )
 
 

@@ -65,13 +65,13 @@ def many_retransmissions(tables: Tables) -> Iterator[Finding]:
     """A path that loses or reorders so much that what crosses it is slow, although nothing of it was lost for good."""
     for connection in tables.eventful:
         tcp = connection.tcp
-        if max(tcp.retransmissions) < MANY_AGAIN:
+        if max(tcp.retransmissions) + max(tcp.reordered) < MANY_AGAIN:
             continue
         for direction in DIRECTIONS:
             unanswered, out = tcp.unanswered[direction], tcp.outages[direction]
             told = (unanswered.retransmissions if unanswered else 0) + (out.retransmissions if out else 0)
-            again, packets = tcp.retransmissions[direction] - told, tcp.packets[direction]
-            if again < MANY_AGAIN or again < packets * MANY_SHARE:
+            again, late, packets = tcp.retransmissions[direction] - told, tcp.reordered[direction], tcp.packets[direction]
+            if again + late < MANY_AGAIN or again + late < packets * MANY_SHARE:
                 continue
             sender = direction.sender
             yield Finding(
@@ -81,16 +81,25 @@ def many_retransmissions(tables: Tables) -> Iterator[Finding]:
                 connection=connection.id,
                 packets=(),
                 message=f"{again:,} of {counted(packets, 'packet')} of the {sender} ({again / packets:.0%}) carried data that it had sent "
-                "before, or that others had overtaken: the path loses packets or changes their order, and what crosses it is slow.",
+                f"before, and {late:,} ({late / packets:.0%}) came late, overtaken by others: the path {_does(again, late)}, and what "
+                "crosses it is slow.",
                 remedy=f"Look for an overloaded or faulty link on the path; a capture at the {direction.opposite.sender} (--other-side) "
                 "shows what was lost, and in which direction.",
                 evidence={
                     "direction": direction.name.lower(),
                     "retransmissions": again,
+                    "reordered": late,
                     "sent_packets": packets,
                     "proof_needs": direction.opposite.sender,
                 },
             )
+
+
+def _does(again: int, late: int) -> str:
+    """What a path does to packets, by those that were sent again and those that came late."""
+    if not late:
+        return "loses packets"
+    return "loses packets and changes their order" if again else "changes the order of packets"
 
 
 def _outs(connection: Connection) -> Iterator[_Out]:

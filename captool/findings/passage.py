@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from captool.capture.summary import CaptureSummary
 from captool.direction import DIRECTIONS, Direction, Moment
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts
+from captool.findings.icmp import said_so
 from captool.findings.remedies import KEEPALIVE_REMEDY
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import Connection, Tables, capture_name
 from captool.tcp.connection import SILENT_NS
 from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted, seconds, size
@@ -41,7 +40,7 @@ def path_dead(tables: Tables) -> Iterator[Finding]:
             connection=connection.id,
             packets=(dead.first.packet, dead.last.packet) if side == "trace" else _on_the_trace(passage),
             message=f"The {_sent(tables, counterpart, direction, dead)}{_heard(tables, counterpart, direction, passage)} "
-            f"{_other_way(direction, dead)}{_idle_before(dead, forgotten=forgotten)}",
+            f"{_other_way(direction, dead)}{_idle_before(dead, forgotten=forgotten)}{said_so(connection, direction)}",
             remedy=KEEPALIVE_REMEDY if forgotten else NOT_ARRIVED,
             evidence={
                 "direction": direction.name.lower(),
@@ -175,8 +174,9 @@ def proven(tables: Tables) -> list[tuple[int, str, str]]:
         for _, counterpart, direction, passage in _passages(tables, connection):
             if passage.dead and len(dead) == 1:
                 sent = _sent(tables, counterpart, direction, passage.dead)
+                refused = said_so(connection, direction)
                 said = f"on connection {connection.id} the {sent}{_heard(tables, counterpart, direction, passage)}"
-                told.append((connection.id, "path-dead", f"Proven by both captures: {said} {_other_way(direction, passage.dead)}"))
+                told.append((connection.id, "path-dead", f"Proven by both captures: {said} {_other_way(direction, passage.dead)}{refused}"))
             if any(packet.flags & (RST | FIN) for packet in passage.not_sent):
                 said = f"something on the path closed connection {connection.id} in the {direction.sender}'s name."
                 told.append((connection.id, "reset-injected", f"Proven by both captures: {said}"))
@@ -263,13 +263,3 @@ def _on_the_trace(passage: Passage) -> tuple[int, ...]:
 
 def _opposite(side: Side) -> Side:
     return "other-side" if side == "trace" else "trace"
-
-
-def capture_name(tables: Tables, side: Side) -> str:
-    """The name of the file, or of what several files are together; where the names are the same, the path."""
-    captures: list[CaptureSummary] = [tables.capture, *([tables.other_side.capture] if tables.other_side else [])]
-    files = captures[side != "trace"].files
-    if len(files) > 1:
-        return "the trace" if side == "trace" else "the other side's capture"
-    name = PurePath(files[0]).name
-    return name if [name] == [PurePath(file).name for one in captures for file in one.files if PurePath(file).name == name] else files[0]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
-from captool.findings.icmp import size_limit
-from captool.findings.passage import capture_name, confidence
-from captool.findings.tables import NEITHER, Connection, Tables
+from captool.findings.icmp import last_of, size_limit
+from captool.findings.passage import confidence
+from captool.findings.tables import NEITHER, Connection, Tables, capture_name
 from captool.tcp.connection import LARGE, TcpConnection, Unanswered
 from captool.units import SECOND_NS, counted, seconds
 
@@ -104,7 +104,7 @@ def _sent_in_vain(tables: Tables) -> Iterator[Finding]:
                 + (
                     ": so does a path that drops large packets without saying so (an MTU black hole)."
                     if limit is None
-                    else f". {limit.reporter} did say that they are too big (ICMP, packet {limit.last_packet}"
+                    else f". {limit.reporter} did say that they are too big (ICMP, {last_of(limit)}"
                     f"{f': at most {limit.mtu} bytes' if limit.mtu else ''}): the {sender} does not get that, or does not heed it."
                 ),
                 remedy=REMEDY,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
 from captool.findings.idle import UNANSWERED_YET, UNDECIDED
-from captool.findings.passage import NOT_ARRIVED, capture_name, confidence, numbers
+from captool.findings.passage import NOT_ARRIVED, confidence, numbers
 from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.resets import MORE_PROBES
 from captool.findings.silence import WENT_AWAY
-from captool.findings.tables import Tables
+from captool.findings.slow_connects import DROPPED_THERE, NOBODY_KNOWS
+from captool.findings.tables import Tables, capture_name
 from captool.tcp.layout import FIN, RST
 from captool.units import SECOND_NS, counted
 
@@ -216,6 +217,22 @@ def _outage(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findi
     return _proven(tables, finding._replace(message=message, remedy=NOT_ARRIVED))
 
 
+def _slow_connect(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
+    """Where the SYNs, or the answers to them, were dropped."""
+    there, back = counterpart.passage
+    if finding.evidence["what"] != "syn-unanswered" or counterpart.sender_side(Direction.TO_SERVER) != "trace" or there.not_judged:
+        return finding
+    lost = tuple(one for one in there.lost_ranges if one.first.packet < finding.packets[-1])
+    if lost:
+        why, remedy = f"{numbers(lost).capitalize()} of {capture_name(tables, 'trace')} did not reach the server's side.", NOT_ARRIVED
+    elif back.lost_ranges:
+        answers = f"{numbers(back.lost_ranges)} of {capture_name(tables, 'other-side')}"
+        why, remedy = f"They did reach the server's side, and answers did not come back ({answers}).", NOT_ARRIVED
+    else:
+        why, remedy = "They did reach the server's side, and that host did not answer them.", f"At the server: {DROPPED_THERE}."
+    return _proven(tables, finding._replace(message=finding.message.replace(NOBODY_KNOWS, why), remedy=remedy))
+
+
 def _proven(tables: Tables, finding: Finding, **evidence: object) -> Finding:
     return finding._replace(
         confidence=confidence(tables),
@@ -238,5 +255,6 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "idle-gap": _idle_gap,
     "outage": _outage,
     "one-way-loss": _one_way,
+    "slow-connect": _slow_connect,
     "missing-keepalive": _missing_keepalive,
 }

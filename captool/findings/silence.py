@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import gap_ended_by, timeouts, tripped
-from captool.findings.icmp import name_of, refusal
+from captool.findings.icmp import said_so
 from captool.findings.path_mtu import too_large
 from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.tables import Connection, Tables
@@ -68,10 +68,7 @@ def silent_drop(tables: Tables) -> Iterator[Finding]:
 
 def _went_away(connection: Connection, direction: Direction) -> str:
     """Who or what is gone, as far as anything tells."""
-    said = refusal(connection, direction)
-    if said is None:
-        return f" {WENT_AWAY.format(direction.opposite.sender)}"
-    return f" {said.reporter} did not deliver them and said so (ICMP, packet {said.last_packet}): {name_of(said)}."
+    return said_so(connection, direction) or f" {WENT_AWAY.format(direction.opposite.sender)}"
 
 
 def output_lost(tables: Tables) -> Iterator[Finding]:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from captool.capture.summary import IcmpError
 from captool.direction import DIRECTIONS, Direction, Moment
-from captool.findings.finding import Severity
 from captool.findings.gaps import GIVEN, gap_ended_by, seen_by, tripped
 from captool.findings.open_ends import STALL_NS
 from captool.findings.path_mtu import too_large
+from captool.findings.path_so_far import Remark, ToldOfPath, path_remarks
 from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
 from captool.findings.resets import gap_before
 from captool.findings.silence import acknowledged_by_reset, output_given_up, sent_for, streams
+from captool.findings.strangers import is_stranger
 from captool.findings.tables import Connection
 from captool.middlebox.catalogue import IdleTimeout
 from captool.tcp.connection import Gap, TcpConnection, Unanswered
@@ -29,14 +31,6 @@ NEVER: Final = 1 << 63
 
 # Whether all that came of the connection was read, and the output that was not acknowledged.
 Output = Callable[[], "tuple[bool, LostOutput | None]"]
-
-
-class Remark(NamedTuple):
-    """Something that became true of a connection at `ts_ns` (nanoseconds since 1970)."""
-
-    ts_ns: int
-    severity: Severity
-    sentence: str
 
 
 class Judging(NamedTuple):
@@ -63,14 +57,18 @@ class Told:
     judged_gap: int = 0
     ended: bool = False
     reset: bool = False
+    path: ToldOfPath = field(default_factory=ToldOfPath)
 
 
-def remarks(tcp: TcpConnection, told: Told, judging: Judging, output: "Output") -> Iterator[Remark]:
+def remarks(
+    tcp: TcpConnection, told: Told, judging: Judging, output: "Output", errors: tuple[IcmpError, ...] = ()
+) -> Iterator[Remark]:
     """What became true since the last call with this `told`.
 
     `tcp` is the connection as it would be if the capture ended now, as far as its times are believed. `output` tells which container output
-    the client has not acknowledged; it is asked only where that is not merely on its way.
+    the client has not acknowledged; it is asked only where that is not merely on its way. `errors` are the ICMP errors since the last call.
     """
+    yield from path_remarks(tcp, told.path, errors)
     yield from _probes(tcp, told)
     yield from _idle(tcp, told, judging)
     yield from _unanswered_probes(tcp, told)
@@ -262,5 +260,12 @@ def _ended(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
         yield Remark(closing.ts_ns, "info", f"closed by the {tcp.closed_by} (FIN)")
     elif tcp.conn_state == "REJ":
         yield Remark(closing.ts_ns, "error", "refused by the server (RST)")
+    elif is_stranger(tcp):
+        yield Remark(
+            closing.ts_ns,
+            "warning",
+            "broken off by the server (RST), which does not know the connection: it was opened before the recording began, or a NAT gave "
+            "it another port",
+        )
     else:
         yield Remark(closing.ts_ns, "warning", f"broken off by the {tcp.closed_by} (RST)")

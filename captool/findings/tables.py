@@ -1,6 +1,7 @@
 """What the findings are made from: every stage's result for each connection, and what the user said about the network."""
 
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.capture.summary import CaptureSummary, IcmpError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:  # a capture without TLS and HTTP is told without these layers
     from captool.dockerapi.exchange import DockerExchange
     from captool.http.losses import HttpLosses
     from captool.other_side import Counterpart, OtherSide
+    from captool.tcp.pairs import Side
     from captool.tls.summary import TlsSummary
 
 
@@ -69,3 +71,13 @@ class Tables(NamedTuple):
 def eventful(connections: Iterable[Connection]) -> tuple[Connection, ...]:
     """The connections on which something happened, or whose content was read."""
     return tuple([one for one in connections if one.tcp.eventful or one[2:] != UNREAD])
+
+
+def capture_name(tables: Tables, side: "Side") -> str:
+    """The name of the file, or of what several files are together; where the names are the same, the path."""
+    captures: list[CaptureSummary] = [tables.capture, *([tables.other_side.capture] if tables.other_side else [])]
+    files = captures[side != "trace"].files
+    if len(files) > 1:
+        return "the trace" if side == "trace" else "the other side's capture"
+    name = PurePath(files[0]).name
+    return name if [name] == [PurePath(file).name for one in captures for file in one.files if PurePath(file).name == name] else files[0]

@@ -224,8 +224,11 @@ def _lost(finding: Finding) -> str:
 
 def _slow(finding: Finding) -> str:
     sender = "client" if finding.evidence["direction"] == "to_server" else "server"
-    share = f"{finding.evidence['retransmissions']} of {finding.evidence['sent_packets']}"
-    return f"was slowed down by a path that loses or reorders packets: {share} packets of the {sender} were sent again or overtaken"
+    again, late, packets = (finding.evidence[name] for name in ("retransmissions", "reordered", "sent_packets"))
+    return (
+        f"was slowed down by a path that loses or reorders packets: of {packets} packets of the {sender} {again} were sent again and "
+        f"{late} overtaken by others"
+    )
 
 
 def _unanswered(finding: Finding) -> str:
@@ -273,6 +276,11 @@ def _refused(finding: Finding) -> str:
     return f"was refused on its way: {finding.evidence['reporter']} answers what the {sender} sends with ICMP {finding.evidence['icmp']}"
 
 
+def _opened_late(finding: Finding) -> str:
+    again = counted(int(str(finding.evidence["sent_again"])), "SYN" if finding.evidence["what"] == "syn-unanswered" else "SYN-ACK")
+    return f"took {_seconds(finding.evidence['took_s'])} to open: {again} had to be sent again"
+
+
 def _tried(finding: Finding) -> str:
     tried = int(str(finding.evidence["connections"]))
     return f"{'the only try' if tried == 1 else f'{tried:,} tries'} to connect to {finding.evidence['server']}"
@@ -311,6 +319,7 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
         ),
     ),
     ("unanswered-request", lambda _: "ended before a request on it was answered"),
-    ("connection-unanswered", lambda one: f"was never opened: {_tried(one)} got no answer to the SYN"),
+    ("connection-unanswered", lambda one: f"was never opened: {_tried(one)} got no answer to the {str(one.evidence['what']).upper()}"),
     ("connection-refused", lambda one: f"was refused with a RST: {_tried(one)} came to nothing"),
+    ("slow-connect", _opened_late),
 )

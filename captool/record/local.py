@@ -35,7 +35,7 @@ class LocalTcpdump:
     def failure(self, messages: str) -> CaptoolError:
         """Why it has ended, from what it said."""
         existing = self._plan.namespace.interfaces() if self._plan.namespace else tcpdump.interfaces_here()
-        return tcpdump.failure(messages, self._plan.interface, self._plan.expression, existing)
+        return tcpdump.failure(messages, self._plan.interface, self._plan.filter.asked, existing)
 
 
 @contextmanager

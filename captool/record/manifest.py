@@ -90,7 +90,7 @@ class Manifest:
             "namespace": plan.namespace.shown if plan.namespace else None,
             "remote": plan.remote.document() if plan.remote else None,
             "link_type": start.link_type,
-            "filter": plan.expression,
+            "filter": plan.filter.expression,
             "snap_length": SNAP_LENGTH,
             "rotation": {
                 "size": rotation.size,

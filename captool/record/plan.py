@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from captool.errors import CaptoolError
 from captool.record import tcpdump
+from captool.record.capture_filter import CaptureFilter
 from captool.record.namespace import NetworkNamespace
 from captool.record.remote import RemoteHost
 from captool.record.trace_file import WrittenFile
@@ -18,7 +19,7 @@ Ending = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to record: `expression` is the whole pcap-filter, `count` and `duration_ns` end the recording by themselves.
+    """What to record: `count` and `duration_ns` end the recording by themselves.
 
     Several `interfaces` are recorded through `any`. `min_free` ends the recording when the disk has fewer bytes left. tcpdump runs in
     `namespace`, or on the host `remote`; here where both are None.
@@ -26,7 +27,7 @@ class Plan:
 
     interfaces: tuple[str, ...]
     output: Path
-    expression: str
+    filter: CaptureFilter
     count: int | None = None
     duration_ns: int | None = None
     replace: bool = False

@@ -64,16 +64,17 @@ def record(plan: Plan, clock_ns: Callable[[], int], listener: Listener) -> Recor
 
 def _command(plan: Plan) -> list[str]:
     if (remote := plan.remote) is not None:
-        interface, expression = tcpdump.one_interface(plan.interfaces, plan.expression, lambda: remote.facts.interfaces, remote.shown)
+        known = remote.facts.interfaces
+        interface, expression = tcpdump.one_interface(plan.interfaces, plan.filter.expression, lambda: known, remote.shown)
         return remote.command(interface, expression, plan.count)
     program = tcpdump.find_tcpdump()
     existing = plan.namespace.interfaces if plan.namespace else tcpdump.interfaces_here
-    interface, expression = tcpdump.one_interface(plan.interfaces, plan.expression, existing)
+    interface, expression = tcpdump.one_interface(plan.interfaces, plan.filter.expression, existing)
     return tcpdump.arguments(program, interface, expression, plan.count, user_of_tcpdump())
 
 
 def _running(command: list[str], plan: Plan) -> AbstractContextManager[LocalTcpdump | RemoteTcpdump]:
-    return plan.remote.tcpdump(command, plan.interface, plan.expression) if plan.remote else local_tcpdump(command, plan)
+    return plan.remote.tcpdump(command, plan.interface, plan.filter.asked) if plan.remote else local_tcpdump(command, plan)
 
 
 def _files(trace: TraceSet) -> Files:

@@ -5,7 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,18 +65,6 @@ def versions_in(captool: str, said: str) -> Versions:
     return Versions(captool, found.get("tcpdump"), found.get("libpcap"))
 
 
-def capture_filter(ports: tuple[int, ...], hosts: tuple[str, ...], expression: str) -> str:
-    """The pcap-filter: any of the ports and any of the hosts and the expression."""
-    parts = []
-    if ports:
-        parts.append(_any_of(f"tcp port {port}" for port in ports))
-    if hosts:
-        parts.append(_any_of(f"host {host}" for host in hosts))
-    if expression:
-        parts.append(f"({expression})" if parts else expression)
-    return " and ".join(parts)
-
-
 def one_interface(
     interfaces: tuple[str, ...], expression: str, existing: Callable[[], Mapping[str, int]], host: str | None = None
 ) -> tuple[str, str]:
@@ -92,7 +80,8 @@ def one_interface(
     for name in interfaces:
         if name not in numbers:
             raise _no_interface(name, numbers, host)
-    which = _any_of(dict.fromkeys(f"ifindex {numbers[name]}" for name in interfaces))
+    each = dict.fromkeys(f"ifindex {numbers[name]}" for name in interfaces)
+    which = " or ".join(each) if len(each) == 1 else f"({' or '.join(each)})"
     return "any", f"{which} and ({expression})" if expression else which
 
 
@@ -152,8 +141,3 @@ def failure(messages: str, interface: str, expression: str, existing: Mapping[st
 
 def _no_interface(name: str, existing: Mapping[str, int], host: str | None) -> UsageError:
     return UsageError(f"there is no interface {name}{f' on {host}' if host else ''}; existing ones: {', '.join([*existing, 'any'])}")
-
-
-def _any_of(words: Iterable[str]) -> str:
-    each = list(words)
-    return each[0] if len(each) == 1 else f"({' or '.join(each)})"

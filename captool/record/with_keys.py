@@ -231,8 +231,8 @@ def _nothing_captured(plan: Plan) -> str:
     interface = "" if "any" in plan.interfaces else "the interface (-i any records on all), "
     here = "there" if plan.remote or plan.namespace else "here"
     return (
-        f"nothing was captured: no packet matched {plan.expression!r} on {plan.place}; check {interface}the port (--port) and the filter, "
-        f"and whether such traffic passes {here} (that of Docker's unix socket is on no interface)"
+        f"nothing was captured: no packet matched {plan.filter.asked!r} on {plan.place}; check {interface}the port (--port) and the "
+        f"filter, and whether such traffic passes {here} (that of Docker's unix socket is on no interface)"
     )
 
 

@@ -38,6 +38,7 @@ def tcp_values(tcp: TcpConnection) -> Json:
         "zero_window": {direction.name.lower(): _shut_window(tcp.shut_windows[direction]) for direction in DIRECTIONS},
         "outage": {direction.name.lower(): _outage(tcp.outages[direction]) for direction in DIRECTIONS},
         "retransmissions": both(tcp.retransmissions),
+        "reordered": both(tcp.reordered),
         "unacknowledged_bytes": both(tcp.unacknowledged_bytes),
         "stream_holes_bytes": both(tcp.stream_holes),
         "snapped_segments": tcp.snapped_segments,

@@ -32,6 +32,7 @@ if not cython.compiled:  # compiled, they come from closing.pxd
         repeated_data,
         side_of,
         stream_holes,
+        syn_again,
         unacknowledged_bytes,
         unanswered_data,
     )
@@ -59,11 +60,14 @@ def describe(
     keepalive_window_ns: cython.longlong,
     outages: tuple,
     repeats: tuple,
+    syns: tuple,
+    overtaken: tuple,
 ) -> object:
     """The summary (TcpConnection) of the connection whose row begins at `conn`, after its last gap was ended.
 
     What is kept beside the row: `gaps` (SeenGap), `seen_reset` (SeenReset or None), and for each side its `probing`, its `shut` windows
-    (or None), the `holes` in its stream its longest outage (Outage or None) and its `repeats` (Repeats or None).
+    (or None), the `holes` in its stream, its longest outage (Outage or None), its `repeats` (Repeats or None), its `syns` (SynsAgain or
+    None) and what was `overtaken` (Overtaken or None).
     """
     bits: cython.longlong = state[conn + STATE]
     client: Side = side_of(state, conn, 0, holes[0], probing[0])
@@ -90,7 +94,7 @@ def describe(
     if shut[0] is not None or shut[1] is not None:  # the receiver of a direction is the other side
         shut_windows = new(PerDirection, (shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)))
     eventful: cython.bint = gaps is not None or seen_reset is not None or missing is not ZERO
-    eventful = eventful or either(holes) or either(shut) or either(outages) or either(repeats)
+    eventful = eventful or either(holes) or either(shut) or either(outages) or either(repeats) or either(syns) or either(overtaken)
     eventful = eventful or client.retransmissions > 0 or server.retransmissions > 0 or client.stuck or server.stuck
     eventful = eventful or (client.probing is not None and troubled(by_client))
     eventful = eventful or (server.probing is not None and troubled(by_server))
@@ -137,6 +141,8 @@ def describe(
             NOTHING
             if repeats[0] is None and repeats[1] is None
             else new(PerDirection, (repeated_data(client, repeats[0]), repeated_data(server, repeats[1]))),
+            NOTHING if syns[0] is None and syns[1] is None else new(PerDirection, (syn_again(syns[0]), syn_again(syns[1]))),
+            both(late(overtaken[0]), late(overtaken[1])),  # reordered
             eventful,
         ),
     )
@@ -212,6 +218,12 @@ def troubled(probes: object) -> cython.bint:
 def both(to_server: cython.longlong, to_client: cython.longlong) -> object:
     """The pair of two numbers; pairs of zeros, the most frequent, are one object."""
     return new(PerDirection, (to_server, to_client)) if to_server or to_client else ZERO
+
+
+@cython.cfunc
+def late(overtaken: object) -> cython.longlong:
+    """How many segments others had overtaken."""
+    return 0 if overtaken is None else overtaken.count
 
 
 @cython.cfunc

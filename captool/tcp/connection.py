@@ -134,6 +134,20 @@ class Repeated(NamedTuple):
     lasting: bool
 
 
+class SynAgain(NamedTuple):
+    """The SYN of one direction (to the client: the SYN-ACK) that was sent again `times` times after `first`, last in `last`.
+
+    `early` of them came before an answer to it: a SYN-ACK, or for that any segment of the client's. `answer` is that answer, None where it
+    came before any of them, or not at all.
+    """
+
+    first: Moment
+    last: Moment
+    times: int
+    early: int
+    answer: Moment | None
+
+
 class Awaited(NamedTuple):
     """Bytes of one direction that its receiver asked for again (RFC 5681 2) and that had not come when the connection or capture ended.
 
@@ -196,6 +210,8 @@ class TcpConnection(NamedTuple):
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
     `awaited` is data that this capture does not have and the receiver neither.
     `next_sequence` is the sequence number that each side would send next.
+    `syns` tells what was sent again while the connection was opened. `reordered` counts segments that others had overtaken: they came late,
+    and were not sent again (`retransmissions`).
     `last_sent` is the last packet of each side as a sender (to_server: the client's), None for a side that was not seen.
     `eventful` is False where nothing was idle for long, lost, sent again, shut or reset: it was opened, spoke, and was closed or is open.
     """
@@ -233,6 +249,8 @@ class TcpConnection(NamedTuple):
     outages: PerDirection[Outage | None] = PerDirection(None, None)
     next_sequence: PerDirection[int] = PerDirection(0, 0)
     repeated: PerDirection[Repeated | None] = PerDirection(None, None)
+    syns: PerDirection[SynAgain | None] = PerDirection(None, None)
+    reordered: PerDirection[int] = PerDirection(0, 0)
     eventful: bool = True
 
 

@@ -112,6 +112,27 @@ class Repeats:
             self.longest = self.now
 
 
+class SynsAgain:
+    """One side's SYN, or SYN-ACK, that it sent again: first and last of them (packet, time), how often, how often of that before an answer.
+
+    `answer` is the first packet of the peer's that answers it, where it came after it was sent again.
+    """
+
+    __slots__ = ("answer", "early", "first", "last", "times")
+
+    def __init__(self, packet: int, ts: int) -> None:
+        self.first = self.last = (packet, ts)
+        self.times = self.early = 0
+        self.answer: tuple[int, int] | None = None
+
+    def again(self, packet: int, ts: int, answered: bool) -> None:  # noqa: FBT001 - called by compiled code
+        """It was sent again; whether the peer had answered it already."""
+        self.last = (packet, ts)
+        self.times += 1
+        if not answered:
+            self.early += 1
+
+
 class ShutWindows:
     """The times in which one side's receive window was 0: the one that lasts, and the longest of those that are over."""
 

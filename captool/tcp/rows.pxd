@@ -22,6 +22,8 @@ cdef class Rows:
     cdef dict shut_windows
     cdef dict outages
     cdef dict repeats
+    cdef dict syns
+    cdef dict overtaken
     cdef dict resets
     cdef object linger
     cdef long long max_lingering

@@ -47,10 +47,11 @@ def to_cache_line(numbers: cython.longlong[::1]) -> cython.longlong:
 class Rows:
     """State of the open connections.
 
-    `holes`, `probing`, `shut_windows`, `outages` and `repeats` are kept by place, `gaps` and `resets` by slot. `linger` holds (until
-    when, slot, connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is set. `assembly`
-    takes the payload of connections that are `WANTED`. `seen` are identities and times of the last packets of all, by their numbers,
-    `recent_packets` those of packets that were not predicted; `placed_packets` are those that only the place of capture tells apart.
+    `holes`, `probing`, `shut_windows`, `outages`, `repeats`, `syns` and `overtaken` are kept by place, `gaps` and `resets` by slot.
+    `linger` holds (until when, slot, connection) of those that ended; of more than `max_lingering` the oldest go early, and `limited` is
+    set. `assembly` takes the payload of connections that are `WANTED`. `seen` are identities and times of the last packets of all, by their
+    numbers, `recent_packets` those of packets that were not predicted; `placed_packets` are those that only the place of capture tells
+    apart.
     """
 
     def __init__(self, gap_ns: int, assembly: object, shards: int = 1) -> None:
@@ -70,6 +71,8 @@ class Rows:
         self.shut_windows = {}
         self.outages = {}
         self.repeats = {}
+        self.syns = {}
+        self.overtaken = {}
         self.resets = {}
         self.linger = deque()
         self.max_lingering = MAX_LINGERING // shards

@@ -20,7 +20,7 @@ if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows
-    from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_stuck, seq_delta, synchronise
+    from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_answer, note_stuck, note_syn, seq_delta, synchronise
     from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
 # The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
@@ -169,6 +169,8 @@ def segment(
         previous = rows.last_ns(conn)
     if flags & RST and (place >> 1) not in rows.resets:
         note_reset(rows, place, ts, packet, seq, ack, flags, window, mark, hops)
+    if flags & SYN:
+        note_syn(rows, place, sender, receiver, seq, flags, ts, packet)
     rows.state[sender + LAST_NS] = ts
     rows.state[sender + LAST_PACKET] = packet
 
@@ -198,6 +200,8 @@ def segment(
     if flags & ACK:
         if not flags & SYN and not rows.state[conn + STATE] & OPENED:
             rows.state[conn + STATE] |= OPENED
+            if rows.syns:
+                note_answer(rows, place ^ 1, ts, packet)
         if acknowledge(rows, place, sender, receiver, ack, flags, ts) and rows.state[conn + IDLE_SINCE] >= 0:
             stop_idling(rows, conn, ts, previous, "data", packet)
         if rows.state[sender + BITS] & RESET:
@@ -241,7 +245,7 @@ def segment(
         if offset == rows.state[sender + NEXT] and rows.state[sender + BITS] & DATA_SEEN:
             new_data(rows, sender, receiver, offset, length, ts, packet)
         else:
-            offset = irregular_data(rows, place, sender, receiver, offset, length, ts, packet)
+            offset = irregular_data(rows, place, sender, receiver, offset, length, ts, packet, mark)
         if rows.state[conn + STATE] & WANTED:
             rows.assembly.segment(
                 rows.state[conn + ID],
@@ -266,7 +270,7 @@ def segment(
 
     if flags & FIN:
         letters |= LETTER_FIN
-        finish_side(rows, place, offset + length, ts, previous, packet)
+        finish_side(rows, place, offset + length, ts, previous, packet, mark)
     if letters << (9 * direction) & ~rows.state[conn + STATE]:
         rows.note_letters(conn, direction, letters)
 

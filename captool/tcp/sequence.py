@@ -12,8 +12,8 @@ import cython
 
 from captool.direction import Moment
 from captool.tcp.connection import Outage
-from captool.tcp.holes import add_hole, fill_holes
-from captool.tcp.quiet import Repeats
+from captool.tcp.holes import Overtaken, add_hole, fill_holes, overtaken
+from captool.tcp.quiet import Repeats, SynsAgain
 
 if not cython.compiled:  # compiled, they come from sequence.pxd
     from captool.capture.literals import HALF32, MASK31, MASK32
@@ -33,6 +33,39 @@ OUTAGE_NS = cython.declare(cython.longlong, 1_000_000_000)
 def seq_delta(later: cython.longlong, earlier: cython.longlong) -> cython.longlong:
     """Signed distance of two sequence numbers, right across the 2**32 wrap."""
     return ((later - earlier + HALF32) & MASK32) - HALF32
+
+
+@cython.cfunc
+def note_syn(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    seq: cython.longlong,
+    flags: cython.longlong,
+    ts: cython.longlong,
+    packet: cython.longlong,
+) -> cython.int:
+    """A SYN, before its sender's row knows of it: is it sent again, or the answer to one that was."""
+    if rows.state[sender + SYN_SEQ] != seq:
+        return note_answer(rows, place ^ 1, ts, packet)
+    if rows.state[sender + BITS] & SPOKEN:
+        return 0
+    if place not in rows.syns:
+        rows.syns[place] = SynsAgain(rows.state[sender + LAST_PACKET], rows.state[sender + LAST_NS])
+    rows.syns[place].again(
+        packet, ts, rows.state[receiver + BITS] & SPOKEN != 0 if flags & ACK else rows.state[receiver + PACKETS] != 0
+    )
+    return 0
+
+
+@cython.cfunc
+def note_answer(rows: Rows, place: cython.longlong, ts: cython.longlong, packet: cython.longlong) -> cython.int:
+    """The first answer to the SYN of `place`, if it was sent again."""
+    syns = rows.syns.get(place)
+    if syns is not None and syns.early == syns.times and syns.answer is None:
+        syns.answer = (packet, ts)
+    return 0
 
 
 @cython.cfunc
@@ -152,6 +185,7 @@ def irregular_data(
     length: cython.longlong,
     ts: cython.longlong,
     packet: cython.longlong,
+    mark: cython.longlong,
 ) -> cython.longlong:
     """Take in payload that is the first of its side, above a hole, or (partly) below what was sent; returns its offset."""
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
@@ -169,10 +203,12 @@ def irregular_data(
         if offset > rows.state[sender + NEXT]:
             rows.note_letters(conn, place & 1, LETTER_GAP)
             rows.state[sender + BITS] |= HOLED
-            forgotten = add_hole(rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset)
+            forgotten = add_hole(rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset, mark, ts)
             rows.state[sender + FORGOTTEN] += forgotten
         new_data(rows, sender, receiver, offset, length, ts, packet)
         return offset
+    if came_late(rows, place, sender, offset, end, mark, ts):
+        return filled(rows, place, sender, offset, end)
     rows.note_letters(conn, place & 1, LETTER_AGAIN)
     rows.state[sender + RETRANSMISSIONS] += 1
     if end > rows.state[sender + ACKED]:
@@ -189,6 +225,39 @@ def irregular_data(
         if repeats is None:
             repeats = rows.repeats[place] = Repeats()
         repeats.repeated(packet, ts, rows.state[sender + NEXT])
+    return filled(rows, place, sender, offset, end)
+
+
+@cython.cfunc
+def came_late(
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    offset: cython.longlong,
+    end: cython.longlong,
+    mark: cython.longlong,
+    ts: cython.longlong,
+) -> cython.bint:
+    """Whether bytes below what was sent were overtaken by others, and not sent again."""
+    holed: cython.bint = rows.state[sender + BITS] & HOLED != 0
+    late = rows.overtaken.get(place)
+    if holed and late is None:
+        late = rows.overtaken[place] = Overtaken()
+    if late is None:
+        return False
+    if (holed and overtaken(rows.holes[place], offset, end, mark, ts)) or overtaken(late.filled, offset, end, mark, ts):
+        late.count += 1
+        return True
+    if holed:
+        late.sent_again(rows.holes[place], offset, end)
+    return False
+
+
+@cython.cfunc
+def filled(
+    rows: Rows, place: cython.longlong, sender: cython.longlong, offset: cython.longlong, end: cython.longlong
+) -> cython.longlong:
+    """Bytes below what was sent came: what holes are left. Returns their offset."""
     if rows.state[sender + BITS] & HOLED:
         left = fill_holes(rows.holes[place], offset, end)
         rows.holes[place] = left

@@ -6,7 +6,7 @@
 import cython
 
 from captool.direction import Moment
-from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, Unanswered
+from captool.tcp.connection import Awaited, Keepalive, Lapse, Repeated, SynAgain, Unanswered
 
 if not cython.compiled:  # compiled, they come from side.pxd
     from captool.tcp.layout import *
@@ -77,7 +77,7 @@ def moment(packet: cython.longlong, ts_ns: cython.longlong) -> object:
 @cython.cfunc
 def payload_bytes(side: Side) -> cython.longlong:
     """Bytes of the stream that were captured, each counted once."""
-    missing: cython.longlong = sum([end - begin for begin, end in side.holes]) if side.holes else 0
+    missing: cython.longlong = sum([end - begin for begin, end, _, _ in side.holes]) if side.holes else 0
     missing = side.data_end - side.forgotten - missing
     return missing if missing > 0 else 0
 
@@ -85,7 +85,7 @@ def payload_bytes(side: Side) -> cython.longlong:
 @cython.cfunc
 def stream_holes(side: Side) -> cython.longlong:
     """Bytes that the peer acknowledged and the capture does not have."""
-    inside: cython.longlong = sum([max(0, min(end, side.acked) - begin) for begin, end in side.holes]) if side.holes else 0
+    inside: cython.longlong = sum([max(0, min(end, side.acked) - begin) for begin, end, _, _ in side.holes]) if side.holes else 0
     if not side.finished and side.acked > side.next:
         inside += side.acked - side.next
     return side.forgotten + inside
@@ -124,7 +124,7 @@ def awaited_data(side: Side) -> object:
     """What the peer asked for again, if the capture does not have it either (Awaited); else None."""
     if not side.stuck & 0xFF or not side.holes:
         return None
-    for begin, end in side.holes:
+    for begin, end, _, _ in side.holes:
         if begin <= side.acked < end:
             return new(Awaited, (end - side.acked, new(Moment, (side.newest_packet, side.newest_ns)), side.stuck & 0xFF))
     return None
@@ -138,6 +138,15 @@ def repeated_data(side: Side, repeats: object) -> object:
     times, first, first_ns, last, last_ns = repeats.longest
     lasting = repeats.next == side.next and repeats.longest == repeats.now
     return new(Repeated, (new(Moment, (first, first_ns)), new(Moment, (last, last_ns)), times, lasting))
+
+
+@cython.cfunc
+def syn_again(syns: object) -> object:
+    """A SYN that was sent again (SynAgain); None of one that was not."""
+    if syns is None:
+        return None
+    first, last, answer = new(Moment, syns.first), new(Moment, syns.last), syns.answer
+    return new(SynAgain, (first, last, syns.times, syns.early, None if answer is None else new(Moment, answer)))
 
 
 @cython.cfunc

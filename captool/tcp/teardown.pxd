@@ -4,7 +4,9 @@ from captool.tcp.rows cimport Rows, max_of
 from captool.tcp.sequence cimport seq_delta
 
 cdef bint starts_anew(Rows rows, long long place, long long seq, long long flags)
-cdef int finish_side(Rows rows, long long place, long long offset, long long ts, long long previous, long long packet)
+cdef int finish_side(
+    Rows rows, long long place, long long offset, long long ts, long long previous, long long packet, long long mark
+)
 cdef int note_closing(Rows rows, long long place, long long ts, long long packet)
 cdef int start_linger(Rows rows, long long place, long long ts)
 cdef long long ended_lingering(Rows rows, long long now)

@@ -128,6 +128,7 @@ def finish_side(
     ts: cython.longlong,
     previous: cython.longlong,
     packet: cython.longlong,
+    mark: cython.longlong,
 ) -> cython.int:
     """Take in a FIN that stands at `offset`."""
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
@@ -142,7 +143,7 @@ def finish_side(
         if offset > rows.state[sender + NEXT] and rows.state[sender + BITS] & (DATA_SEEN | FROM_START):
             rows.state[sender + BITS] |= HOLED
             rows.state[sender + FORGOTTEN] += add_hole(
-                rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset
+                rows.holes.setdefault(place, []), rows.state[sender + NEXT], offset, mark, ts
             )
         rows.state[sender + NEXT] = offset + 1
     note_closing(rows, place, ts, packet)

@@ -280,12 +280,15 @@ class Tracker:
         holes = taken(rows.holes, slot)
         outages = taken(rows.outages, slot)
         repeats = taken(rows.repeats, slot)
+        syns = taken(rows.syns, slot)
+        overtaken = taken(rows.overtaken, slot)
         if rows.state[conn + ID] >= 0:
             if rows.state[conn + STATE] & WANTED:
                 rows.assembly.finish(rows.state[conn + ID])
             if told:
+                window_ns = self.keepalive_window_ns
                 self.closed.append(
-                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, self.keepalive_window_ns, outages, repeats)
+                    describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats, syns, overtaken)
                 )
             del self.by_id[rows.state[conn + ID]]
         self.table.remove(rows, slot)
@@ -363,8 +366,10 @@ class Tracker:
         holes = (rows.holes.get(2 * slot), rows.holes.get(2 * slot + 1))
         outages = (rows.outages.get(2 * slot), rows.outages.get(2 * slot + 1))
         repeats = (rows.repeats.get(2 * slot), rows.repeats.get(2 * slot + 1))
+        syns = (rows.syns.get(2 * slot), rows.syns.get(2 * slot + 1))
+        overtaken = (rows.overtaken.get(2 * slot), rows.overtaken.get(2 * slot + 1))
         seen_reset, window_ns = rows.resets.get(slot), self.keepalive_window_ns
-        described = describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats)
+        described = describe(rows.state, conn, gaps, probing, shut, seen_reset, holes, window_ns, outages, repeats, syns, overtaken)
         # All as it was.
         if gaps_before:
             rows.gaps[slot] = gaps_before

@@ -8,7 +8,7 @@ import pytest
 
 from captool.analysis import analyze
 from captool.report.text import render
-from tests.builders import CLIENT, SERVER, SYN, Endpoint, Packet, Talk, ethernet, ip, pcap, tcp
+from tests.builders import ACK, CLIENT, SERVER, SYN, Endpoint, Packet, Talk, ethernet, ip, pcap, tcp
 from tests.findings.judged import asked, found, judged
 
 ROUTER = ("10.0.9.1", 0)
@@ -80,6 +80,15 @@ def test_a_connection_that_was_refused_before_it_opened(path: Path) -> None:
     assert ("error", "to_server") == (finding.severity, finding.evidence["direction"])
 
 
+def test_a_connection_whose_syn_ack_was_refused_never_opened_either(path: Path) -> None:
+    talk = Talk().client(flags=SYN, ack=0).server(flags=SYN | ACK)
+    talk.packets.append(Packet(icmp(talk.packets[-1].frame[14:], 3, 13), talk.now + 1000))
+    (finding,) = found(path, talk, "icmp-error")
+    assert ("error", "to_client") == (finding.severity, finding.evidence["direction"])
+    (finding,) = found(path, talk.client(), "icmp-error")
+    assert "warning" == finding.severity
+
+
 def test_errors_about_other_connections_or_of_another_time_are_not_this_ones(path: Path) -> None:
     talk = asked().wait(60)
     other = ip(tcp(("10.0.0.8", 1), SERVER, 1), ("10.0.0.8", 1), SERVER)
@@ -106,6 +115,47 @@ def test_packet_too_big_of_ipv6_is_read(path: Path) -> None:
     talk.packets.append(Packet(ethernet(header + payload), talk.now + 1000))
     (finding,) = found(path, talk.client(), "icmp-error")
     assert ("fd00::9", "packet too big", 1280) == (finding.evidence["reporter"], finding.evidence["icmp"], finding.evidence["mtu"])
+
+
+def client_side(path: Path, talk: Talk, port: int = 40000, *, upto: int = 6) -> Path:
+    """What the client recorded of it, 3 ms later by its clock; from another port, which a NAT gave another number."""
+    frames = [packet.frame for packet in talk.packets[:upto]]
+    for at, frame in enumerate(frames):
+        place = 34 if frame[26:30] == bytes([10, 0, 0, 1]) else 36
+        frames[at] = frame[:place] + struct.pack(">H", port) + frame[place + 2 :]
+    late = talk.now + 60_000_000_000
+    other = Talk(client_end=("10.0.0.9", 5000), now=late).client(b"still recording").packets
+    path.write_bytes(pcap([*(Packet(frame, packet.ts_ns + 3_000_000) for frame, packet in zip(frames, talk.packets, strict=False)), *other]))
+    return path
+
+
+@pytest.mark.parametrize("port", [40000, 40007])
+def test_an_error_that_the_other_side_recorded_is_told_with_the_name_of_that_capture(path: Path, port: int) -> None:
+    talk = refused()
+    talk.wait(3)
+    path.write_bytes(pcap(talk.packets))
+    client = client_side(path.with_name("client.pcap"), talk, port)
+    analysis = analyze(client, other_side=path)
+    (finding,) = [one for one in analysis.findings if one.code == "icmp-error"]
+    assert ("error", (), ["other-side"]) == (finding.severity, finding.packets, finding.evidence["seen_by"])
+    assert "4 ICMP errors (packets 8 to 14 of trace.pcap): communication administratively prohibited." in finding.message
+    (dead,) = [one for one in analysis.findings if one.code == "path-dead"]
+    said = "10.0.9.1 did not deliver them and said so (ICMP, packet 14 of trace.pcap): communication administratively prohibited."
+    assert dead.message.endswith(said)
+    assert said in " ".join(analysis.verdict)
+
+
+def test_an_error_of_the_trace_is_told_as_the_traces_and_that_both_have_it_too(path: Path) -> None:
+    talk = refused()
+    path.write_bytes(pcap(talk.packets))
+    client = client_side(path.with_name("client.pcap"), talk)
+    (finding,) = [one for one in analyze(path, other_side=client).findings if one.code == "icmp-error"]
+    assert ((8, 14), ["trace"]) == (finding.packets, finding.evidence["seen_by"])
+    both = path.with_name("both.pcap")
+    both.write_bytes(pcap([Packet(packet.frame, packet.ts_ns + 2_000_000) for packet in talk.packets]))
+    (finding,) = [one for one in analyze(path, other_side=both).findings if one.code == "icmp-error"]
+    assert ["trace", "other-side"] == finding.evidence["seen_by"]
+    assert "(packets 8 to 14, seen in both.pcap too): communication" in finding.message
 
 
 @pytest.mark.parametrize("cut", range(1, 36))

@@ -110,9 +110,26 @@ def test_a_path_that_loses_a_tenth_is_told(path, lost, told):
     slow = found(path, talk, "many-retransmissions")
     assert told == len(slow)
     if told:
-        assert "12 of 104 packets of the server (12%) carried data that it had sent before, or that others had overtaken" in slow[0].message
+        assert "12 of 104 packets of the server (12%) carried data that it had sent before, and 0 (0%) came late" in slow[0].message
         assert "info" == slow[0].severity
-        assert "loses or reorders packets: 12 of 104 packets of the server were sent again or overtaken" in judged(path, talk).verdict[1]
+        assert "loses or reorders packets: of 104 packets of the server 12 were sent again and 0 overtaken by others" in judged(path, talk).verdict[1]
+
+
+def test_a_path_that_changes_the_order_of_a_tenth_is_told(path):
+    talk = asked()
+    for number in range(40):
+        talk.server(b"x" * 100)
+        if number % 6 == 5:  # two of them come in the other order
+            talk.packets[-1].ts_ns, talk.packets[-2].ts_ns = talk.packets[-2].ts_ns, talk.packets[-1].ts_ns
+            talk.packets[-2:] = talk.packets[:-3:-1]
+    assert [] == found(path, talk, "many-retransmissions")  # six of them are few
+    for _ in range(8):
+        talk.server(b"x" * 100).server(b"x" * 100)
+        talk.packets[-1].ts_ns, talk.packets[-2].ts_ns = talk.packets[-2].ts_ns, talk.packets[-1].ts_ns
+        talk.packets[-2:] = talk.packets[:-3:-1]
+    (slow,) = found(path, talk, "many-retransmissions")
+    assert (0, 14) == (slow.evidence["retransmissions"], slow.evidence["reordered"])
+    assert "(24%) came late, overtaken by others: the path changes the order of packets" in slow.message
 
 
 def test_what_was_sent_again_in_an_outage_or_in_vain_is_told_once(path):

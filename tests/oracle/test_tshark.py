@@ -44,6 +44,10 @@ TWICE = "each packet is seen coming and going; tshark takes the second for a ret
 CROSSING = "probes of both sides cross; tshark calls an answer that follows the other side's probe a duplicate acknowledgement"
 WINDOW_PROBE = "an empty segment before the acknowledged byte while the window is closed is a window probe; tshark calls it keepalive"
 FILLS_A_HOLE = "a segment sent again within a round trip of its duplicate acknowledgement; tshark calls it out of order"
+OVERTAKEN = (
+    "nine first transmissions that came after the second, as their IP identifications tell, are not sent again: to tshark they are; and it calls "
+    "six out of order that were"
+)
 MID_STREAM = "the file begins with a probe, before which tshark has seen nothing of the connection"
 SLIPS = {
     ("any-interface", "any.pcap", "probes"): ({(0, 42296): 2, (1, 42310): 2}, TWICE),
@@ -58,7 +62,7 @@ SLIPS = {
     ("mtu-black-hole", "server.pcap", "answers"): ({(2, 54810): -1}, CROSSING),
     ("stopped-reader", "client.pcap", "probes"): ({(1, 2376): 4}, WINDOW_PROBE),
     ("stopped-reader", "server.pcap", "probes"): ({(1, 2376): 4}, WINDOW_PROBE),
-    ("lossy-path", "client.pcap", "retransmissions"): ({(1, 2376): -6}, FILLS_A_HOLE),
+    ("lossy-path", "client.pcap", "retransmissions"): ({(1, 2376): 3}, OVERTAKEN),
     ("lossy-path", "server.pcap", "retransmissions"): ({(1, 2376): -11}, FILLS_A_HOLE),
     ("rotated", "rotated-1795540230.pcap", "probes"): ({(0, 46108): -2, (1, 46122): -2}, MID_STREAM),
     ("rotated", "rotated-1795540230.pcap", "answers"): ({(0, 2376): -2, (1, 2376): -2}, MID_STREAM),

@@ -4,21 +4,6 @@ from captool.errors import MissingToolError, UsageError
 from captool.record import tcpdump
 
 
-@pytest.mark.parametrize(
-    ("ports", "hosts", "expression", "expected"),
-    [
-        ((2376,), (), "", "tcp port 2376"),
-        ((2375, 2376), (), "", "(tcp port 2375 or tcp port 2376)"),
-        ((2376,), ("10.0.0.1",), "", "tcp port 2376 and host 10.0.0.1"),
-        ((2376,), ("10.0.0.1", "10.0.0.2"), "tcp or icmp", "tcp port 2376 and (host 10.0.0.1 or host 10.0.0.2) and (tcp or icmp)"),
-        ((), (), "tcp or icmp", "tcp or icmp"),
-        ((), (), "", ""),
-    ],
-)
-def test_ports_hosts_and_an_expression_are_joined(ports, hosts, expression, expected):
-    assert expected == tcpdump.capture_filter(ports, hosts, expression)
-
-
 def test_the_trace_goes_to_a_pipe_packet_by_packet_and_the_filter_is_no_option():
     words = tcpdump.arguments("/usr/bin/tcpdump", "eth0", "-w /etc/passwd", 5, None)
     assert words[-2:] == ["--", "-w /etc/passwd"]
