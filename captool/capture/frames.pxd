@@ -1,4 +1,9 @@
+from cpython cimport array
+from cpython.array cimport clone
 from cpython.bytearray cimport PyByteArray_FromStringAndSize
+
+cpdef array.array column(array.array like, Py_ssize_t rows)
+
 
 cdef class Frames:
     cdef readonly object buffer

@@ -3,11 +3,13 @@
 Compiled by Cython (pure-Python mode) and runs unchanged without it.
 """
 
-# ruff: noqa: ARG002, F821 - what makes a bytearray comes from frames.pxd
+# ruff: noqa: ARG002, F821, FBT003 - what makes bytearrays and arrays comes from frames.pxd
 
 import array
 
 import cython
+
+LONGS, INTS, WORDS = array.array("q"), array.array("i"), array.array("I")
 
 
 def room(size: cython.Py_ssize_t) -> bytearray:
@@ -16,6 +18,12 @@ def room(size: cython.Py_ssize_t) -> bytearray:
     To fill megabytes with zeros takes as long as much else at the start, and whoever fills them next would do the same.
     """
     return PyByteArray_FromStringAndSize(cython.NULL, size) if cython.compiled else bytearray(size)
+
+
+@cython.ccall
+def column(like: array.array, rows: cython.Py_ssize_t) -> array.array:
+    """Room for so many numbers of a kind, whatever was in memory, as in `room`."""
+    return clone(like, rows, False) if cython.compiled else array.array(like.typecode, bytes(like.itemsize * rows))
 
 
 @cython.cclass
@@ -45,11 +53,11 @@ class Frames:
         self.decoded = None
         self.staged = False
         self.ordered = False
-        self.ts_ns = array.array("q", [0]) * rows
-        self.offset = array.array("i", [0]) * rows
-        self.captured = array.array("i", [0]) * rows
-        self.original = array.array("I", [0]) * rows
-        self.link_type = array.array("i", [0]) * rows
+        self.ts_ns = column(LONGS, rows)
+        self.offset = column(INTS, rows)
+        self.captured = column(INTS, rows)
+        self.original = column(WORDS, rows)
+        self.link_type = column(INTS, rows)
 
     @cython.ccall
     def use(self, buffer: bytearray) -> object:

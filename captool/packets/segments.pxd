@@ -1,3 +1,4 @@
+from captool.capture.frames cimport column
 from captool.capture.literals cimport BEYOND_IPV4, MAPPED_IPV4, MASK32
 
 

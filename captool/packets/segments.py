@@ -4,8 +4,13 @@ import array
 
 import cython
 
+from captool.capture.frames import INTS, LONGS, WORDS
+
 if not cython.compiled:  # compiled, they come from segments.pxd
+    from captool.capture.frames import column
     from captool.capture.literals import BEYOND_IPV4, MAPPED_IPV4, MASK32
+
+SHORTS = array.array("H")
 
 
 @cython.cclass
@@ -34,27 +39,27 @@ class Segments:
         self.rows = rows
         self.latest_ns = 0
         self.begin()
-        self.frame = array.array("i", bytes(4 * rows))
-        self.source_high = array.array("q", bytes(8 * rows))
-        self.source_low = array.array("q", bytes(8 * rows))
-        self.destination_high = array.array("q", bytes(8 * rows))
-        self.destination_low = array.array("q", bytes(8 * rows))
-        self.ports = array.array("I", bytes(4 * rows))
-        self.seq = array.array("I", bytes(4 * rows))
-        self.ack = array.array("I", bytes(4 * rows))
-        self.flags = array.array("H", bytes(2 * rows))
-        self.window = array.array("H", bytes(2 * rows))
+        self.frame = column(INTS, rows)
+        self.source_high = column(LONGS, rows)
+        self.source_low = column(LONGS, rows)
+        self.destination_high = column(LONGS, rows)
+        self.destination_low = column(LONGS, rows)
+        self.ports = column(WORDS, rows)
+        self.seq = column(WORDS, rows)
+        self.ack = column(WORDS, rows)
+        self.flags = column(SHORTS, rows)
+        self.window = column(SHORTS, rows)
         self.hops = bytearray(rows)
-        self.mark = array.array("q", bytes(8 * rows))
-        self.identity = array.array("i", bytes(4 * rows))
-        self.payload_offset = array.array("i", bytes(4 * rows))
-        self.payload_length = array.array("i", bytes(4 * rows))
-        self.payload_captured = array.array("i", bytes(4 * rows))
-        self.key = array.array("q", bytes(8 * rows))
-        self.ends = array.array("q", bytes(8 * rows))
-        self.end_ports = array.array("I", bytes(4 * rows))
+        self.mark = column(LONGS, rows)
+        self.identity = column(INTS, rows)
+        self.payload_offset = column(INTS, rows)
+        self.payload_length = column(INTS, rows)
+        self.payload_captured = column(INTS, rows)
+        self.key = column(LONGS, rows)
+        self.ends = column(LONGS, rows)
+        self.end_ports = column(WORDS, rows)
         self.shape = bytearray(rows)
-        self.slot = array.array("i", bytes(4 * rows))
+        self.slot = column(INTS, rows)
 
     @cython.ccall
     def tell_ends(self, row: cython.Py_ssize_t) -> object:

@@ -1,16 +1,13 @@
 from cpython cimport array
-from cpython.array cimport clone
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 
+from captool.capture.frames cimport column
 from captool.tcp.named cimport new
 
 
-cdef inline long long* numbers_in(array.array column) noexcept:
-    return column.data.as_longlongs
-
-
-cdef array.array numbers(Py_ssize_t count)
+cdef inline long long* numbers_in(array.array kept) noexcept:
+    return kept.data.as_longlongs
 
 cdef class Run:
     cdef long long direction

@@ -3,20 +3,22 @@
 Compiled, and runs uncompiled as well.
 """
 
-# ruff: noqa: F821, FBT003, FURB136 - memcpy, clone and the making of bytes come from run.pxd; min and max would be Python calls
+# ruff: noqa: F821, FURB136 - memcpy and the making of bytes come from run.pxd; min and max would be Python calls
 
 import array
 
 import cython
 
+from captool.capture.frames import LONGS
 from captool.tcp.connection import StreamPiece
 
 if not cython.compiled:  # compiled, they come from run.pxd
+    from captool.capture.frames import column
     from captool.tcp.named import new
 
-    def numbers_in(column: array.array) -> array.array:
+    def numbers_in(kept: array.array) -> array.array:
         """What is read and written of an array; compiled, a pointer: a typed view costs more than the making of the array."""
-        return column
+        return kept
 
 # One row for each segment of a run: the stream offset of the first byte that it brought, its packet and time, and where its bytes are: in
 # the chunk's buffer, or, below 0, in the list of those that had waited.
@@ -26,14 +28,6 @@ TIME = cython.declare(cython.Py_ssize_t, 2)
 PLACE = cython.declare(cython.Py_ssize_t, 3)
 FIELDS = cython.declare(cython.Py_ssize_t, 4)
 FEW = cython.declare(cython.Py_ssize_t, 8)
-
-NUMBERS = array.array("q")
-
-
-@cython.cfunc
-def numbers(count: cython.Py_ssize_t) -> array.array:
-    """An array for so many numbers, whatever they are."""
-    return clone(NUMBERS, count, False) if cython.compiled else array.array("q", bytes(8 * count))
 
 
 @cython.final
@@ -54,7 +48,7 @@ class Run:
     def make_room(self, room: cython.Py_ssize_t) -> cython.int:
         """Have rows for so many segments, with those that are there."""
         at: cython.Py_ssize_t
-        kept: array.array = numbers(room * FIELDS)
+        kept: array.array = column(LONGS, room * FIELDS)
         rows: cython.p_longlong = numbers_in(kept)
         for at in range(self.count * FIELDS):
             rows[at] = self.rows[at]
@@ -131,9 +125,9 @@ class Run:
         """The run as a piece; `data` is the chunk's buffer."""
         at: cython.Py_ssize_t
         count: cython.Py_ssize_t = self.count
-        offsets: array.array = numbers(count)
-        packets: array.array = numbers(count)
-        times_ns: array.array = numbers(count)
+        offsets: array.array = column(LONGS, count)
+        packets: array.array = column(LONGS, count)
+        times_ns: array.array = column(LONGS, count)
         offset_column: cython.p_longlong = numbers_in(offsets)
         packet_column: cython.p_longlong = numbers_in(packets)
         time_column: cython.p_longlong = numbers_in(times_ns)
