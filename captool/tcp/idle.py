@@ -23,11 +23,11 @@ TALKED = cython.declare(cython.longlong, (LETTER_SYN | LETTER_SYN_ACK | LETTER_D
 @cython.cfunc
 @cython.exceptval(check=False)
 def limit_code(limit: cython.longlong) -> cython.longlong:
-    """A time in ten bits, rounded down: (16 + m << e) - 16 is e << 4 | m, so that prediction.py has it back without a branch."""
+    """A time in 19 bits, rounded down: (ONE + m << e) - ONE is e << 13 | m, so that prediction.py has it back without a branch."""
     exponent: cython.longlong = 0
-    while limit + 16 >> exponent >= 32:
+    while limit + LIMIT_ONE >> exponent >= 2 * LIMIT_ONE:
         exponent += 1
-    return exponent << 4 | (limit + 16 >> exponent) - 16
+    return exponent << LIMIT_BITS | (limit + LIMIT_ONE >> exponent) - LIMIT_ONE
 
 
 @cython.cfunc

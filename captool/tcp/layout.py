@@ -35,8 +35,12 @@ ACK_SHIFT = 6
 ACK_EXPECTED = 1 << ACK_SHIFT
 NEWEST_IS_LAST = 256  # the side's last packet was new data
 FIRST_KNOWN = 1024  # FIRST_* holds the first transmission of what is unacknowledged
-CONTENT_SHIFT = 22  # its bytes are wanted
-LIMIT_SHIFT = 12  # LIMIT_CODE: the idle time that changes no maximum, as 4 bits of mantissa and 6 bits of exponent, rounded down
+# LIMIT_CODE: the idle time that changes no maximum, as 13 bits of mantissa and 6 bits of exponent, rounded down. Fewer would let each idle
+# time of a steady beat be looked at.
+LIMIT_SHIFT = 12
+LIMIT_BITS = 13
+LIMIT_ONE = 1 << LIMIT_BITS
+CONTENT_SHIFT = 31  # its bytes are wanted
 
 # The full row: the connection. Words and ports of the two addresses in the order of their hashes; start of the idle time (-1 while not
 # idle) and the packet before it; an idle time up to IDLE_LIMIT changes no maximum. ID is -1 for a connection that is not wanted.

@@ -157,7 +157,7 @@ def predicted(
         if count & MOST_COUNTED:
             return it
         quiet_since = hot[entry * HOT_ROW + HOT_NS + (direction if half[at + HOT_PACKET] > half[other + HOT_PACKET] else 1 - direction)]
-        limit = ((known >> LIMIT_SHIFT & 15) + 16 << (known >> (LIMIT_SHIFT + 4) & 63)) - 16
+        limit = ((known >> LIMIT_SHIFT & (LIMIT_ONE - 1)) + LIMIT_ONE << (known >> (LIMIT_SHIFT + LIMIT_BITS) & 63)) - LIMIT_ONE
         if has_data & known >> IDLE_SHIFT & (1 if ts - quiet_since > limit else 0):
             return it  # the end of an idle time that is to be noted
 
