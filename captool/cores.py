@@ -11,9 +11,9 @@ def processor_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_jobs(*, decrypting: bool) -> int:
-    """How many processes read a large capture in the shortest time: decryption keeps each core busy, all else every other one."""
-    return processor_cores() if decrypting else max(1, processor_cores() // PROCESS_AND_READER)
+def default_jobs() -> int:
+    """How many processes read a large capture in the shortest time: each with a thread that reads ahead, and decrypts."""
+    return max(1, processor_cores() // PROCESS_AND_READER)
 
 
 def may_read_ahead(jobs: int) -> bool:

@@ -71,7 +71,7 @@ SLOW_BYTES = 20_000_000
     type=click.IntRange(1, 64),
     metavar="N",
     help="Processes that share the work on a large capture; the report is the same. Default: one for every two processor cores, since a "
-    "process reads ahead beside its work; with --keys one for every core.",
+    "process reads ahead, and decrypts, beside its work.",
 )
 @click.option(
     "--fail-on",
@@ -146,7 +146,7 @@ def analyze(
             other_side=other_side,
             timeouts=timeouts,
             wait=wait,
-            jobs=jobs or default_jobs(decrypting=bool(keys)),
+            jobs=jobs or default_jobs(),
             progress=progress,
         )
     from captool.record.manifest_file import cut_short

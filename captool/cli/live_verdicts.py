@@ -83,7 +83,7 @@ def summarize(files: list[Path], keys: list[Path], settings: Settings, timeouts:
     from captool.analysis import analyze
     from captool.cli.analyze import report_text
 
-    jobs = default_jobs(decrypting=bool(keys))
+    jobs = default_jobs()
     try:
         analysis = analyze(
             files, keys, network=settings.network, idle_timeout_ns=settings.idle_timeout_ns, timeouts=timeouts, jobs=jobs
