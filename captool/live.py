@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from captool.capture.frames import Frames
 from captool.capture.summary import IcmpError
 from captool.capture_clock import CaptureClock
-from captool.connections import DOCKER_PORTS, PieceReader, SummingUp
+from captool.connections import DOCKER_PORTS
 from captool.conversation import Conversation
 from captool.direction import Direction
 from captool.findings.finding import Severity
@@ -30,6 +30,7 @@ from captool.keys.growing import GrowingKeys
 from captool.middlebox.catalogue import IdleTimeout
 from captool.packets.decode import Decoder
 from captool.packets.icmp import IcmpErrors
+from captool.summing_up import PieceReader, SummingUp
 from captool.tcp.connection import Endpoint, StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
 from captool.units import SECOND_NS, seconds
