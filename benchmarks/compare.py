@@ -39,11 +39,12 @@ with CaptureReader(sys.argv[1:]) as capture:
 def programs(capture: Path, python: str) -> dict[str, list[str]]:
     """Name -> command of everything that can be run here; tcpdump first, it is the measure."""
     # Started by root, tcpdump would give what it writes to to the user it becomes: even /dev/null.
+    captool = str(Path(python).parent / "captool")
     as_root = ["-Z", "root"] if os.geteuid() == 0 else []
     commands = {
         "tcpdump -w /dev/null": ["tcpdump", *as_root, "-r", str(capture), "-w", "/dev/null"],
-        "captool, one process": [python, "-m", "captool", "analyze", str(capture), "--jobs", "1", "-o", os.devnull],
-        "captool, all cores": [python, "-m", "captool", "analyze", str(capture), "-o", os.devnull],
+        "captool, one process": [captool, "analyze", str(capture), "--jobs", "1", "-o", os.devnull],
+        "captool, all cores": [captool, "analyze", str(capture), "-o", os.devnull],
         "captool, tracker only": [python, "-c", TRACK, str(capture)],
         "a bare pass in C": [str(bare_pass()), str(capture)],
         "cat": ["cat", str(capture)],
