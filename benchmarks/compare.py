@@ -2,7 +2,8 @@
 
 The capture is made by make_capture.py (deterministic) and kept in the temporary directory. Every program runs as a whole
 process, start-up included, with the file in the page cache; a round runs each once, so that a busy machine disturbs all
-alike. The ratio is of the best times to tcpdump's. captool is the installed one, or that of `--python`; a program
+alike. Told are the best times, and ratios to tcpdump: of the best times, and the median of those in each round, which
+a machine that is now fast and now slow disturbs less. captool is the installed one, or that of `--python`; a program
 that is not installed is left out.
 
     python benchmarks/compare.py --packets 4000000 --rounds 5
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from operator import truediv
 from pathlib import Path
+from statistics import median
 
 from make_capture import write_capture
 
@@ -93,27 +96,30 @@ def main() -> None:
     os.chdir(tempfile.gettempdir())
     commands = programs(capture.resolve(), options.python)
     commands = {name: command for name, command in commands.items() if not any(part in name for part in options.skip)}
-    best: dict[str, tuple[float, int]] = {}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    peaks = dict.fromkeys(commands, 0)
     run(["cat", str(capture)])  # into the page cache
     for _ in range(options.rounds):
         for name, command in commands.items():
-            if best.get(name, (0.0, 0))[0] < 0:
-                continue
             seconds, memory, code = run(command)
             if code not in {0, 1}:  # captool leaves with 1 where there are findings
-                print(f"{name}: exit code {code}", file=sys.stderr)
-                best[name] = (-1.0, 0)
-                continue
-            kept = best.get(name, (seconds, memory))
-            best[name] = (min(seconds, kept[0]), max(memory, kept[1]))
-    measure = best["tcpdump -w /dev/null"][0] if "tcpdump -w /dev/null" in best else None
+                sys.exit(f"{name}: exit code {code}")
+            times[name].append(seconds)
+            peaks[name] = max(memory, peaks[name])
+    measure = times.get("tcpdump -w /dev/null")
     size = capture.stat().st_size
-    print(f"{capture.name}: {size / 1e9:.2f} GB, best of {options.rounds} rounds")
-    print(f"{'program':<24}{'seconds':>9}{'/ tcpdump':>11}{'GB/s':>7}{'peak MB':>9}")
-    for name, (seconds, memory) in best.items():
-        if seconds > 0:
-            ratio = f"{seconds / measure:.2f}" if measure else "-"
-            print(f"{name:<24}{seconds:>9.2f}{ratio:>11}{size / 1e9 / seconds:>7.2f}{memory / 1024:>9.0f}")
+    print(f"{capture.name}: {size / 1e9:.2f} GB, {options.rounds} rounds")
+    print(f"{'program':<24}{'seconds':>9}{'/ tcpdump':>11}{'median':>9}{'GB/s':>7}{'peak MB':>9}")
+    for name, of_rounds in times.items():
+        ratio = f"{min(of_rounds) / min(measure):.2f}" if measure else "-"
+        middle = f"{median(map(truediv, of_rounds, measure)):.2f}" if measure else "-"
+        seconds = min(of_rounds)
+        print(f"{name:<24}{seconds:>9.2f}{ratio:>11}{middle:>9}{size / 1e9 / seconds:>7.2f}{peaks[name] / 1024:>9.0f}")
+    for other in ("tcptrace", "tshark -z conv,tcp"):
+        if other in times and "captool, one process" in times:
+            ours = times["captool, one process"]
+            middle = median(map(truediv, times[other], ours))
+            print(f"captool, one process: {min(times[other]) / min(ours):.1f} times as fast as {other}, {middle:.1f} times in the median")
 
 
 if __name__ == "__main__":
