@@ -9,11 +9,12 @@ PROPORTIONATE = 6  # times the work for four times the input; what is quadratic 
 def growth(prepare: Callable[[int], Callable[[], object]], size: int) -> float:
     """How many times longer `prepare(4 * size)()` takes than `prepare(size)()`; making the input does not count.
 
-    What looks out of proportion is measured again: other processes only ever make something take longer.
+    What looks out of proportion is measured again, and later: other processes only ever make something take longer, some for seconds.
     """
     large, small = prepare(4 * size), prepare(size)
     long, short = [], []
-    for _ in range(3):
+    for pause_s in (0, 0.1, 0.3, 1, 3):
+        time.sleep(pause_s)
         long += spent(large)
         short += spent(small)
         if min(long) < PROPORTIONATE * min(short):
