@@ -36,9 +36,8 @@ class Frames:
     `data` is the buffer as the compiled modules see it.
 
     `fill` is where the file's bytes in the buffer end, and `reached` where the walk over them (walk.py) ended: behind the last whole
-    record. `needed` says why, in the words of walk.py. `ordered` says that no packet of the chunk is older than one before it; where it
-    is not set, nobody looked. `decoded` is what the decoder keeps of the chunk, and `staged` says that the
-    decoder's stage went over it already.
+    record. `needed` says why, in the words of walk.py. `ordered` says that no packet of the chunk is older than the one before it; where
+    it is not set, one may be. `decoded` is what the decoder keeps of the chunk, and `staged` says that the decoder's stage went over it.
     """
 
     def __init__(self, buffer: bytearray, spare: int, rows: int) -> None:

@@ -9,9 +9,10 @@ from captool.dockerapi.exchange import DockerExchange
 from captool.export.private_file import private_file
 from captool.keys.material import KeyRing
 from captool.packets.decode import Decoder
+from captool.protocol import protocol_of
 from captool.tcp.connection import StreamPiece, TcpConnection
 from captool.tcp.tracker import Tracker
-from captool.tls.conversation import TlsConversation, starts_like_tls
+from captool.tls.conversation import TlsConversation
 from captool.tls.summary import TlsSummary
 from captool.units import SECOND_NS
 
@@ -53,8 +54,7 @@ class _Secrets:
     losses = None
 
     def __init__(self, ring: KeyRing, lines: dict[str, None], first: StreamPiece) -> None:
-        tls = starts_like_tls(first.data) or not (first.from_start or first.data[:1].isalpha())
-        self._tls = TlsConversation(ring) if tls else None
+        self._tls = TlsConversation(ring) if protocol_of(first) == "tls" else None
         self._lines = lines
 
     @property

@@ -18,7 +18,6 @@ from captool.tls.records import (
     is_record_header,
     record_length,
     sslv2_hello_length,
-    starts_like_tls,
 )
 from captool.tls.session import MID_STREAM, Session
 from captool.tls.side import Place, Side, State
@@ -27,8 +26,6 @@ from captool.tls.traffic_secrets import Epoch
 
 if TYPE_CHECKING:
     from captool.tls.sealed_runs import SealedRuns
-
-__all__ = ["TlsConversation", "starts_like_tls"]
 
 # Plain numbers for the loop that runs for every record.
 FIRST_TYPE: Final = int(ContentType.CHANGE_CIPHER_SPEC)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captool.tls.conversation import TlsConversation, starts_like_tls
+from captool.tls.conversation import TlsConversation
+from captool.tls.records import starts_like_tls
 from tests.tls.stacks import (
     CLIENT,
     DIALOGUE,
