@@ -35,7 +35,7 @@ def capture_loss(tables: Tables) -> Iterator[Finding]:
             connection=None,
             packets=(),
             message=f"The kernel dropped {counted(dropped, 'packet')} while recording: what seems missing may only be missing here.",
-            remedy="Record with a narrower filter or a larger buffer (tcpdump -B).",
+            remedy="Record with a narrower filter or a larger buffer (tcpdump -B), and without --immediate-mode: in it few packets fit.",
             evidence={"dropped_packets": dropped},
         )
 

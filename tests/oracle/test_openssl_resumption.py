@@ -16,7 +16,7 @@ SCRIPT = r"""
 set -eu
 ip link set lo up
 openssl req -x509 -newkey rsa:2048 -nodes -keyout server-key.pem -out server.pem -subj /O=root.runner-1 -days 2 2>log
-tcpdump -Z root -i lo --immediate-mode -U -w both.pcap tcp port 2376 2>tcpdump.log & dump=$!
+tcpdump -Z root -i lo --immediate-mode -B 65536 -U -w both.pcap tcp port 2376 2>tcpdump.log & dump=$!
 while ! grep -q listening tcpdump.log; do sleep 0.05; done
 openssl s_server -accept 2376 -cert server.pem -key server-key.pem -tls1_2 -cipher AES128-SHA:@SECLEVEL=0 $1 -www >server.log 2>&1 & server=$!
 while ! openssl s_client -connect 127.0.0.1:2376 -tls1_2 -cipher AES256-SHA </dev/null >probe.log 2>&1 && ! grep -q handshake probe.log; do sleep 0.05; done

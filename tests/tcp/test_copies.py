@@ -225,7 +225,7 @@ def test_the_probes_that_a_router_records_with_any_are_counted_once(tmp_path: Pa
     trace = tmp_path / "recorded.pcap"
     client, router, server = (("ip", "netns", "exec", name) for name in hosts)
     python = (sys.executable, "-c", textwrap.dedent(TALK))
-    recording = (*router, "tcpdump", "-i", "any", "-y", link, "-U", "--immediate-mode", "-w", str(trace), "tcp")
+    recording = (*router, "tcpdump", "-i", "any", "-y", link, "-U", "--immediate-mode", "-s", "200", "-w", str(trace), "tcp")
     with subprocess.Popen(recording, stderr=subprocess.PIPE) as recorder, subprocess.Popen([*server, *python, "server"], stdout=subprocess.PIPE) as served:
         try:
             assert recorder.stderr is not None

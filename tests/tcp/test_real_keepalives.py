@@ -16,7 +16,7 @@ TALK = """
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
     def record():
-        tcpdump = subprocess.Popen(["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-w", trace], stderr=subprocess.PIPE)
+        tcpdump = subprocess.Popen(["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-s", "200", "-w", trace], stderr=subprocess.PIPE)
         while b"listening" not in tcpdump.stderr.readline():
             pass
         return tcpdump
