@@ -230,5 +230,8 @@ def _read(
             tracker.stop_stream(number)
     for tcp in closed.values():
         conversation = conversations.pop(tcp.id, UNREAD)
+        if conversation is UNREAD:  # of a capture with nothing but other protocols, every one
+            yield Connection(tcp, machine_of(tcp, None, ring), None, ())
+            continue
         tls, exchanges = conversation.finish(tcp)
         yield Connection(tcp, machine_of(tcp, tls, ring), tls, exchanges, losses=conversation.losses)

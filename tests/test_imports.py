@@ -16,6 +16,14 @@ except SystemExit as ended:
     assert ended.code in {0, None, 2}, ended.code
 print(sorted((set(sys.modules) - before) & set(sys.argv[1].split())), file=sys.stderr)
 """
+LATER = """
+import sys
+from captool.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    print("dis" in sys.modules)
+"""
 HEAVY = "scapy pyshark rich watchdog pyroute2 elftools zstandard cryptography cryptography.x509 multiprocessing subprocess asyncio decimal difflib"
 SELDOM = "json tomllib socket selectors dataclasses shlex copy gzip ctypes random tempfile"
 LAYERS = "h11 captool.http captool.dockerapi captool.keys.load captool.keys.keylog captool.keys.pem captool.keys.openssl_key"
@@ -43,6 +51,13 @@ def test_a_capture_with_the_keys_of_docker_machine(fixtures):
     place = fixtures / "silent-drop"
     heavy = HEAVY.replace("cryptography ", "")  # decrypts
     assert [] == needless(f"{heavy} {APART} {X509} socket shlex tomllib", "analyze", place / "server.pcap", "--keys", place / "machines")
+
+
+@pytest.mark.parametrize(("words", "executed"), [(("analyze", "--jobs", "0", "trace.pcap"), False), (("analyze", "--help"), True)])
+def test_what_click_needs_for_help_alone(words, executed):
+    """`inspect` is executed where somebody looks into it (captool.cli.import_later); that imports `dis`."""
+    run = subprocess.run([sys.executable, "-c", LATER, *words], capture_output=True, text=True, check=True)
+    assert str(executed) == run.stdout.splitlines()[-1]
 
 
 def test_the_table_of_keys(fixtures):

@@ -23,3 +23,9 @@ PLAIN = 1
 BEYOND_IPV4 = 2
 SELECTIVE = 4
 LONGEST_PLAIN = 0xFFFF
+
+# What a frame carries (packets/datagram.py).
+TCP_SEGMENT = 0
+NO_TCP = 1
+UNDECODABLE = 2
+FRAGMENT = 3

@@ -1,3 +1,4 @@
+from captool.capture.columns cimport octets
 from captool.capture.frames cimport Frames
 
 cdef class Walk:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from captool.cli.command import command, option
 from captool.cli.interrupt import first_interrupt_noted
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, Duration, key_password, key_password_option
 from captool.cli.output import forget_output, is_same_file, keep_inputs, say, width_of_output
@@ -24,21 +25,21 @@ FINDINGS_FOUND = 1
 SLOW_BYTES = 20_000_000
 
 
-@click.command(short_help="Say what happened to each connection of a capture, and what to change.")
+@command(short_help="Say what happened to each connection of a capture, and what to change.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
-@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
+@option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
-@click.option(
+@option(
     "--network", metavar="ID", help="Judge idle times by this middlebox of the catalogue, e.g. gcp-vpc, aws-nlb (see docs/middleboxes.md)."
 )
-@click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge idle times by this timeout, e.g. 600s, 10m.")
-@click.option(
+@option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge idle times by this timeout, e.g. 600s, 10m.")
+@option(
     "--timeouts",
     type=PATH,
     metavar="FILE",
     help="Middleboxes of your own, in TOML, on top of the catalogue (form: docs/middleboxes.md).",
 )
-@click.option(
+@option(
     "--port",
     "ports",
     multiple=True,
@@ -46,34 +47,34 @@ SLOW_BYTES = 20_000_000
     metavar="N",
     help="Only connections to this server port (repeatable). Default: all; 2375 and 2376 are known as Docker's.",
 )
-@click.option(
+@option(
     "--other-side",
     multiple=True,
     type=PATH,
     metavar="TRACE",
     help="The same connections as recorded at the other end of the path (repeatable: a rotated set). Shows which packets arrived.",
 )
-@click.option("--connection", type=click.IntRange(0), metavar="N", help="Show only this connection, in full.")
-@click.option(
+@option("--connection", type=click.IntRange(0), metavar="N", help="Show only this connection, in full.")
+@option(
     "--follow",
     "following",
     is_flag=True,
     help="Read on while the last file and those beside it are being written (tcpdump -U), and in the next file of the set, until their "
     "writers close them (told to owner and to root) and begin no other, or Ctrl-C.",
 )
-@click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="With --follow: report after this time at the latest.")
-@click.option(
+@option("--duration", "duration_ns", type=Duration(), metavar="D", help="With --follow: report after this time at the latest.")
+@option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."
 )
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the report to FILE; - is standard output, the default.")
-@click.option(
+@option("-o", "--output", type=PATH, metavar="FILE", help="Write the report to FILE; - is standard output, the default.")
+@option(
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
     help="Processes that share the work on a large capture; the report is the same. Default: one for every two processor cores, since a "
     "process reads ahead, and decrypts, beside its work.",
 )
-@click.option(
+@option(
     "--fail-on",
     metavar="LIST",
     help="Exit with 1 on findings of this severity or above (error, warning, info), or with these codes; comma-separated.",

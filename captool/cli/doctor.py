@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from captool.cli.command import command, option
 from captool.cli.options import KEYS_HELP, PATH, Duration, key_password, key_password_option
 from captool.cli.output import width_of_output
 from captool.errors import MissingToolError
@@ -33,8 +34,8 @@ class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
         return host.strip("[]"), int(port)
 
 
-@click.command(short_help="Say which live connections will be cut, without a capture.")
-@click.option(
+@command(short_help="Say which live connections will be cut, without a capture.")
+@option(
     "--port",
     "ports",
     multiple=True,
@@ -42,17 +43,17 @@ class HostPort(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
     metavar="N",
     help="Look at sockets with this TCP port at either end (repeatable). Default: 2375 and 2376.",
 )
-@click.option("--network", metavar="ID", help="Judge by this middlebox of the catalogue, e.g. gcp-vpc, aws-nlb (see docs/middleboxes.md).")
-@click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge by this timeout, e.g. 600s, 10m.")
-@click.option(
+@option("--network", metavar="ID", help="Judge by this middlebox of the catalogue, e.g. gcp-vpc, aws-nlb (see docs/middleboxes.md).")
+@option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="Judge by this timeout, e.g. 600s, 10m.")
+@option(
     "--server",
     type=HostPort(),
     metavar="HOST:PORT",
     help="Try TLS with this server: what it negotiates, and whether a private key could open what would be recorded.",
 )
-@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
+@option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
-@click.option(
+@option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report."
 )
 def doctor(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from captool.cli.command import command, option
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
 from captool.cli.output import keep_inputs, say
 from captool.cli.progress import progress_bar
@@ -12,18 +13,18 @@ from captool.errors import NothingMatchedError, UsageError
 from captool.units import counted
 
 
-@click.command(short_help="Write a capture with its secrets, for Wireshark.")
+@command(short_help="Write a capture with its secrets, for Wireshark.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
-@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
+@option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
-@click.option(
+@option(
     "--to",
     "form",
     type=click.Choice(["pcapng", "keylog"]),
     required=True,
     help="pcapng: the packets with their secrets in front, which Wireshark opens decrypted. keylog: the secrets alone (SSLKEYLOGFILE).",
 )
-@click.option(
+@option(
     "-o",
     "--output",
     required=True,

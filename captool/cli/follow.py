@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from captool.cli.command import command, option
 from captool.cli.options import KEYS_HELP, PATH, STDOUT, key_password, key_password_option
 from captool.cli.output import keep_inputs, say
 from captool.cli.progress import progress_bar
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     from captool.findings.tables import Connection
 
 
-@click.command(short_help="Show what the containers of a capture printed.")
+@command(short_help="Show what the containers of a capture printed.")
 @click.argument("trace", nargs=-1, required=True, type=PATH)
-@click.option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
+@option("-k", "--keys", multiple=True, type=PATH, metavar="PATH", help=KEYS_HELP)
 @key_password_option
-@click.option("--connection", type=click.IntRange(0), metavar="N", help="Only this connection. Default: all that carry container output.")
-@click.option(
+@option("--connection", type=click.IntRange(0), metavar="N", help="Only this connection. Default: all that carry container output.")
+@option(
     "--raw",
     type=click.Choice(["to_server", "to_client"]),
     help="Instead: the application bytes of one direction of one connection, unchanged.",
 )
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write to FILE; - is standard output, the default.")
+@option("-o", "--output", type=PATH, metavar="FILE", help="Write to FILE; - is standard output, the default.")
 def follow(
     trace: tuple[Path, ...],
     keys: tuple[Path, ...],

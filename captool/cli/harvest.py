@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from captool.cli.command import command, option
 from captool.cli.options import DOCKER_TLS_PORT, PATH
 from captool.cli.output import say
 from captool.errors import KeyMaterialError, NothingMatchedError, UsageError
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from captool.keys.place import Place
 
 
-@click.command(short_help="Keep the TLS keys of docker-machine before a machine is gone.")
+@command(short_help="Keep the TLS keys of docker-machine before a machine is gone.")
 @click.argument("directories", metavar="[DIR]...", nargs=-1, type=PATH)
-@click.option("-o", "--output", required=True, type=PATH, metavar="KEYS", help="Directory of the bundle; made if need be.")
-@click.option("--watch", is_flag=True, help="Stay, and keep the keys of every machine that appears, until Ctrl-C.")
-@click.option(
+@option("-o", "--output", required=True, type=PATH, metavar="KEYS", help="Directory of the bundle; made if need be.")
+@option("--watch", is_flag=True, help="Stay, and keep the keys of every machine that appears, until Ctrl-C.")
+@option(
     "--session-keys",
     "targets",
     multiple=True,

@@ -4,22 +4,23 @@ from pathlib import Path
 
 import click
 
+from captool.cli.command import command, option
 from captool.cli.options import PATH, key_password, key_password_option
 from captool.cli.output import width_of_output
 from captool.errors import NothingMatchedError
 
 
-@click.command(short_help="Show which key opens which connection.")
+@command(short_help="Show which key opens which connection.")
 @click.argument("keys", nargs=-1, required=True, type=PATH)
 @key_password_option
-@click.option(
+@option(
     "--trace",
     multiple=True,
     type=PATH,
     metavar="TRACE",
     help="Match with the connections of this capture (repeatable: a rotated set; a directory; - for standard input).",
 )
-@click.option(
+@option(
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "wireshark", "mitmproxy"]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from captool.cli.command import option
 from captool.cli.output import say
 from captool.errors import KeyMaterialError
 from captool.units import parse_duration, parse_size
@@ -43,7 +44,7 @@ class FilePath(click.Path):  # type: ignore[type-arg, unused-ignore]  # generic 
 
 
 PATH: Final = FilePath()
-key_password_option = click.option(
+key_password_option = option(
     "--key-password-file",
     type=PATH,
     metavar="FILE",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from captool import __version__
+from captool.cli.command import command, option
 from captool.cli.live_line import live_line
 from captool.cli.options import DOCKER_TLS_PORT, PATH, Duration, FileSize, Size
 from captool.cli.output import say
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 PCAPNG: Final = ".pcapng"
 
 
-@click.command(
+@command(
     short_help="Record Docker's traffic with tcpdump, and keep the keys to read it.", context_settings={"allow_interspersed_args": False}
 )
-@click.option(
+@option(
     "-i",
     "--interface",
     "interfaces",
@@ -37,7 +38,7 @@ PCAPNG: Final = ".pcapng"
     metavar="IFACE",
     help="Network interface to record on (repeatable). Default: any.",
 )
-@click.option(
+@option(
     "-w",
     "--write",
     "output",
@@ -45,7 +46,7 @@ PCAPNG: Final = ".pcapng"
     metavar="FILE",
     help="The trace. Default: captool-TIME.pcap in the current directory. FILE.pcapng: with the secrets that open it inside.",
 )
-@click.option(
+@option(
     "--port",
     "ports",
     multiple=True,
@@ -53,28 +54,28 @@ PCAPNG: Final = ".pcapng"
     metavar="N",
     help=f"TCP port (repeatable). Default: {DOCKER_TLS_PORT}, unless a PCAP-FILTER is given.",
 )
-@click.option("--host", "hosts", multiple=True, metavar="H", help="Only packets from or to this host (repeatable).")
-@click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N packets.")
-@click.option("--duration", "duration_ns", type=Duration(), metavar="D", help="Stop after this time, e.g. 90s, 10m, 1h30m.")
-@click.option(
+@option("--host", "hosts", multiple=True, metavar="H", help="Only packets from or to this host (repeatable).")
+@option("-c", "--count", type=click.IntRange(1), metavar="N", help="Stop after N packets.")
+@option("--duration", "duration_ns", type=Duration(), metavar="D", help="Stop after this time, e.g. 90s, 10m, 1h30m.")
+@option(
     "-C",
     "file_size",
     type=FileSize(),
     metavar="SIZE",
     help="Begin a new file before one would exceed SIZE, e.g. 500KB; a bare number counts millions of bytes, as tcpdump does.",
 )
-@click.option("-G", "period_ns", type=Duration(), metavar="TIME", help="Begin a new file every TIME, e.g. 10m; needs no traffic.")
-@click.option("-W", "keep", type=click.IntRange(1), metavar="COUNT", help="Keep the last COUNT files, with -C, -G or both.")
-@click.option("--min-free", type=Size(), metavar="SIZE", help="End before the disk has less than SIZE free.")
-@click.option("--netns", metavar="NAME|PATH", help="Record in this network namespace (ip netns, or /proc/PID/ns/net).")
-@click.option("--container", metavar="NAME|ID", help="Record in the network namespace of this running container.")
-@click.option(
+@option("-G", "period_ns", type=Duration(), metavar="TIME", help="Begin a new file every TIME, e.g. 10m; needs no traffic.")
+@option("-W", "keep", type=click.IntRange(1), metavar="COUNT", help="Keep the last COUNT files, with -C, -G or both.")
+@option("--min-free", type=Size(), metavar="SIZE", help="End before the disk has less than SIZE free.")
+@option("--netns", metavar="NAME|PATH", help="Record in this network namespace (ip netns, or /proc/PID/ns/net).")
+@option("--container", metavar="NAME|ID", help="Record in the network namespace of this running container.")
+@option(
     "--ssh",
     "remote",
     metavar="[USER@]HOST[:PORT]",
     help="Record on this host: tcpdump runs there, trace and keys are here. By the system's ssh, with its configuration.",
 )
-@click.option(
+@option(
     "--machines",
     multiple=True,
     type=PATH,
@@ -82,7 +83,7 @@ PCAPNG: Final = ".pcapng"
     help="Keep the keys of this store beside the trace, also of machines that come and go meanwhile (repeatable). "
     "Default: all stores there are.",
 )
-@click.option(
+@option(
     "--session-keys",
     "targets",
     multiple=True,
@@ -90,7 +91,7 @@ PCAPNG: Final = ".pcapng"
     help="Take the TLS session keys of this Go program (docker, dockerd, gitlab-runner, a path, a process id) while recording; auto: of "
     "all that use the recorded ports. Needs root; repeatable.",
 )
-@click.option(
+@option(
     "--keylog",
     "key_logs",
     multiple=True,
@@ -99,16 +100,16 @@ PCAPNG: Final = ".pcapng"
     help="Keep what another program writes into this key log while recording (SSLKEYLOGFILE: OpenSSL, GnuTLS, NSS, Java); it may appear "
     "later; repeatable.",
 )
-@click.option(
+@option(
     "--analyze",
     "analyzing",
     is_flag=True,
     help="Say what happens to the connections as it happens, a line each on standard output, and what `captool analyze` says at the end.",
 )
-@click.option("--network", metavar="ID", help="With --analyze: judge idle times by this middlebox (see captool analyze).")
-@click.option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="With --analyze: judge idle times by this timeout.")
-@click.option("--timeouts", type=PATH, metavar="FILE", help="With --analyze: middleboxes of your own, in TOML.")
-@click.option("--force", is_flag=True, help="Replace the trace if it exists.")
+@option("--network", metavar="ID", help="With --analyze: judge idle times by this middlebox (see captool analyze).")
+@option("--idle-timeout", "idle_timeout_ns", type=Duration(), metavar="D", help="With --analyze: judge idle times by this timeout.")
+@option("--timeouts", type=PATH, metavar="FILE", help="With --analyze: middleboxes of your own, in TOML.")
+@option("--force", is_flag=True, help="Replace the trace if it exists.")
 @click.argument("pcap_filter", metavar="[PCAP-FILTER]", nargs=-1)
 def record(
     interfaces: tuple[str, ...],

@@ -2,21 +2,21 @@
 
 Compiled by Cython (pure-Python mode) and runs unchanged without it; compiled, it runs beside Python (`captool.capture.read_ahead`).
 Every frame is counted once: as TCP, as something else, or as undecodable (an IP or TCP header that is cut or contradicts itself). Formats:
-IEEE 802.3/802.1Q, RFC 791, 8200, 9293. What stands before the network layer is passed by link.py, what is around it by tunnel.py.
+RFC 9293. What is before TCP, where it is not the usual, is read by datagram.py.
 """
 
-# ruff: noqa: D103, FURB136, PLR0912, PLR0915, PLR1714, PLR1730, SIM109
-# (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
+# ruff: noqa: D103, F821, FBT003, FURB136, PLR0912, PLR0915, PLR1730
+# (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`; `fetch` comes from headers.pxd)
 
 import cython
 
 if not cython.compiled:  # compiled, they come from headers.pxd
-    from captool.capture.columns import octets
+    from captool.capture.columns import octets, u16, u32
     from captool.capture.frames import Frames
     from captool.capture.literals import (
         BEYOND_IPV4,
         ETHERTYPE_IPV4,
-        ETHERTYPE_IPV6,
+        FRAGMENT,
         HALF32,
         LONGEST_PLAIN,
         MAPPED_IPV4,
@@ -24,55 +24,20 @@ if not cython.compiled:  # compiled, they come from headers.pxd
         MASK64,
         MIX_A,
         MIX_B,
+        NO_TCP,
         PLAIN,
         SELECTIVE,
         TWO32,
+        UNDECODABLE,
     )
-    from captool.packets.extension_headers import after_extension_headers
-    from captool.packets.link import after_link_header, capture_place
+    from captool.packets.link import capture_place
     from captool.packets.options import arrived_above, timestamp_mark
     from captool.packets.segments import Segments
-    from captool.packets.tunnel import inside
 
-MAX_SEGMENT = cython.declare(cython.longlong, 1 << 24)  # offload makes segments of up to 512 KiB
 NONE = cython.declare(cython.longlong, -1)
-NO_TCP = cython.declare(cython.longlong, -2)
-ACK = cython.declare(cython.int, 16)
-TELLING_FLAGS = cython.declare(cython.int, 23)  # FIN, SYN, RST, ACK
-PLAIN_HEADER = cython.declare(cython.longlong, 20)
-STAMPED_HEADER = cython.declare(cython.longlong, 32)
 TIMESTAMP_ALONE = cython.declare(cython.longlong, 0x0101080A)  # two NOPs, then the option (RFC 7323 appendix A)
-LEAST_HEADER = cython.declare(cython.longlong, 40)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def u16(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
-    return cython.cast(cython.longlong, data[at]) << 8 | data[at + 1]
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def u32(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
-    return (
-        cython.cast(cython.uint, data[at]) << 24
-        | cython.cast(cython.uint, data[at + 1]) << 16
-        | cython.cast(cython.uint, data[at + 2]) << 8
-        | cython.cast(cython.uint, data[at + 3])
-    )
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def word(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
-    """Eight bytes as a signed number."""
-    return ((u32(data, at) ^ HALF32) - HALF32) * TWO32 + u32(data, at + 4)
+NOWHERE = cython.declare(cython.Py_ssize_t, 1 << 40)
+AHEAD = cython.declare(cython.Py_ssize_t, 8)  # packets whose headers are fetched: the chunk may be in another processor's cache
 
 
 @cython.cfunc
@@ -81,7 +46,10 @@ def word(data: cython.p_uchar, at: cython.Py_ssize_t) -> cython.longlong:
 @cython.exceptval(check=False)
 def pair(high: cython.longlong, low: cython.longlong) -> cython.longlong:
     """The lower halves of two numbers as one signed number."""
-    return ((high & MASK32 ^ HALF32) - HALF32) * TWO32 + (low & MASK32)
+    if cython.compiled:
+        return cython.cast(cython.longlong, cython.cast(cython.ulonglong, high) << 32 | low & MASK32)
+    else:  # noqa: RET505 - the compiler leaves this branch out
+        return ((high & MASK32 ^ HALF32) - HALF32) * TWO32 + (low & MASK32)
 
 
 @cython.cfunc
@@ -174,24 +142,29 @@ def read_headers(
     at: cython.Py_ssize_t
     end: cython.Py_ssize_t
     wire_end: cython.longlong
-    found: cython.longlong
-    kind: cython.longlong
+    found: cython.int
     length: cython.longlong
     header: cython.longlong
     identity: cython.longlong
-    protocol: cython.longlong
     head: cython.p_uchar
     source_high: cython.longlong
     source_low: cython.longlong
     destination_high: cython.longlong
     destination_low: cython.longlong
+    beyond_ipv4: cython.bint
     ports: cython.longlong
+    seq: cython.longlong
+    ack: cython.longlong
+    flags: cython.longlong
+    window: cython.longlong
     differ: cython.longlong
     hops: cython.uchar
     shape: cython.uchar
     key: cython.longlong
-    whole: cython.longlong
-    whole_length: cython.longlong = segments.whole_length
+    link: cython.int = -1
+    type_at: cython.Py_ssize_t = 0
+    network_at: cython.Py_ssize_t = NOWHERE
+    whole: cython.longlong = segments.whole_length
     snapped: cython.longlong = 0
     other: cython.longlong = 0
     undecodable: cython.longlong = 0
@@ -203,113 +176,66 @@ def read_headers(
         if at < 0 or end < at or end > limit:
             segments.fragment_at = -1
             break
+        if cython.compiled and row + AHEAD < count:
+            fetch(octets(data, frames.offset[row + AHEAD]))
         wire_end = at + cython.cast(cython.longlong, frames.original[row])
-        whole = whole_length
-        whole_length = 0
-        kind = 0
-        if whole:
-            at = segments.fragment_at
-            end = at + whole
-            kind = ETHERTYPE_IPV6 if segments.fragment_header else ETHERTYPE_IPV4
-        else:
-            size += frames.original[row]
+        if frames.link_type[row] != link:
+            link = frames.link_type[row]
+            type_at = 12 if link == 1 else 0 if link == 276 else 14
+            network_at = 14 if link == 1 else 20 if link == 276 else 16 if link == 113 else NOWHERE
+        length = 0
+        if whole == 0:
+            size += wire_end - at
             if wire_end > end:
                 snapped += 1
-            if frames.link_type[row] == 1 and end - at >= 34:
-                kind = u16(octets(data, at), 12)
-            if kind == ETHERTYPE_IPV4 or kind == ETHERTYPE_IPV6:
-                at += 14
-            else:
-                found = after_link_header(data, frames.link_type[row], at, end)
-                if found < 0:
-                    undecodable += 1
-                    continue
-                kind = found >> 32
-                at = found & MASK32
-            if (kind == ETHERTYPE_IPV4 and end - at >= 20 and data[at + 9] != 6) or (
-                kind == ETHERTYPE_IPV6 and end - at >= 40 and data[at + 6] != 6
-            ):
-                found = inside(data, kind, at, end)
-                if found < 0:
-                    undecodable += 1
-                    continue
-                kind = found >> 32
-                at = found & MASK32
-
-        if kind == ETHERTYPE_IPV4:
-            if end - at < 20:
-                undecodable += 1
-                continue
-            head = octets(data, at)
-            header = (head[0] & 15) << 2
-            length = u16(head, 2)
-            if whole:
-                length = whole
-            elif length == 0:  # segmentation offload: the packet is longer than the field can say, or was not finished yet
-                length = wire_end - at
-            if head[0] >> 4 != 4 or header < 20 or length < header or length > MAX_SEGMENT:
-                undecodable += 1
-                continue
-            protocol = head[9]
-            if protocol != 6:
-                other += 1
-                continue
-            if u16(head, 6) & 0x3FFF and whole == 0:
-                segments.fragment_at = at
-                segments.fragment_end = end
-                segments.fragment_header = 0
-                break
+            # Nearly all packets of nearly all captures: IPv4 without options, and not a fragment, straight behind the link layer.
+            if end - at >= network_at + 40 and u16(octets(data, at), type_at) == ETHERTYPE_IPV4:
+                head = octets(data, at + network_at)
+                if head[0] == 0x45 and head[9] == 6 and u16(head, 6) & 0x3FFF == 0 and u16(head, 2) >= 40:
+                    length = u16(head, 2)
+        if length:
+            at += network_at
             hops = head[8]
             identity = u16(head, 4)
             if identity == 0:
                 identity = NONE
-            source_high = 0
+            source_high = destination_high = 0
             source_low = MAPPED_IPV4 | u32(head, 12)
-            destination_high = 0
             destination_low = MAPPED_IPV4 | u32(head, 16)
+            beyond_ipv4 = False
             wire_end = at + length
-            at += header
-        elif kind == ETHERTYPE_IPV6:
-            if end - at < 40:
-                undecodable += 1
-                continue
-            if data[at] >> 4 != 6:
-                undecodable += 1
-                continue
-            length = u16(octets(data, at), 4) + 40
-            if length == 40:  # jumbogram or segmentation offload
-                length = wire_end - at
-            if length > MAX_SEGMENT:
-                undecodable += 1
-                continue
-            if whole:
-                length = whole
-                header = LEAST_HEADER
+            at += 20
+        else:
+            if whole == 0:
+                found = segments.datagram.find(data, link, at, end, wire_end)
             else:
-                header = after_extension_headers(data, at, end)
-            if header <= -LEAST_HEADER:
-                segments.fragment_at = at
-                segments.fragment_end = end
-                segments.fragment_header = -header
-                break
-            if header == NO_TCP:
+                at = segments.fragment_at
+                end = at + whole
+                if segments.fragment_header:
+                    found = segments.datagram.read_ipv6(data, at, end, whole, True)
+                else:
+                    found = segments.datagram.read_ipv4(data, at, end, whole, True)
+                whole = 0
+            if found == NO_TCP:
                 other += 1
                 continue
-            if header < 0:
+            if found == UNDECODABLE:
                 undecodable += 1
                 continue
-            head = octets(data, at)
-            hops = head[7]
-            identity = NONE
-            source_high = word(head, 8)
-            source_low = word(head, 16)
-            destination_high = word(head, 24)
-            destination_low = word(head, 32)
-            wire_end = at + length
-            at += header
-        else:
-            other += 1
-            continue
+            at = segments.datagram.at
+            if found == FRAGMENT:
+                segments.fragment_at = at
+                segments.fragment_end = segments.datagram.end
+                segments.fragment_header = segments.datagram.fragment_header
+                break
+            hops = segments.datagram.hops
+            identity = segments.datagram.identity
+            source_high = segments.datagram.source_high
+            source_low = segments.datagram.source_low
+            destination_high = segments.datagram.destination_high
+            destination_low = segments.datagram.destination_low
+            beyond_ipv4 = source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF) != 0
+            wire_end = segments.datagram.end
 
         if wire_end < end:
             end = wire_end
@@ -322,42 +248,49 @@ def read_headers(
             undecodable += 1
             continue
         ports = u32(head, 0)
-        key = ends_hash(source_high, source_low, destination_high, destination_low, ports, seed)
+        if beyond_ipv4:
+            key = ends_hash(source_high, source_low, destination_high, destination_low, ports, seed)
+        else:
+            key = ends_hash(0, source_low, 0, destination_low, ports, seed)
         if shards > 1 and (key >> 1) * shards >> 31 != shard:
             elsewhere += 1
             continue
+        seq = u32(head, 4)
+        ack = u32(head, 8)
         segments.key[out] = key
         differ = (source_low ^ destination_low) & -(key & 1)
         segments.ends[out] = pair(source_low ^ differ, destination_low ^ differ)
         differ = ((ports >> 16) ^ (ports & 0xFFFF)) & -(key & 1)
         segments.end_ports[out] = cython.cast(cython.uint, ports ^ (differ << 16 | differ))
-        segments.seq[out] = cython.cast(cython.uint, u32(head, 4))
-        segments.ack[out] = cython.cast(cython.uint, u32(head, 8))
-        segments.flags[out] = head[13]
-        segments.window[out] = cython.cast(cython.ushort, u16(head, 14))
+        segments.seq[out] = cython.cast(cython.uint, seq)
+        segments.ack[out] = cython.cast(cython.uint, ack)
+        flags = head[13]
+        window = u16(head, 14)
+        segments.flags[out] = cython.cast(cython.ushort, flags)
+        segments.window[out] = cython.cast(cython.ushort, window)
         segments.hops[out] = hops
         if identity < 0 and header > 20:
             identity = timestamp_mark(data, at + 20, at + header if at + header < end else end)
-        segments.identity[out] = cython.cast(
-            cython.int, packet_identity(key, u32(head, 4), u32(head, 8), head[13], wire_end - at - header, identity)
-        )
-        if frames.link_type[row] != 1 and not 0 < identity < 0x10000:
-            identity = at_place(identity, capture_place(data, frames.link_type[row], frames.offset[row]))
+        segments.identity[out] = cython.cast(cython.int, packet_identity(key, seq, ack, flags, wire_end - at - header, identity))
+        if link != 1 and not 0 < identity < 0x10000:
+            identity = at_place(identity, capture_place(data, link, frames.offset[row]))
         segments.mark[out] = identity
         at += header
         segments.payload_offset[out] = cython.cast(cython.int, at)
         segments.payload_length[out] = cython.cast(cython.int, wire_end - at)
         segments.payload_captured[out] = cython.cast(cython.int, end - at) if end > at else 0
-        shape = PLAIN if head[13] & TELLING_FLAGS == ACK and u16(head, 14) and end >= wire_end and wire_end - at <= LONGEST_PLAIN else 0
-        if kind != ETHERTYPE_IPV4 and source_high | destination_high | ((source_low & destination_low) >> 32 ^ 0xFFFF):
+        shape = 0
+        if flags & 0x17 == 0x10 and window and end >= wire_end and wire_end - at <= LONGEST_PLAIN:  # ACK, but not FIN, SYN or RST
+            shape = PLAIN
+        if beyond_ipv4:
             shape |= BEYOND_IPV4
             segments.source_high[out] = source_high
             segments.source_low[out] = source_low
             segments.destination_high[out] = destination_high
             segments.destination_low[out] = destination_low
         # Most acknowledgements have a timestamp and nothing else among their options.
-        if at == wire_end and header > PLAIN_HEADER and (header != STAMPED_HEADER or end < at or u32(head, 20) != TIMESTAMP_ALONE):  # noqa: SIM102
-            if arrived_above(data, at - header + 20, at if at < end else end, u32(head, 8)):
+        if at == wire_end and header > 20 and (header != 32 or end < at or u32(head, 20) != TIMESTAMP_ALONE):  # noqa: SIM102
+            if arrived_above(data, at - header + 20, at if at < end else end, ack):
                 shape |= SELECTIVE
         segments.shape[out] = shape
         segments.frame[out] = cython.cast(cython.int, row)

@@ -1,5 +1,6 @@
 from captool.capture.frames cimport column
 from captool.capture.literals cimport BEYOND_IPV4, MAPPED_IPV4, MASK32
+from captool.packets.datagram cimport Datagram
 
 
 cdef class Segments:
@@ -37,6 +38,7 @@ cdef class Segments:
     cdef readonly unsigned int[::1] end_ports
     cdef readonly unsigned char[::1] shape
     cdef readonly int[::1] slot
+    cdef Datagram datagram
 
     cpdef object tell_ends(self, Py_ssize_t row)
     cdef int begin(self) noexcept nogil

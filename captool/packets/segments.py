@@ -9,6 +9,7 @@ from captool.capture.frames import INTS, LONGS, WORDS
 if not cython.compiled:  # compiled, they come from segments.pxd
     from captool.capture.frames import column
     from captool.capture.literals import BEYOND_IPV4, MAPPED_IPV4, MASK32
+    from captool.packets.datagram import Datagram
 
 SHORTS = array.array("H")
 
@@ -33,6 +34,7 @@ class Segments:
     `row` is the first packet that was not looked at yet. Of those before it, `size` is the sum of their lengths on the wire, `snapped` how
     many a snap length cut, `other` how many are no TCP, `undecodable` how many are damaged, `elsewhere` how many belong to another shard.
     What stands at `row`, if that is not the end, is in `fragment_at` and those below it (`captool.packets.headers.read_headers`).
+    `datagram` is the one that was last found by more than a look at where most are.
     """
 
     def __init__(self, rows: int) -> None:
@@ -60,6 +62,7 @@ class Segments:
         self.end_ports = column(WORDS, rows)
         self.shape = bytearray(rows)
         self.slot = column(INTS, rows)
+        self.datagram = Datagram()
 
     @cython.ccall
     def tell_ends(self, row: cython.Py_ssize_t) -> object:

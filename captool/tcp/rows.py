@@ -14,6 +14,8 @@ from collections import deque
 
 import cython
 
+from captool.capture.frames import room
+
 if not cython.compiled:  # compiled, they come from rows.pxd
     from captool.capture.columns import longs
     from captool.capture.literals import HALF32, MASK32
@@ -120,9 +122,8 @@ class Rows:
 
     @cython.cfunc
     def grow(self, slots: cython.longlong) -> cython.int:
-        room = memoryview(bytearray(8 * (slots * ROW + 8)))
-        hot_room = memoryview(bytearray(8 * (slots * HOT_ROW + 8)))
-        state = room.cast("q")
+        hot_room = memoryview(room(8 * (slots * HOT_ROW + 8)))  # `take_slot` clears what it takes
+        state = memoryview(room(8 * (slots * ROW + 8))).cast("q")
         hot = hot_room.cast("q")
         origin: cython.longlong = to_cache_line(state)
         hot_origin: cython.longlong = to_cache_line(hot)

@@ -116,4 +116,5 @@ def sslv2_hello_length(data: bytes) -> int | None:
 
 def starts_like_tls(data: bytes) -> bool:
     """Whether a stream that begins with these bytes looks like TLS records (or a ClientHello of SSL 2.0)."""
-    return is_record_header(data) or sslv2_hello_length(data) is not None
+    first = data[0] if data else 0  # of neither, for most streams that are no TLS
+    return (FIRST_TYPE <= first <= LAST_TYPE and is_record_header(data)) or (first & 0x80 != 0 and sslv2_hello_length(data) is not None)
