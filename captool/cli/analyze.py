@@ -161,8 +161,8 @@ def analyze(
     others = analysis.other_side.capture.files if analysis.other_side else ()
     keep_inputs(output, map(Path, (*analysis.capture.files, *others)))  # those of a directory
     write(report_text(analysis, output_format, connection, to_terminal=output is None and sys.stdout.isatty()), output)
-    if any(finding.code in wanted or finding.severity in wanted for finding in analysis.findings):
-        sys.exit(FINDINGS_FOUND)
+    found = any(finding.code in wanted or finding.severity in wanted for finding in analysis.findings)
+    sys.exit(FINDINGS_FOUND if found else 0)  # to return would free all that was found, object by object (captool.__main__.leave)
 
 
 def fail_on_codes(text: str | None) -> frozenset[str]:
