@@ -20,6 +20,14 @@ MAX_LINE_NUMBERS_SHOWN: Final = 5
 PREMASTER_LABEL: Final = "RSA"
 SESSION_ID_LABEL: Final = "RSA Session-ID"
 MASTER_LABELS: Final = frozenset({"CLIENT_RANDOM", SESSION_ID_LABEL})
+# Secrets of TLS 1.3 are as long as the hash of the suite, which is SHA-256 or SHA-384 (RFC 8446 section 7.1): anything else was cut off.
+HASH_LENGTHS: Final = frozenset({32, 48})
+TLS13_LABELS: Final = frozenset({
+    "CLIENT_EARLY_TRAFFIC_SECRET", "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+    "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0", "EARLY_EXPORTER_SECRET", "EXPORTER_SECRET",
+})  # fmt: skip
+# The words that lines begin with.
+LABELS: Final = frozenset(label.encode() for label in ("CLIENT_RANDOM", "PMS_CLIENT_RANDOM", PREMASTER_LABEL, *TLS13_LABELS))
 
 LINE: Final = re.compile(rb"([A-Z][A-Z0-9_]*) +([0-9A-Fa-f]+) +([0-9A-Fa-f]+)")
 SESSION_ID_LINE: Final = rb"RSA +Session-ID: ?([0-9A-Fa-f]+) +Master-Key: ?([0-9A-Fa-f]+)"  # compiled when one is met: few are
@@ -78,6 +86,8 @@ def _session_id_line(text: bytes) -> re.Match[bytes] | None:
 def _has_right_lengths(secret: SessionSecret) -> bool:
     length = len(secret.secret)
     if secret.label in MASTER_LABELS and length != MASTER_SECRET_LENGTH:
+        return False
+    if secret.label in TLS13_LABELS and length not in HASH_LENGTHS:
         return False
     if secret.label == PREMASTER_LABEL:
         return len(secret.identifier) == ENCRYPTED_PREFIX_LENGTH and length == MASTER_SECRET_LENGTH

@@ -8,7 +8,7 @@ from typing import Final
 
 from captool.errors import DecodeError, KeyMaterialError
 from captool.keys.key_file import is_directory
-from captool.keys.keylog import add_secrets, looks_like_key_log, parse_key_log
+from captool.keys.keylog import LABELS, add_secrets, looks_like_key_log, parse_key_log
 from captool.keys.machine_store import find_machines, machine_of
 from captool.keys.material import KeyRing, Machine, PrivateKey, SessionSecret
 from captool.keys.pem import (
@@ -32,19 +32,22 @@ DER_SEQUENCE: Final = b"\x30\x82"
 # pcapng, and pcap in either byte order with micro- and nanoseconds: their packets may hold text that looks like keys.
 CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *(bytes.fromhex(magic) for magic in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1")))
 SSH_KEY_PREFIX: Final = "id_"  # docker-machine's id_rsa opens SSH, never TLS
+CONTROLS: Final = bytes({*range(32)} - set(b"\t\n\r\f\x1b"))
+EXPECTED: Final = "name a private key (PEM, DER or PKCS#12), a key log (lines as SSLKEYLOGFILE gives them), or a directory with them"
 
 
 class Found:
-    """What a file holds: keys and secrets, what could not be used, and whether there was a certificate or a comment at least."""
+    """What a file holds: keys and secrets, what could not be used, whether there was a certificate at least, or else what it looks like."""
 
-    __slots__ = ("capture", "certificates", "comments", "keys", "problems", "secrets")
+    __slots__ = ("capture", "certificates", "keys", "looks", "problems", "secrets")
 
     def __init__(self) -> None:
         self.keys: list[PrivateKey] = []
         self.secrets: list[SessionSecret] = []
         self.problems: list[str] = []
         self.certificates = 0
-        self.comments = self.capture = False
+        self.looks = ""
+        self.capture = False
 
 
 def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRing:
@@ -80,9 +83,7 @@ def _load_named_file(path: Path, password: bytes | None) -> Found:
         raise KeyMaterialError(f"{path}: holds a certificate and no private key; name the key that belongs to it (server-key.pem)")
     if found.capture:
         raise KeyMaterialError(f"{path}: is a capture; the secrets in it open it without --keys (to a file: captool export --to keylog)")
-    if found.comments:
-        raise KeyMaterialError(f"{path}: is a key log without any secret; check that the program wrote to it (SSLKEYLOGFILE) while it ran")
-    raise KeyMaterialError(f"{path}: is neither a private key (PEM or DER) nor a key log; name one of these, or a directory with them")
+    raise KeyMaterialError(f"{path}: {found.looks or f'holds no private key; {EXPECTED}'}")
 
 
 def _load_directory(directory: Path, machines: dict[tuple[str, str | None], Machine], password: bytes | None) -> Found:
@@ -177,8 +178,20 @@ def _read_file(path: Path, origin: str, machine: str | None, password: bytes | N
             found.secrets, problems = parse_key_log(head + file.read(MAX_KEY_LOG_BYTES), origin)
             found.problems += problems
         else:
-            found.comments = head.startswith(b"#")
+            found.looks = _looks(head)
     return found
+
+
+def _looks(head: bytes) -> str:
+    """What a file with this beginning, which holds no key and no secret, looks like, and what helps."""
+    lines = list(filter(None, map(bytes.strip, head.split(b"\n"))))
+    if not head or all(line.startswith(b"#") for line in lines):
+        what = "is a key log without any secret" if head else "is empty"
+        return f"{what}; check that the program wrote to it (SSLKEYLOGFILE) while it ran"
+    if any(line.partition(b" ")[0] in LABELS for line in lines):
+        return "is a key log none of whose lines is whole; copy it again, or record the secrets again"
+    text = head.translate(None, CONTROLS) == head
+    return f"is {'text' if text else 'a binary file'} with neither a private key nor a line of a key log in it; {EXPECTED}"
 
 
 def _read_der(data: bytes, origin: str, machine: str | None, password: bytes | None, found: Found) -> None:
@@ -202,7 +215,10 @@ def _read_pem(data: bytes, origin: str, machine: str | None, password: bytes | N
             _read_pem_key(block, origin, machine, password, found)
         elif block.label in CERTIFICATE_LABELS:
             found.certificates += 1
-    if not found.keys and not found.problems and b"PRIVATE KEY-----" in data and not found.certificates:
+        else:
+            article = "an" if block.label[0] in "AEIOU" else "a"
+            found.looks = f"holds {article} {block.label.lower()} and no private key of TLS; {EXPECTED}"
+    if not found.keys and not found.problems and b"PRIVATE KEY-----" in data and not (found.certificates or found.looks):
         found.problems.append(f"{origin}: the private key in it is cut off or damaged; copy the file again")
 
 

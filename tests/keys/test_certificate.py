@@ -25,7 +25,8 @@ from tests.growth import PROPORTIONATE, growth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
-REFUSALS = (ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+REFUSALS = (ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType)  # fmt: skip
 OF_ANY_TEXT = [NameOID.COMMON_NAME, NameOID.LOCALITY_NAME, NameOID.STATE_OR_PROVINCE_NAME, NameOID.ORGANIZATION_NAME, NameOID.STREET_ADDRESS,
                NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.USER_ID, NameOID.PSEUDONYM]  # fmt: skip
 
@@ -44,9 +45,12 @@ def as_cryptography_reads(der):
             purposes = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except x509.ExtensionNotFound:
             purposes = []
+        key = one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if key not in der:
+            raise ValueError("cryptography writes a point in hybrid form anew (X9.62 4.3.6)")
         addresses = [str(name.value) for name in names if isinstance(name, x509.IPAddress)]
         return CertificateFields(
-            hashlib.sha256(one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest(),
+            hashlib.sha256(key).hexdigest(),
             organizations[0] if organizations else None,
             one.subject.rfc4514_string(),
             one.issuer.rfc4514_string(),
@@ -181,7 +185,8 @@ def test_damaged_ones_never_say_what_cryptography_does_not_read(data):
         expected = as_cryptography_reads(bytes(der))
     except REFUSALS:
         return
-    assert expected == said
+    for field, one in (said._asdict() if said else {}).items():  # cryptography takes a time or bytes for a text; no authority writes such
+        assert not one or one == getattr(expected, field), field
 
 
 def crowded(where, count):

@@ -26,6 +26,8 @@ BROKEN_LINES = [
     f"CLIENT_RANDOM {RANDOM} {MASTER[:-2]}",
     f"CLIENT_RANDOM {RANDOM[:-2]} {MASTER}",
     f"CLIENT_RANDOM {RANDOM} {'zz' * 48}",
+    f"CLIENT_HANDSHAKE_TRAFFIC_SECRET {RANDOM} {'22' * 20}",  # cut off between two digits
+    f"EXPORTER_SECRET {RANDOM} {'22' * 64}",
     f"RSA {'66' * 7} {MASTER}",
     f"client_random {RANDOM} {MASTER}",
     f"CLIENT_RANDOM {RANDOM} {MASTER} {MASTER}",
