@@ -197,16 +197,14 @@ def _looks(head: bytes) -> str:
 def _read_der(data: bytes, origin: str, machine: str | None, password: bytes | None, found: Found) -> None:
     if not is_pkcs12(data):
         key = der_private_key(data, origin, machine)
-    else:
-        from captool.keys.openssl_key import pkcs12_private_key
+        found.keys += [] if key is None else [key]
+        return
+    from captool.keys.openssl_key import pkcs12_private_keys
 
-        try:
-            key = pkcs12_private_key(data, origin, machine, password)
-        except DecodeError:
-            found.problems.append(f"{origin}: {_locked('the PKCS#12 file', password, f'openssl pkcs12 -in {Path(origin).name} -nodes')}")
-            return
-    if key is not None:
-        found.keys.append(key)
+    try:
+        found.keys += pkcs12_private_keys(data, origin, machine, password)
+    except DecodeError:
+        found.problems.append(f"{origin}: {_locked('the PKCS#12 file', password, f'openssl pkcs12 -in {Path(origin).name} -nodes')}")
 
 
 def _read_pem(data: bytes, origin: str, machine: str | None, password: bytes | None, found: Found) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 
 from captool.errors import DecodeError
 from captool.keys.material import PrivateKey
+from captool.keys.pkcs12 import key_bags
 from captool.keys.rsa_key import RsaKey
 
 # What cryptography raises on keys that do not parse; hostile ones bring more than ValueError.
@@ -28,13 +29,17 @@ def private_key(pem: bytes, origin: str, machine: str | None = None, password: b
     return _described(key, origin, machine)
 
 
-def pkcs12_private_key(data: bytes, origin: str, machine: str | None = None, password: bytes | None = None) -> PrivateKey | None:
-    """The key in a PKCS#12 file; None where it holds none of a known kind. Raises DecodeError, for a wrong password as well."""
+def pkcs12_private_keys(data: bytes, origin: str, machine: str | None = None, password: bytes | None = None) -> list[PrivateKey]:
+    """The keys of known kinds in a PKCS#12 file. Raises DecodeError, for a wrong password as well."""
     try:
-        key, _, _ = load_key_and_certificates(data, password)
+        first, _, _ = load_key_and_certificates(data, password)
+        bags = key_bags(data)
+        others = bags if len(bags) > 1 else ()  # the first one among them
+        keys = [first, *(load_der_private_key(der, password if shrouded else None) for der, shrouded in others)]
     except PARSE_FAULTS as fault:
         raise DecodeError("not a PKCS#12 file that this password opens") from fault
-    return _described(key, origin, machine)
+    described = (_described(key, origin, machine) for key in keys)
+    return list({key.spki_sha256: key for key in described if key is not None}.values())
 
 
 def der_private_key(data: bytes, origin: str, machine: str | None = None) -> PrivateKey | None:

@@ -18,6 +18,7 @@ import docker_machine
 from captool.errors import KeyMaterialError
 from captool.keys import load
 from captool.keys.load import load_keys
+from captool.keys.pkcs12 import key_bags
 from tests.keys.test_keylog import GOOD_LINES, MASTER, RANDOM
 from tests.tls.stacks import identity
 
@@ -105,6 +106,23 @@ def test_pkcs12_without_a_password(tmp_path):
     key = rsa_key()
     path.write_bytes(serialize_key_and_certificates(b"server", key, None, None, NoEncryption()))
     assert [str(path)] == origins(load_keys([path]))
+
+
+def test_pkcs12_with_several_keys():
+    """Made by `keytool -genkeypair -keyalg EC -alias one ... -storetype PKCS12 -storepass secret1`, and once more with another alias."""
+    path = Path(__file__).parent / "data" / "two-keys.p12"
+    ring = load_keys([path], password=b"secret1")
+    assert 2 == len({key.spki_sha256 for key in ring.private_keys})
+    with pytest.raises(KeyMaterialError, match="not with the password"):
+        load_keys([path], password=b"secret")
+
+
+def test_damaged_pkcs12_has_no_key_bags():
+    data = (Path(__file__).parent / "data" / "two-keys.p12").read_bytes()
+    assert [True, True] == [shrouded for _, shrouded in key_bags(data)]
+    for at in range(len(data)):
+        assert len(key_bags(data[:at])) == 0
+        assert len(key_bags(data[:at] + bytes([data[at] ^ 0x15]) + data[at + 1 :])) <= 2
 
 
 def test_key_and_certificate_in_one_file(tmp_path):
