@@ -257,6 +257,7 @@ class TlsConversation:
         recovered = side.recovery.find(piece.data)
         if recovered is not None:
             side.resume(recovered, piece.offset + len(piece.data) - len(recovered.data))
+            self._session.recovered(side, recovered.guess)
             return recovered.data
         if side.recovery.exhausted:
             side.stop(side.hole)

@@ -27,6 +27,7 @@ class HandshakeType(IntEnum):
     FINISHED = 20
     CERTIFICATE_STATUS = 22
     KEY_UPDATE = 24
+    COMPRESSED_CERTIFICATE = 25
 
 
 class MessageBuffer:

@@ -48,13 +48,15 @@ class LostRecords(NamedTuple):
 class Stand(NamedTuple):
     """Where reading stood when bytes were lost: the place of the first record that was not read, its number, and its key.
 
-    `beside` is how many bytes a record takes at least and at most beside its content.
+    `beside` is how many bytes a record takes at least and at most beside its content. `mixed`: other records than application data are
+    likely there.
     """
 
     offset: int
     sequence: int
     opener: Opener
     beside: tuple[int, int]
+    mixed: bool = False
 
     def __repr__(self) -> str:
         return f"Stand(offset={self.offset}, sequence={self.sequence})"
@@ -65,7 +67,7 @@ class Stand(NamedTuple):
         most = min(length - records * self.beside[0], records * MOST_CONTENT)
         if recovered.guess.opener is not self.opener or records <= 0 or most < 0:
             return None
-        return LostRecords(1, records, max(0, length - records * self.beside[1]), most, mixed)
+        return LostRecords(1, records, max(0, length - records * self.beside[1]), most, mixed or self.mixed)
 
 
 def beside_content(version: int, suite: CipherSuite) -> tuple[int, int]:

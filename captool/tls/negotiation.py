@@ -6,6 +6,7 @@ from typing import Final
 from captool.direction import Moment
 from captool.errors import DecodeError
 from captool.tls.certificate import Certificate, PresentedCertificate, read_certificate
+from captool.tls.certificate_compression import decompressed
 from captool.tls.cipher_suites import CipherSuite, cipher_suite
 from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType
 from captool.tls.hello import (
@@ -31,7 +32,7 @@ class Negotiation:
     `whole` turns false when bytes of the handshake are missing from the capture, so that its hash cannot be computed. `first_hello` is
     the ClientHello that began it, which a HelloRetryRequest lets follow by another.
     `finished` counts the Finished messages seen; `client_changed` and `server_changed` say that the side's ChangeCipherSpec was seen
-    (TLS 1.2 and before).
+    (TLS 1.2 and before). `early_data_accepted` is what EncryptedExtensions say, None before they were read.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Negotiation:
         self.whole = True
         self.client_changed = False
         self.server_changed = False
-        self.early_data_accepted = False
+        self.early_data_accepted: bool | None = None
         self.finished = 0
         self._client_messages: list[tuple[int, bytes]] = []
         self._server_messages: list[tuple[int, bytes]] = []
@@ -63,8 +64,8 @@ class Negotiation:
         read = READERS.get((by_client, message_type))
         if read is not None:
             read(self, message[MESSAGE_HEADER_LENGTH:])
-        elif message_type == HandshakeType.CERTIFICATE:
-            self._take_certificate(message[MESSAGE_HEADER_LENGTH:], moment, by_client=by_client)
+        else:
+            self.present(message_type, message, moment, by_client=by_client)
         if message_type != HandshakeType.HELLO_REQUEST:  # RFC 5246 section 7.4.1.1: not part of the transcript
             (self._client_messages if by_client else self._server_messages).append((message_type, message))
 
@@ -82,6 +83,11 @@ class Negotiation:
     def suite(self) -> CipherSuite | None:
         """The negotiated cipher suite, None where it is not known (yet, or to captool)."""
         return cipher_suite(self.server_hello.cipher_suite) if self.server_hello else None
+
+    @property
+    def hellos_seen(self) -> bool:
+        """Whether both hellos were read."""
+        return self.client_hello is not None and self.server_hello is not None
 
     @property
     def is_tls13(self) -> bool:
@@ -134,6 +140,17 @@ class Negotiation:
             return Octets(body).vector(2)
         except DecodeError:
             return None
+
+    def changed(self, *, by_client: bool) -> bool:
+        """Whether a side's ChangeCipherSpec was seen, or what follows it."""
+        return self.client_changed if by_client else self.server_changed
+
+    def change(self, *, by_client: bool) -> None:
+        """A side protects what it says with the keys of this negotiation from now on (TLS 1.2 and before)."""
+        if by_client:
+            self.client_changed = True
+        else:
+            self.server_changed = True
 
     def has_finished(self, *, by_client: bool) -> bool:
         """Whether a side's Finished was read."""
@@ -198,6 +215,16 @@ class Negotiation:
         """Both sides have finished: the messages are not needed any more."""
         self._client_messages.clear()
         self._server_messages.clear()
+
+    def present(self, message_type: int, message: bytes, moment: Moment, *, by_client: bool) -> None:
+        """Take note of the certificate, if the message is one (after the handshake too, RFC 8446 section 4.6.2)."""
+        body: bytes | None = message[MESSAGE_HEADER_LENGTH:]
+        if message_type == HandshakeType.COMPRESSED_CERTIFICATE:
+            body = decompressed(message[MESSAGE_HEADER_LENGTH:])
+        elif message_type != HandshakeType.CERTIFICATE:
+            return
+        if body is not None:
+            self._take_certificate(body, moment, by_client=by_client)
 
     def _take_certificate(self, body: bytes, moment: Moment, *, by_client: bool) -> None:
         octets = Octets(body)

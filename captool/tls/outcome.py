@@ -68,7 +68,7 @@ def _failure(session: Session) -> Failure | None:
     if not failures:
         return None if proven else _unfinished(session)
     if proven:
-        return failures[0]
+        return min(failures, key=lambda failure: failure.reason == "handshake-not-captured")
     return min(failures, key=lambda failure: 1 if failure.reason in HOLES else 2 if failure.reason == "handshake-not-captured" else 0)
 
 

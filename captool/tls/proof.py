@@ -1,6 +1,7 @@
 """The secrets of one session put to the proof: a guess is accepted when the first protected record verifies with it."""
 
 import hmac
+from itertools import islice
 from typing import Final, NamedTuple
 
 from captool.keys.material import KeyRing, SessionSecret
@@ -10,10 +11,12 @@ from captool.tls.master_secrets import MasterSecret, candidates
 from captool.tls.negotiation import Negotiation
 from captool.tls.protection import Opener, opener, opener13
 from captool.tls.records import ContentType
-from captool.tls.recovery import Guess
+from captool.tls.recovery import Guess, survives_loss
 from captool.tls.side import Side, State
 from captool.tls.traffic_secrets import Epoch, finished_verify_data, next_traffic_secret
 
+MAX_KEY_UPDATES: Final = 4  # in one hole
+MAX_MASTERS: Final = 8  # tried behind one hole
 EARLY_LABEL: Final = Epoch.EARLY.value
 
 
@@ -92,18 +95,21 @@ def trials(negotiation: Negotiation, ring: KeyRing, epochs: tuple[Epoch, ...], *
 def keys_behind_hole(side: Side, negotiation: Negotiation, ring: KeyRing, master: MasterSecret | None, *, by_client: bool) -> list[Guess]:
     """The keys that the next record behind a hole may be under: the present one, and those that may have followed in the hole."""
     hello, suite = negotiation.server_hello, negotiation.suite
-    if hello is None or suite is None or side.state not in {State.OPEN, State.LOCKED}:
+    if hello is None or suite is None or side.state not in {State.CLEAR, State.OPEN, State.LOCKED}:
         return []
     guesses = [Guess(side.opener, side.sequence, side.epoch, side.secret)] if side.opener else []
     if side.tls13 and side.epoch is Epoch.APPLICATION:
-        secret = next_traffic_secret(suite, side.secret)
-        guesses.append(Guess(opener13(hello.version, suite, secret), 0, Epoch.APPLICATION, secret))
+        secret = side.secret
+        for _ in range(MAX_KEY_UPDATES):
+            secret = next_traffic_secret(suite, secret)
+            guesses.append(Guess(opener13(hello.version, suite, secret), 0, Epoch.APPLICATION, secret))
     elif side.tls13:
         epochs = (Epoch.HANDSHAKE, Epoch.APPLICATION) if not side.opener or side.epoch is Epoch.EARLY else (Epoch.APPLICATION,)
         found = trials(negotiation, ring, epochs, by_client=by_client)
         guesses += [Guess(trial.opener, 0, trial.epoch, trial.secret.secret) for trial in found]
-    elif master is not None and not side.opener:
-        guesses.append(Guess(opener12(negotiation, master, by_client=by_client), 0))
+    elif not hello.is_tls13 and survives_loss(hello.version, suite) and not (side.opener and negotiation.changed(by_client=by_client)):
+        masters = islice(candidates(negotiation, ring), MAX_MASTERS) if master is None else (master,)
+        guesses += [Guess(opener12(negotiation, one, by_client=by_client), 0, master=one) for one in masters]
     return guesses
 
 

@@ -6,13 +6,16 @@ That works for protection that needs nothing of the record before: AEAD, and blo
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.tls.cipher_suites import AEAD_MODES, CipherSuite
 from captool.tls.hello import TLS_1_1, TLS_1_2, is_tls13
 from captool.tls.protection import Opener
 from captool.tls.records import HEADER_LENGTH, record_length
 from captool.tls.traffic_secrets import Epoch
+
+if TYPE_CHECKING:
+    from captool.tls.master_secrets import MasterSecret
 
 MIN_RECORD_LENGTH: Final = HEADER_LENGTH + 9  # a tag of 8 bytes and one byte of content
 MAX_SEQUENCE_NUMBERS: Final = 1 << 14
@@ -21,12 +24,16 @@ LONGEST_FRAGMENT: Final = rb"[\x00-\x48]."
 
 
 class Guess(NamedTuple):
-    """A key that the records behind a hole may be under, and the lowest sequence number that they may have."""
+    """A key that the records behind a hole may be under, and the lowest sequence number that they may have.
+
+    `master` is what it was made from, where that is not proven yet.
+    """
 
     opener: Opener
     sequence: int
     epoch: Epoch = Epoch.APPLICATION
     secret: bytes = b""
+    master: "MasterSecret | None" = None
 
     def __repr__(self) -> str:
         return f"Guess(sequence={self.sequence}, epoch={self.epoch})"

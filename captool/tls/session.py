@@ -1,5 +1,6 @@
 """What the records of both directions mean: handshake, change of keys, application data, alerts (RFC 5246, RFC 8446)."""
 
+import contextlib
 from typing import Final
 
 from captool.direction import Direction, Moment
@@ -15,7 +16,7 @@ from captool.tls.protection import opener13
 from captool.tls.reasons import Failure, altered_handshake, bad_record, locked, not_supported
 from captool.tls.record_reader import PlaintextRun, single_record
 from captool.tls.records import HEADER_LENGTH, ContentType
-from captool.tls.recovery import Recovery, survives_loss
+from captool.tls.recovery import Guess, Recovery, survives_loss
 from captool.tls.session_secrets import SessionSecrets
 from captool.tls.side import Event, Place, Side, State, can_be_read
 from captool.tls.summary import Alert
@@ -49,6 +50,10 @@ class Session:
     def shown(self) -> Negotiation:
         """The negotiation that describes the session: the latest one that the server answered."""
         return self.negotiation if self.negotiation.server_hello or self._earlier is None else self._earlier
+
+    def _keyed(self, *, by_client: bool) -> Negotiation:
+        """The negotiation that a direction's keys come from: while one is renegotiated, the one before."""
+        return self.negotiation if self._earlier is None or self.negotiation.changed(by_client=by_client) else self._earlier
 
     @property
     def handshake_over(self) -> bool:
@@ -86,17 +91,26 @@ class Session:
         """
         negotiation, by_client = self.negotiation, side.direction == self._client
         negotiation.whole = negotiation.whole and negotiation.finished == FINISHED_MESSAGES
-        hello, suite = negotiation.server_hello, negotiation.suite
-        if hello is None or suite is None or not survives_loss(hello.version, suite):
+        keyed = self._keyed(by_client=by_client)
+        hello, suite = keyed.server_hello, keyed.suite
+        if hello is None or suite is None or not survives_loss(hello.version, suite) or not_supported(self.shown) is not None:
             return False
-        guesses = self.secrets.guesses(side, negotiation, by_client=by_client)
+        guesses = self.secrets.guesses(side, self.shown, by_client=by_client)
         if not guesses:
             return False
         stand = None
         if side.opener is not None and not side.held:
-            stand = Stand(offset, side.sequence, side.opener, beside_content(hello.version, suite))
+            tickets = side.tls13 and not by_client and not side.plaintext_bytes  # as a rule they are the first that a server says
+            mixed = tickets or (self._earlier is not None and not self.handshake_over)
+            stand = Stand(offset, side.sequence, side.opener, beside_content(hello.version, suite), mixed=mixed)
         side.seek(Recovery(hello.version, guesses, missing), stand)
         return True
+
+    def recovered(self, side: Side, guess: Guess) -> None:
+        """Reading went on behind a hole, with the keys of this guess."""
+        if guess.master is not None:
+            self.secrets.adopt(self.shown, guess.master)
+            self.shown.change(by_client=side.direction == self._client)
 
     def finish(self) -> None:
         """The capture ended: of what is still held only messages in clear tell something; the rest will never be read."""
@@ -125,7 +139,10 @@ class Session:
 
     def _ready(self, side: Side, record: bytes) -> bool:
         """Whether a record can be read now, or must wait for the other direction."""
-        if not (self._patient and self.sides[1 - side.direction].readable):
+        other = self.sides[1 - side.direction]
+        if side.state is State.LOCKED and self._earlier is not None and not self.negotiation.hellos_seen and not other.stopped:
+            return not self._patient  # renegotiated: the other side's hello may come behind a hole
+        if not (self._patient and other.readable):
             return True
         by_client = side.direction == self._client
         return can_be_read(side, record, self.negotiation, by_client=by_client, server_finishes=self._server_finishes)
@@ -189,24 +206,24 @@ class Session:
             self.alerts.append(Alert(side.direction, *words, place.packet, place.ts_ns))
 
     def _change_cipher_spec(self, side: Side) -> None:
-        if side.direction == self._client:
-            self.negotiation.client_changed = True
-        else:
-            self.negotiation.server_changed = True
+        self.negotiation.change(by_client=side.direction == self._client)
         side.move(Event.CHANGE_CIPHER_SPEC)
 
     def _message(self, side: Side, message_type: int, message: bytes, place: Place) -> None:
         negotiation = self.negotiation
         if message_type == HandshakeType.CLIENT_HELLO and negotiation.client_hello is None:
             self._client = side.direction
-        elif message_type == HandshakeType.CLIENT_HELLO and side.state is State.OPEN and not negotiation.is_tls13:
+        elif side.state is State.OPEN and not negotiation.is_tls13 and self._renegotiates(message_type):
             self._earlier = negotiation
-            self.negotiation = negotiation = Negotiation()  # renegotiation (RFC 5246 section 7.4.1.2)
+            self.negotiation = negotiation = Negotiation()
             self.secrets.master = None
         by_client = side.direction == self._client
         if negotiation.is_tls13 and side.epoch is Epoch.APPLICATION:
             if message_type == HandshakeType.KEY_UPDATE:
                 self._change_key13(side)
+            else:
+                with contextlib.suppress(DecodeError):  # what is said does not depend on it any more
+                    negotiation.present(message_type, message, Moment(place.packet, place.ts_ns), by_client=by_client)
             return
         if message_type == HandshakeType.FINISHED and not self._finished(side, message, place, by_client=by_client):
             return
@@ -218,6 +235,13 @@ class Session:
             side.epoch = Epoch.HANDSHAKE
         elif message_type == HandshakeType.FINISHED:
             self._after_finished(side, by_client=by_client)
+
+    def _renegotiates(self, message_type: int) -> bool:
+        """Whether a message begins a new handshake under the old keys (RFC 5246 section 7.4.1.2).
+
+        The ServerHello may be read first: the ClientHello lies behind a hole that is not known to be one yet, or in it.
+        """
+        return message_type == HandshakeType.CLIENT_HELLO or (message_type == HandshakeType.SERVER_HELLO and self.handshake_over)
 
     def _finished(self, side: Side, message: bytes, place: Place, *, by_client: bool) -> bool:
         """Check a Finished message; False where it is wrong and the direction must stop."""
@@ -250,7 +274,9 @@ class Session:
     def _unlock(self, side: Side, record: bytes, place: Place) -> bool:
         """Find the key for the first protected record of a direction; False where there is none (yet)."""
         if side.tls13:
-            epochs = (Epoch.EARLY, Epoch.HANDSHAKE) if side.epoch is Epoch.EARLY else (Epoch.HANDSHAKE,)
+            # Early data that the server refused no program has got (RFC 8446 section 4.2.10): it is passed by.
+            early = side.epoch is Epoch.EARLY and self.negotiation.early_data_accepted is not False
+            epochs = (Epoch.EARLY, Epoch.HANDSHAKE) if early else (Epoch.HANDSHAKE,)
             return self._unlock13(side, record, epochs, place)
         negotiation, by_client = self.negotiation, side.direction == self._client
         failure = not_supported(negotiation)

@@ -43,12 +43,16 @@ class SessionSecrets:
         if self.master is not None:
             return Search(self.master, 0, altered=False)
         search = find_master_secret(negotiation, self.ring, record, by_client=by_client)
-        self.master = search.master
         if search.master is not None:
-            self.origin = self.origin or search.master.origin
-            if negotiation.client_hello is not None and len(self._masters) < MAX_HANDSHAKES_KEPT:
-                self._masters[negotiation.client_hello.random] = search.master.secret
+            self.adopt(negotiation, search.master)
         return search
+
+    def adopt(self, negotiation: Negotiation, master: MasterSecret) -> None:
+        """A record was opened with this master secret."""
+        self.master = master
+        self.origin = self.origin or master.origin
+        if negotiation.client_hello is not None and len(self._masters) < MAX_HANDSHAKES_KEPT:
+            self._masters[negotiation.client_hello.random] = master.secret
 
     def search13(self, negotiation: Negotiation, record: bytes, epochs: tuple[Epoch, ...], *, by_client: bool) -> Search13:
         """The traffic secret that fits the first record of one of these epochs of TLS 1.3.

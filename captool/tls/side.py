@@ -51,6 +51,7 @@ TRANSITIONS: Final = {
     (State.OPEN, Event.EARLY_DATA_ENDED): State.LOCKED,
     (State.OPEN, Event.BYTES_LOST): State.SEEKING,
     (State.LOCKED, Event.BYTES_LOST): State.SEEKING,
+    (State.CLEAR, Event.BYTES_LOST): State.SEEKING,  # the change of keys may be in the hole
     (State.SEEKING, Event.OPENED): State.OPEN,
     (State.CLEAR, Event.FAILED): State.STOPPED,
     (State.LOCKED, Event.FAILED): State.STOPPED,
@@ -181,8 +182,8 @@ def can_be_read(side: Side, record: bytes, negotiation: Negotiation, *, by_clien
     if side.state is not State.LOCKED:
         return True
     if negotiation.is_tls13:
-        waits = by_client and side.epoch is Epoch.HANDSHAKE and server_finishes
-        return not waits or negotiation.has_finished(by_client=False)
+        accepted = side.epoch is Epoch.EARLY and negotiation.early_data_accepted
+        return not (by_client and server_finishes) or accepted or negotiation.has_finished(by_client=False)
     return _can_be_unlocked(negotiation, by_client=by_client)
 
 

@@ -98,6 +98,7 @@ def without_the_last(count, session):
 
 def test_several_holes_before_the_same_plaintext_are_one_amount():
     session = Writer().start()
+    session.server.send(b"the first thing said")
     for size in (10, 20, 30, 40):
         session.server.send(b"x" * size)
     everything = list(pieces(session.wire))

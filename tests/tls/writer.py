@@ -81,8 +81,8 @@ class Writer:
         self.client, self.server = Sender(CLIENT, self.wire), Sender(SERVER, self.wire)
         self.transcript = b""
 
-    def start(self, early: list[bytes] = [], *, accept_early: bool = True) -> "Writer":  # noqa: B006  # read only
-        """A whole handshake with right Finished messages, `early` sent before its end."""
+    def start(self, early: list[bytes] = [], *, accept_early: bool = True, certificate: bytes = b"") -> "Writer":  # noqa: B006  # read only
+        """A whole handshake with right Finished messages, `early` sent before its end, the server's `certificate` message in it."""
         hello = client_hello(early_data=self.early_data)
         self.wire.append((CLIENT, clear(22, hello)))
         if self.early_data:
@@ -95,6 +95,9 @@ class Writer:
         extensions = message(8, b"\x00\x04\x00\x2a\x00\x00" if self.early_data and accept_early else b"\x00\x00")
         self.transcript = hello + server_hello() + extensions
         self.server.send(extensions, 22, padding=5)
+        if certificate:
+            self.transcript += certificate
+            self.server.send(certificate, 22)
         self._finish(self.server)
         if self.early_data and accept_early:
             end = message(5, b"")
