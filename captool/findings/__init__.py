@@ -1,9 +1,10 @@
 """Findings: plain functions over the tables, in one visible tuple."""
 
+from captool.findings.alerts import tls_alert
 from captool.findings.certificates import certificate_expired
 from captool.findings.closes import client_timeout, half_close_idle, server_closed
 from captool.findings.coverage import capture_loss, clock_jump, clock_step, doubted, mid_stream, snapped_packets
-from captool.findings.decryption import not_decrypted, tls_alert
+from captool.findings.decryption import not_decrypted
 from captool.findings.finding import SEVERITIES, Finding
 from captool.findings.http_losses import http_incomplete
 from captool.findings.icmp import icmp_error

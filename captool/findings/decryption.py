@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from captool.direction import Direction
 from captool.findings.finding import Finding
 from captool.findings.forward_secrecy import GENERAL, Programs, remedy
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import Tables
 
 if TYPE_CHECKING:
-    from captool.tls.summary import Alert, Reason, TlsSummary
+    from captool.tls.summary import Reason, TlsSummary
 
 REMEDIES: Final["dict[Reason, str]"] = {
     "no-secret": "Give the server's private key or a key log with --keys.",
@@ -28,6 +27,7 @@ REMEDIES: Final["dict[Reason, str]"] = {
     "not-tls": "Nothing to decrypt.",
 }
 
+REFUSED: Final = "Nothing to decrypt: the handshake was refused before anything was answered; see the alert."
 UNFINISHED: Final = "Nothing to decrypt: what the capture has of this session ends in its handshake, in which nothing is said yet."
 
 CODES: Final["dict[Reason, str]"] = {
@@ -71,31 +71,10 @@ def remedy_of(tls: "TlsSummary") -> str:
     """What would have helped, as far as the reason tells it; the text is empty where nothing is lacking."""
     if tls.reason == "handshake-not-captured" and tls.ja3 is not None:  # it began in the capture
         return UNFINISHED
+    if tls.reason == "no-matching-session-key" and tls.secret_origin and not any(tls.plaintext_bytes) and _refused(tls):
+        return REFUSED
     return REMEDIES[tls.reason] if tls.reason else ""
 
 
-def tls_alert(tables: Tables) -> Iterator[Finding]:
-    """A fatal alert: the TLS session was refused or broken off by one side."""
-    for connection in tables.eventful:
-        for alert in connection.tls.alerts if connection.tls else ():
-            if alert.level == "fatal" and not _after_the_end(connection, alert):
-                side = "server" if alert.direction else "client"
-                yield Finding(
-                    code="tls-alert",
-                    severity="error",
-                    confidence="high",
-                    connection=connection.id,
-                    packets=(alert.packet,),
-                    message=f"The {side} broke the TLS session off with the alert {alert.description} (packet {alert.packet}).",
-                    remedy="Compare the certificates, the certificate authority and the TLS versions that client and server accept.",
-                    evidence={"alert": alert.description, "sender": side},
-                )
-
-
-def _after_the_end(connection: Connection, alert: "Alert") -> bool:
-    """Whether the alert only answers a peer that closed without close_notify.
-
-    OpenSSL 3 calls such an end an error (SSL_R_UNEXPECTED_EOF_WHILE_READING) and sends decode_error to whoever has gone already.
-    """
-    spoken = connection.tls is not None and any(connection.tls.plaintext_bytes)
-    return alert.description == "decode_error" and spoken and connection.tcp.closed_by == Direction(alert.direction).opposite.sender
+def _refused(tls: "TlsSummary") -> bool:
+    return any(alert.level == "fatal" for alert in tls.alerts)

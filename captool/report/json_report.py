@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imported only where a connection speaks TLS or HTTP
     from captool.http.losses import HttpLosses
     from captool.tls.certificate import PresentedCertificate
     from captool.tls.lost_records import LostRecords
-    from captool.tls.summary import TlsSummary
+    from captool.tls.summary import SealedAlert, TlsSummary
 
 SCHEMA = "captool.analysis/1"
 
@@ -156,7 +156,12 @@ def _tls(tls: "TlsSummary") -> Json:
             }
             for alert in tls.alerts
         ],
+        "sealed_alert": _sealed_alert(tls.sealed_alert) if tls.sealed_alert else None,
     }
+
+
+def _sealed_alert(alert: "SealedAlert") -> Json:
+    return {"sender": Direction(alert.direction).sender, "packet": alert.packet, "time": iso(alert.ts_ns)}
 
 
 def _lost_records(lost: "LostRecords | None") -> Json | None:

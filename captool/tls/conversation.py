@@ -245,7 +245,7 @@ class TlsConversation:
         unread = piece.offset - piece.missing_before - side.buffer.kept
         if side.recovery is not None:
             side.recovery.lose_more(piece.missing_before)
-        elif not (self._session.lose(side, piece.missing_before, unread) and self._resume_after_loss):
+        elif not (self._session.lose(side, piece.missing_before, unread) and self._resume_after_loss) and not side.stopped:
             side.stop(side.hole)
         # The other direction no longer waits for this one.
         self._session.settle(self._session.sides[1 - piece.direction], released)

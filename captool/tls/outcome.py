@@ -56,6 +56,7 @@ def summarize(session: Session) -> TlsSummary:
         offered_rsa_suites=offered_rsa_suites(negotiation.client_hello) if negotiation.client_hello else None,
         resumes=tuple(session_names(negotiation)) if failure and failure.reason == "resumed-without-original" else (),
         lost=PerDirection(*(side.lost_in_all if side.lost_in_all.places else None for side in session.sides)),
+        sealed_alert=session.sealed.alert if session.sealed else None,
     )
 
 

@@ -17,6 +17,7 @@ from captool.tls.reasons import Failure, altered_handshake, bad_record, locked, 
 from captool.tls.record_reader import PlaintextRun, single_record
 from captool.tls.records import HEADER_LENGTH, ContentType
 from captool.tls.recovery import Guess, Recovery, survives_loss
+from captool.tls.sealed_handshake import SealedHandshake
 from captool.tls.session_secrets import SessionSecrets
 from captool.tls.side import Event, Place, Side, State, can_be_read
 from captool.tls.summary import Alert
@@ -44,6 +45,7 @@ class Session:
         self._client = Direction.TO_SERVER
         self._patient = True
         self._server_finishes = False
+        self.sealed: SealedHandshake | None = None
         self._earlier: Negotiation | None = None
 
     @property
@@ -89,6 +91,9 @@ class Session:
 
         The first record that was not read began at this offset of the stream.
         """
+        if self.sealed is not None:
+            side.stop(self.sealed.failure)
+            return True
         negotiation, by_client = self.negotiation, side.direction == self._client
         negotiation.whole = negotiation.whole and negotiation.finished == FINISHED_MESSAGES
         keyed = self._keyed(by_client=by_client)
@@ -118,8 +123,8 @@ class Session:
         for side in self.sides:
             while side.held and side.state is State.CLEAR:
                 self._read_held(side, [])
-            if side.held and not side.stopped:
-                side.stop(self._locked(tried=0))
+            if (side.held or self.sealed) and not side.stopped:
+                side.stop(self.sealed.failure if self.sealed else self._locked(tried=0))
 
     def settle(self, side: Side, released: list[PlaintextRun]) -> None:
         """Read the records that were held, as far as what they need from the other direction is known."""
@@ -181,7 +186,10 @@ class Session:
             self._alert(side, content, place)
 
     def _passes_by13(self, side: Side, content_type: int, record: bytes, place: Place) -> bool:
-        """Records of TLS 1.3 that are never protected: ChangeCipherSpec means nothing (RFC 8446 appendix D.4), alerts may be early."""
+        """Whether a record of TLS 1.3 is dealt with: it is not protected, or nobody can open it.
+
+        ChangeCipherSpec means nothing (RFC 8446 appendix D.4), alerts may be early.
+        """
         if content_type == ContentType.CHANGE_CIPHER_SPEC:
             return True
         if content_type == ContentType.ALERT and len(record) == HEADER_LENGTH + ALERT_LENGTH:
@@ -190,7 +198,11 @@ class Session:
         if side.state is State.CLEAR and content_type == ContentType.APPLICATION_DATA:
             side.skipped += 1  # early data that a HelloRetryRequest refused (RFC 8446 section 4.1.2)
             return True
-        return False
+        if self.sealed is None:
+            return False
+        if self.sealed.take(side, len(record), place, by_client=side.direction == self._client):
+            self.stop_all(self.sealed.failure)
+        return True
 
     def _application_data(self, side: Side, content: bytes, place: Place, released: list[PlaintextRun]) -> None:
         if side.opener is None:
@@ -309,15 +321,18 @@ class Session:
         return False
 
     def _protect13(self) -> None:
-        """After ServerHello all is protected; without any secret of this session nothing more can be learnt."""
+        """After ServerHello all is protected; without any secret of this session lengths are all that can be learnt."""
         negotiation, client_hello = self.negotiation, self.negotiation.client_hello
         failure = not_supported(negotiation)
         if failure is None and (client_hello is None or client_hello.random not in self.secrets.ring.session_secrets):
             failure = self._locked(tried=0)
+            if not negotiation.offers_early_data:
+                self.sealed = SealedHandshake(failure, negotiation.suite)
+                failure = None
         if failure is not None:
             self.stop_all(failure)
             return
-        self._server_finishes = bool(self.secrets.trials(negotiation, (Epoch.HANDSHAKE,), by_client=False))
+        self._server_finishes = not self.sealed and bool(self.secrets.trials(negotiation, (Epoch.HANDSHAKE,), by_client=False))
         for side in self.sides:
             side.tls13 = True
             side.epoch = Epoch.EARLY if negotiation.offers_early_data and side.direction == self._client else Epoch.HANDSHAKE

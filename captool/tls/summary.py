@@ -34,6 +34,18 @@ class Alert(NamedTuple):
     ts_ns: int
 
 
+class SealedAlert(NamedTuple):
+    """A record of TLS 1.3, sent in `direction`, that nobody could decrypt and that has the length of an alert where a handshake ends.
+
+    `stream_end` is the offset just behind it in the direction's stream.
+    """
+
+    direction: int
+    packet: int
+    ts_ns: int
+    stream_end: int
+
+
 class TlsSummary(NamedTuple):
     """One TLS session. `cipher_suite` and `key_exchange` use the registry's names; None where the handshake was not seen.
 
@@ -46,6 +58,7 @@ class TlsSummary(NamedTuple):
     `offered_rsa_suites` are the suites that the client offers and a private key would open. `resumes` are the keys of
     `KeyRing.resumable` one of which would open a session whose reason is `resumed-without-original`. `lost` are the records of each
     direction that the capture lacks between others that were decrypted, as far as they could be counted; None where there are none.
+    `sealed_alert` is what looks like the refusal of a handshake that stayed encrypted.
     """
 
     version: str | None
@@ -75,6 +88,7 @@ class TlsSummary(NamedTuple):
     offered_rsa_suites: tuple[str, ...] | None = None
     resumes: tuple[bytes, ...] = ()
     lost: "PerDirection[LostRecords | None]" = PerDirection(None, None)
+    sealed_alert: SealedAlert | None = None
 
 
 class Plaintext(NamedTuple):

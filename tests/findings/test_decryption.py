@@ -2,7 +2,8 @@
 
 from typing import get_args
 
-from captool.findings.decryption import CODES, REMEDIES, not_decrypted, tls_alert
+from captool.direction import PerDirection
+from captool.findings.decryption import CODES, REMEDIES, not_decrypted
 from captool.findings.finding import CODES as FINDING_CODES
 from captool.tls.summary import Alert, Reason
 from tables import START, connection, tables, tcp, tls
@@ -38,10 +39,17 @@ def test_decrypted_connection_gives_no_finding():
     assert [] == list(not_decrypted(tables(connection(tls=tls()))))
 
 
-def test_only_fatal_alerts_are_findings():
-    alerts = (Alert(1, "warning", "close_notify", 8, START), Alert(1, "fatal", "bad_certificate", 9, START))
-    (finding,) = tls_alert(tables(connection(tls=tls(alerts=alerts))))
-    assert "The server broke the TLS session off with the alert bad_certificate (packet 9)." == finding.message
+def test_a_key_log_that_ends_with_a_refused_handshake_is_the_right_one():
+    """OpenSSL as a server logs no CLIENT_TRAFFIC_SECRET_0 where it refuses the client's certificate."""
+    closed = tls(
+        status="encrypted", reason="no-matching-session-key", plaintext_bytes=PerDirection(0, 0),
+        alerts=(Alert(1, "fatal", "certificate_expired", 9, START),),
+    )  # fmt: skip
+    (finding,) = not_decrypted(tables(connection(tls=closed)))
+    assert finding.remedy.startswith("Nothing to decrypt: the handshake was refused")
+    for other in (closed._replace(alerts=()), closed._replace(secret_origin=None), closed._replace(plaintext_bytes=PerDirection(0, 9))):
+        (finding,) = not_decrypted(tables(connection(tls=other)))
+        assert finding.remedy.startswith("Give the key log")
 
 
 def test_a_session_that_ends_in_its_handshake_was_recorded_from_its_beginning():
