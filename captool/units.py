@@ -107,6 +107,19 @@ def size_between(least: int, most: int) -> str:
     return f"between {low} and {high}"
 
 
+def missing_output(missing: tuple[int, int] | None, stdout: int, stderr: int) -> str:
+    """What the capture lacks of a stream, and whose it is as far as that is known; empty where nothing is.
+
+    `48 bytes of the stream`, `2,920 bytes of stdout`, `9.0 kB of the stream, 40 bytes of stderr among them`.
+    """
+    known = " and ".join(f"{counted(count, 'byte')} of {name}" for name, count in (("stdout", stdout), ("stderr", stderr)) if count)
+    if missing is None:
+        return f"at least {known}" if known else ""
+    if missing == (stdout + stderr, stdout + stderr):
+        return known
+    return f"{size_between(*missing)} of the stream{', ' * bool(known)}{known}{' among them' * bool(known)}"
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """`1 packet`, `2 packets`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -164,6 +164,40 @@ def test_frames_longer_than_a_record_are_passed_over_until_one_begins(tmp_path):
     assert "23.6 kB more cannot be told apart" in text
 
 
+@pytest.mark.parametrize("kind", ["GCM", "ChaCha20", "TLS 1.3"])
+def test_behind_a_hole_inside_a_frame_its_rest_is_read_and_the_hole_has_its_stream(tmp_path, kind):
+    """A frame of 40 kB takes three records, the second of which is lost."""
+    ciphers, version = KINDS[kind]
+    output = [(SERVER, frame(2, b"e" * 40_000)), (SERVER, frame(1, b"after\n"))]
+    recording = record(*contexts(ciphers=ciphers, version=version), [(CLIENT, ATTACH), (SERVER, UPGRADED), *output])
+    wire = cut(recording.wire, 1400)
+    long = [index for index, (direction, data) in enumerate(wire) if direction == SERVER and len(data) == 1400]
+    capture = write(tmp_path / "c.pcap", talk(recording.wire, lost={long[-12]}))
+    ring = key_ring(identity(), key_log=recording.key_log)
+    found = analyze(capture, ring)
+    stream = found.connections[0].exchanges[0].stream
+    assert (6, 40_000 - (1 << 14), 1, 0) == (stream.stdout_bytes, stream.stderr_bytes, stream.holes, stream.unattributed_bytes)
+    assert ((1 << 14, 1 << 14), 0, 1 << 14) == (stream.missing, stream.missing_stdout, stream.missing_stderr)
+    text = re.sub(r"\s+", " ", render(found, connection=0))
+    assert "the capture lacks parts of it, in 1 place, 16,384 bytes of stderr)" in text
+    told = report(found)["connections"][0]["exchanges"][0]["stream"]
+    assert {"stdout_bytes": 0, "stderr_bytes": 1 << 14} == told["missing_output"]
+    printed = list(transcript(capture, ring))
+    holes = [one.output for one in printed if isinstance(one, Printed) and one.output.stream == "hole"]
+    assert [(0, 1 << 14)] == [(hole.of_stdout, hole.of_stderr) for hole in holes]
+    assert [line for line in TranscriptText().render(printed) if "before this (16,384 bytes of stderr)" in line]
+
+
+def test_plain_hole_inside_a_frame(tmp_path):
+    output = [(SERVER, frame(1, b"a" * 5000)), (SERVER, frame(2, b"after\n"))]
+    wire = [(CLIENT, ATTACH), (SERVER, UPGRADED), *output]
+    (one,) = analyze(write(tmp_path / "c.pcap", talk(wire, size=1000, lost={4}))).connections
+    stream = one.exchanges[0].stream
+    assert (4000, 6, 1000, 0, 0) == (
+        stream.stdout_bytes, stream.stderr_bytes, stream.missing_stdout, stream.missing_stderr, stream.unattributed_bytes,
+    )  # fmt: skip
+
+
 # The stock docker CLI and dockerd, and dockerd behind an OpenSSL front: real recordings that lose one packet.
 
 

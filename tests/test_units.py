@@ -2,7 +2,7 @@
 
 import pytest
 
-from captool.units import counted, parse_duration, parse_size, seconds, size, size_between
+from captool.units import counted, missing_output, parse_duration, parse_size, seconds, size, size_between
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,17 @@ def test_what_does_not_fit_into_64_bits_is_refused_in_words():
     with pytest.raises(ValueError, match="'9999999999TB' is larger than any disk"):
         parse_size("9999999999TB")
     assert 36_500 * 86_400 * 10**9 == parse_duration("36500d")
+
+
+@pytest.mark.parametrize(
+    ("missing", "stdout", "stderr", "said"),
+    [
+        (None, 0, 0, ""),
+        (None, 1, 0, "at least 1 byte of stdout"),
+        ((48, 48), 0, 0, "48 bytes of the stream"),
+        ((2920, 2920), 2000, 920, "2,000 bytes of stdout and 920 bytes of stderr"),
+        ((0, 9000), 0, 40, "at most 9.0 kB of the stream, 40 bytes of stderr among them"),
+    ],
+)
+def test_missing_output_has_its_stream_where_that_is_known(missing, stdout, stderr, said):
+    assert said == missing_output(missing, stdout, stderr)

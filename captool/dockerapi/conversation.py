@@ -23,7 +23,7 @@ Missing = tuple[int, int]  # bytes, at least and at most
 class _Stream:
     """What one exchange carried so far."""
 
-    __slots__ = ("arrival", "holes_told", "missing", "missing_told", "newest", "number", "reader", "request", "stdin_bytes")
+    __slots__ = ("arrival", "holes_told", "missing", "missing_told", "newest", "number", "output_told", "reader", "request", "stdin_bytes")
 
     def __init__(self, number: int, request: str) -> None:
         self.number = number
@@ -34,6 +34,7 @@ class _Stream:
         self.holes_told = 0
         self.missing: Missing | None = (0, 0)
         self.missing_told: Missing | None = (0, 0)
+        self.output_told = (0, 0)
         self.newest: StreamData | None = None
 
 
@@ -109,9 +110,7 @@ class DockerConversation:
             stream.arrival.acknowledge(acknowledged)
             stream.newest = piece
             if self._output and stream.holes_told < stream.reader.holes:
-                stream.holes_told = stream.reader.holes
-                self._output(Output("hole", b"", piece.moment, stream.number, stream.request, _since(stream)))
-                stream.missing_told = stream.missing
+                self._output(_hole(stream, piece.moment))
             self._print(stream, stream.reader.feed(piece.data), piece)
 
     def feed_stream(
@@ -144,8 +143,8 @@ class DockerConversation:
         """
         stream = self._opened(self._http.answering) if direction is Direction.TO_CLIENT else None
         if stream is not None:
-            stream.reader.lose()
             inside = missing if self._http.is_stream(direction) else None  # a hole in a body may hold more than the rest of it
+            stream.reader.lose(inside[0] if inside is not None and inside[0] == inside[1] else None)
             stream.missing = None if inside is None or stream.missing is None else _both(stream.missing, inside)
         self._http.lose(direction, missing[0] if missing is not None and missing[0] == missing[1] else None)
 
@@ -215,6 +214,8 @@ def _summary(stream: _Stream) -> ContainerStream:
         holes=stream.reader.holes,
         unattributed_bytes=stream.reader.passed_over,
         missing=stream.missing if stream.reader.holes else None,
+        missing_stdout=stream.reader.missing[0],
+        missing_stderr=stream.reader.missing[1],
     )
 
 
@@ -222,7 +223,10 @@ def _both(one: Missing, other: Missing) -> Missing:
     return one[0] + other[0], one[1] + other[1]
 
 
-def _since(stream: _Stream) -> Missing | None:
+def _hole(stream: _Stream, moment: Moment) -> Output:
     """What is missing of a stream since that was told last."""
     now, told = stream.missing, stream.missing_told
-    return None if now is None or told is None else (now[0] - told[0], now[1] - told[1])
+    missing = None if now is None or told is None else (now[0] - told[0], now[1] - told[1])
+    (stdout, stderr), before = stream.reader.missing, stream.output_told
+    stream.holes_told, stream.missing_told, stream.output_told = stream.reader.holes, now, stream.reader.missing
+    return Output("hole", b"", moment, stream.number, stream.request, missing, stdout - before[0], stderr - before[1])

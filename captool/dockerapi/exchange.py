@@ -10,7 +10,7 @@ class Output(NamedTuple):
     """Some bytes that a container printed, or was sent (`stdin`), raw, with the moment at which they were seen.
 
     A `hole` has no bytes: the capture lacks output just before the moment, `missing` being how many bytes of the stream at least and at
-    most, frame headers included (None: nobody knows).
+    most, frame headers included (None: nobody knows), and `of_stdout` and `of_stderr` what is known to be output of each among them.
 
     `request` is method and target of the exchange that carried them, `exchange` its number on the connection, from 0.
     """
@@ -21,6 +21,8 @@ class Output(NamedTuple):
     exchange: int
     request: str
     missing: tuple[int, int] | None = None
+    of_stdout: int = 0
+    of_stderr: int = 0
 
 
 class LostOutput(NamedTuple):
@@ -42,7 +44,8 @@ class ContainerStream(NamedTuple):
     A raw stream (TTY) counts everything as stdout. `last_output` is the last output that the client acknowledged as well.
     `holes` counts the places at which the capture lacks output, so that the sizes are lower bounds; `unattributed_bytes` came behind
     one and cannot be told apart, because where a frame begins was not known there. `missing` is how many bytes of the stream the holes
-    hold at least and at most, frame headers included (None: nobody knows, or they may hold more than the stream).
+    hold at least and at most, frame headers included (None: nobody knows, or they may hold more than the stream); `missing_stdout` and
+    `missing_stderr` are the bytes of output among them of which it is known whose they are.
     """
 
     kind: Literal["multiplexed", "raw", "empty"]
@@ -54,6 +57,8 @@ class ContainerStream(NamedTuple):
     holes: int = 0
     unattributed_bytes: int = 0
     missing: tuple[int, int] | None = None
+    missing_stdout: int = 0
+    missing_stderr: int = 0
 
 
 class DockerExchange(NamedTuple):

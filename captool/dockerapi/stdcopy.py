@@ -67,12 +67,14 @@ class StdcopyReader:
     `kind` is `empty` until the first bytes decide. Frames that stop making sense (`out_of_step`) leave the rest of the stream
     unreadable, as they do for Docker's own reader: it is passed on as stdout.
 
-    Behind a hole (`lose`) nobody knows where a frame begins, nor whose a payload is. Reading goes on with the first piece that is
-    nothing but whole frames: the daemon writes each with one call, so that records and segments often are. What comes before it
-    is passed over; `holes` counts the holes and `passed_over` those bytes.
+    Behind a hole (`lose`) that lies inside a frame, and whose size is known, the rest of that frame comes. Behind any other nobody knows
+    where a frame begins, nor whose a payload is: reading goes on with the first piece that is nothing but whole frames, since the daemon
+    writes each with one call, so that records and segments often are. What comes before it is passed over; so is what makes no sense
+    behind a hole. `holes` counts the holes, `passed_over` those bytes; `missing` are the bytes of stdout and of stderr that are known to
+    lie in the holes.
     """
 
-    __slots__ = ("_head", "_left", "_output", "holes", "kind", "out_of_step", "passed_over", "seeking")
+    __slots__ = ("_head", "_left", "_output", "holes", "kind", "missing", "out_of_step", "passed_over", "seeking")
 
     def __init__(self) -> None:
         self.kind: Kind = "empty"
@@ -80,6 +82,7 @@ class StdcopyReader:
         self.seeking = False
         self.holes = 0
         self.passed_over = 0
+        self.missing = (0, 0)
         self._head = b""
         self._left = 0
         self._output: Output = "stdout"
@@ -169,7 +172,8 @@ class StdcopyReader:
                 self._left = left
                 self._output = "stderr" if which else "stdout"
             if position < size:  # a header that is cut or makes no sense, or no frames at all
-                framed = not (self.seeking or self.kind == "raw" or self.out_of_step)
+                sought = self.seeking
+                framed = not (sought or self.kind == "raw" or self.out_of_step)
                 part = bytes(data[position : position + HEADER - len(self._head)] if framed else data[position:])
                 position += len(part)
                 for payload in self.feed(part):
@@ -177,12 +181,23 @@ class StdcopyReader:
                     text += payload.data[:wanted]
                     wanted = text_bytes - len(text)
                     ended = position if payload.data else ended
+                if self.seeking and not sought:
+                    self.passed_over += size - position
+                    break
         return Printed(printed[0], printed[1], text, ended)
 
-    def lose(self) -> None:
-        """Bytes are missing before the next ones. A raw stream has no frames to lose."""
+    def lose(self, missing: int | None = None) -> None:
+        """Bytes are missing before the next ones, `missing` of them where that is known. A raw stream has no frames to lose."""
         self.holes += 1
-        self.seeking = self.kind != "raw"
+        if self.kind == "raw":
+            self._miss("stdout", missing or 0)
+            return
+        inside = 0 if missing is None or self.seeking or self.out_of_step else min(missing, self._left)
+        self._miss(self._output, inside)
+        self._left -= inside
+        if inside and inside == missing:
+            return
+        self.seeking = True
         self._head = b""
         self._left = 0
 
@@ -196,8 +211,16 @@ class StdcopyReader:
             return []
         return self._give_up(head)
 
+    def _miss(self, output: Output, size: int) -> None:
+        stdout, stderr = self.missing
+        self.missing = (stdout + size, stderr) if output == "stdout" else (stdout, stderr + size)
+
     def _give_up(self, rest: bytes) -> list[Payload]:
         self._head = b""
+        if self.holes:
+            self.seeking = True
+            self.passed_over += len(rest)
+            return []
         if self.kind == "empty":
             self.kind = "raw"
         else:

@@ -14,7 +14,7 @@ from captool.findings.tables import Connection
 from captool.report.layout import styled
 from captool.report.printable import clock, printable
 from captool.tcp.connection import Keepalive
-from captool.units import counted, seconds, size, size_between
+from captool.units import counted, missing_output, seconds, size, size_between
 
 if TYPE_CHECKING:  # imported only where a connection speaks TLS or HTTP
     from captool.dockerapi.exchange import DockerExchange
@@ -124,7 +124,8 @@ def _exchange(exchange: DockerExchange, *, locked: bool) -> str:
         text += f"; {'at least ' * bool(stream.holes)}{seen}"
         if stream.holes:
             apart = f", {size(stream.unattributed_bytes)} more cannot be told apart" if stream.unattributed_bytes else ""
-            missing = f", {size_between(*stream.missing)} of the stream" if stream.missing else ""
+            missing = missing_output(stream.missing, stream.missing_stdout, stream.missing_stderr)
+            missing = f", {missing}" if missing else ""
             text += f" (the capture lacks parts of it, in {counted(stream.holes, 'place')}{missing}{apart})"
     return text
 

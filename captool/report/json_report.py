@@ -226,6 +226,7 @@ def _exchange(exchange: DockerExchange) -> Json:
             "holes": stream.holes,
             "unattributed_bytes": stream.unattributed_bytes,
             "missing_bytes": _between(*stream.missing) if stream.missing else None,
+            "missing_output": {"stdout_bytes": stream.missing_stdout, "stderr_bytes": stream.missing_stderr},
             "lost": None
             if stream.lost is None
             else {

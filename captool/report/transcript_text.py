@@ -9,7 +9,7 @@ from captool.findings.silence import shortened
 from captool.findings.tables import Connection
 from captool.report.printable import clock, printable, printable_bytes, utc
 from captool.transcript import Printed
-from captool.units import size, size_between
+from captool.units import missing_output, size
 
 # A line that does not end (a progress bar, binary output) is shown in parts of this many bytes.
 MAX_LINE: Final = 4096
@@ -48,7 +48,8 @@ class TranscriptText:
             for begun in [key for key in self._lines if key[:2] == (printed.connection, output.exchange)]:
                 yield from self._shown(begun, self._lines.pop(begun))
             yield from self._headed(printed.connection, output.moment, output.request)
-            missing = f" ({size_between(*output.missing)} of the stream)" if output.missing else ""
+            missing = missing_output(output.missing, output.of_stdout, output.of_stderr)
+            missing = f" ({missing})" if missing else ""
             yield f"{clock(output.moment.ts_ns)}  the capture lacks what was printed before this{missing}\n"
             return
         for part in _at_newlines(output.data):

@@ -58,9 +58,10 @@ def test_output_that_is_counted_is_what_would_have_been_read(stream: bytes, data
     reading, counting = StdcopyReader(), StdcopyReader()
     for start, end in pairwise([0, *cuts, len(stream)]):
         part, wanted = stream[start:end], data.draw(st.sampled_from([0, 3, 1000]))
-        if not data.draw(st.integers(0, 5)):
-            reading.lose()
-            counting.lose()
+        if not data.draw(st.integers(0, 3)):
+            missing = data.draw(st.none() | st.integers(0, 50))
+            reading.lose(missing)
+            counting.lose(missing)
         payloads = reading.feed(part)
         if data.draw(st.booleans()):
             counted = counting.count(memoryview(bytearray(part)), wanted)
@@ -71,7 +72,7 @@ def test_output_that_is_counted_is_what_would_have_been_read(stream: bytes, data
             assert bool(stdout + stderr) == bool(counted.end)
         else:
             assert payloads == counting.feed(part)
-        state = [(one.kind, one.out_of_step, one.seeking, one.passed_over) for one in (reading, counting)]
+        state = [(one.kind, one.out_of_step, one.seeking, one.passed_over, one.missing) for one in (reading, counting)]
         assert state[0] == state[1]
     assert reading.finish() == counting.finish()
 
@@ -167,9 +168,47 @@ def test_the_rest_of_a_frame_is_not_taken_for_what_comes_behind_a_hole() -> None
 def test_raw_output_has_no_frames_to_lose() -> None:
     reader = StdcopyReader()
     reader.feed(b"$ ls\r\n")
-    reader.lose()
+    reader.lose(70)
     assert [("stdout", b"behind")] == reader.feed(b"behind")
-    assert ("raw", 1, 0) == (reader.kind, reader.holes, reader.passed_over)
+    assert ("raw", 1, 0, (70, 0)) == (reader.kind, reader.holes, reader.passed_over, reader.missing)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.binary(min_size=1, max_size=40)), min_size=1, max_size=8), st.data())
+def test_a_hole_of_known_size_inside_a_frame_costs_what_it_holds_and_nothing_else(frames: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    number = data.draw(st.integers(0, len(frames) - 1))
+    kind, payload = frames[number]
+    begin = data.draw(st.integers(0, len(payload) - 1))
+    end = data.draw(st.integers(begin + 1, len(payload)))
+    streams = [frame(*one) for one in frames]
+    before = b"".join(streams[:number]) + streams[number][: 8 + begin]
+    behind = streams[number][8 + end :] + b"".join(streams[number + 1 :])
+    reader = StdcopyReader()
+    found = reader.feed(before)
+    reader.lose(end - begin)
+    for part in (behind[at : at + 5] for at in range(0, len(behind), 5)):
+        found += reader.feed(part)
+    kept = [*frames[:number], (kind, payload[:begin] + payload[end:]), *frames[number + 1 :]]
+    assert naive(b"".join(frame(*one) for one in kept)) == printed(found)
+    assert ((end - begin, 0) if kind == 1 else (0, end - begin), 0, False) == (reader.missing, reader.passed_over, reader.seeking)
+
+
+def test_a_hole_beyond_the_frame_takes_the_rest_of_it_and_hides_where_the_next_begins() -> None:
+    reader = StdcopyReader()
+    reader.feed(frame(2, b"x" * 100)[:20])
+    reader.lose(89)  # the other 88 and a byte of the header behind them
+    assert [] == reader.feed(frame(1, b"unknown")[1:])
+    assert [("stdout", b"later")] == reader.feed(frame(1, b"later"))
+    assert ((0, 88), 14, 1) == (reader.missing, reader.passed_over, reader.holes)
+
+
+def test_what_is_no_header_behind_a_hole_is_passed_over_until_frames_are_found() -> None:
+    reader = StdcopyReader()
+    reader.feed(frame(1, b"x" * 100)[:20])
+    reader.lose(10)
+    assert [("stdout", b"x" * 78)] == reader.feed(b"x" * 78 + b"no header")
+    assert (True, False, 9) == (reader.seeking, reader.out_of_step, reader.passed_over)
+    assert [("stderr", b"later")] == reader.feed(frame(2, b"later"))
 
 
 @pytest.mark.parametrize("piece", [b"text", bytes(64), frame(1, b""), frame(0, b"zeros"), b"\x01\0\0", frame(1, b"a") + b"\x01"])
