@@ -22,6 +22,13 @@ from tests.tls.stacks import CLIENT, SERVER, run
         (SERVER, b"Kd19081ab\xd4", False, "tls"),
         (CLIENT, b"G / HTTP/1.1\r\n\r\n\xff", True, "http"),
         (CLIENT, b"\0\0\0\x08", True, None),
+        # docker attach and wait on port 2375, recorded from the middle
+        (SERVER, b"\1\0\0\0\0\0\0\5done\n", False, "http"),
+        (SERVER, b"1e\r\n{\"Error\":null,\"StatusCode\":0}", False, "http"),
+        (SERVER, b"1e\r\n{\"Er", False, "tls"),
+        (SERVER, b"\1\0\0\0\x81\0\0\5", False, "tls"),
+        (SERVER, b"\1\0\0\0\0\0\0\5done\n", True, None),
+        (CLIENT, b"1e\r\n{\"Error\":null}", True, None),
     ],
 )
 def test_first_bytes_tell(direction, data, from_start, spoken):
