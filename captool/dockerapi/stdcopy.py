@@ -7,6 +7,7 @@ the two apart: daemons before API 1.42 say `raw-stream` for both, and Podman alw
 
 # ruff: noqa: FURB136 - min would be a call
 
+import re
 import struct
 from typing import Final, Literal, NamedTuple
 
@@ -27,6 +28,9 @@ OUTPUTS: Final[dict[int, Output]] = {STDIN: "stdout", STDOUT: "stdout", STDERR: 
 # The first half of a header as one number; the second half is the length.
 _WORDS: Final = {kind << 24: output for kind, output in OUTPUTS.items()}
 _WORD_AND_LENGTH: Final = struct.Struct(">II")
+
+# How a header looks behind a hole, with a length below 64 KiB: dockerd copies 32 KiB at a time.
+_SOUGHT: Final = re.compile(rb"[\1-\3]\0{5}(?!\0\0)..", re.DOTALL)
 
 
 class Payload(NamedTuple):
@@ -69,12 +73,12 @@ class StdcopyReader:
 
     Behind a hole (`lose`) that lies inside a frame, and whose size is known, the rest of that frame comes. Behind any other nobody knows
     where a frame begins, nor whose a payload is: reading goes on with the first piece that is nothing but whole frames, since the daemon
-    writes each with one call, so that records and segments often are. What comes before it is passed over; so is what makes no sense
-    behind a hole. `holes` counts the holes, `passed_over` those bytes; `missing` are the bytes of stdout and of stderr that are known to
+    writes each with one call, so that records and segments often are; or with a header that stands where another one says that its frame
+    ends. What comes before it is passed over; so is what makes no sense behind a hole. `holes` counts the holes, `passed_over` those bytes; `missing` are the bytes of stdout and of stderr that are known to
     lie in the holes.
     """
 
-    __slots__ = ("_head", "_left", "_output", "holes", "kind", "missing", "out_of_step", "passed_over", "seeking")
+    __slots__ = ("_ahead", "_head", "_left", "_output", "holes", "kind", "missing", "out_of_step", "passed_over", "seeking")
 
     def __init__(self) -> None:
         self.kind: Kind = "empty"
@@ -86,14 +90,15 @@ class StdcopyReader:
         self._head = b""
         self._left = 0
         self._output: Output = "stdout"
+        self._ahead = -1  # while seeking: so many bytes further on the next header would stand, if what was found is one
 
     def feed(self, data: bytes) -> list[Payload]:
         """The payload in more bytes of the stream, in order."""
         if self.seeking:
-            if not only_whole_frames(data):
-                self.passed_over += len(data)
+            begin = self._pass_over(data)
+            if begin < 0:
                 return []
-            self.seeking = self.out_of_step = False
+            data = data[begin:]
         if self.kind == "raw" or self.out_of_step:
             return [Payload("stdout", data)] if data else []
         found: list[Payload] = []
@@ -146,6 +151,11 @@ class StdcopyReader:
         text: bytes = b""
         wanted: cython.Py_ssize_t = text_bytes
         while position < size:
+            if self.seeking:
+                taken = self._pass_over(bytes(data[position:]))
+                if taken < 0:
+                    break
+                position += taken
             if self.kind == "multiplexed" and not (self._head or self.seeking or self.out_of_step):
                 left = self._left  # no attribute is touched for a frame
                 which = 1 if self._output == "stderr" else 0
@@ -172,8 +182,7 @@ class StdcopyReader:
                 self._left = left
                 self._output = "stderr" if which else "stdout"
             if position < size:  # a header that is cut or makes no sense, or no frames at all
-                sought = self.seeking
-                framed = not (sought or self.kind == "raw" or self.out_of_step)
+                framed = not (self.kind == "raw" or self.out_of_step)
                 part = bytes(data[position : position + HEADER - len(self._head)] if framed else data[position:])
                 position += len(part)
                 for payload in self.feed(part):
@@ -181,7 +190,7 @@ class StdcopyReader:
                     text += payload.data[:wanted]
                     wanted = text_bytes - len(text)
                     ended = position if payload.data else ended
-                if self.seeking and not sought:
+                if self.seeking:
                     self.passed_over += size - position
                     break
         return Printed(printed[0], printed[1], text, ended)
@@ -200,6 +209,41 @@ class StdcopyReader:
         self.seeking = True
         self._head = b""
         self._left = 0
+        self._ahead = -1
+
+    def _pass_over(self, data: bytes) -> int:
+        """Where in these bytes frames begin again; what comes before is passed over. -1 where that is not known yet: all of it is."""
+        begin = 0 if only_whole_frames(data) else self._found(data)
+        if begin < 0:
+            self.passed_over += len(data)
+            return -1
+        self.passed_over += begin
+        self.seeking = self.out_of_step = False
+        self.kind = "multiplexed"
+        self._ahead = -1
+        return begin
+
+    def _found(self, data: bytes) -> int:
+        """Where the first of two frames begins, the second of which stands where the first one ends; -1 where there is none."""
+        size, start, ahead = len(data), 0, self._ahead
+        self._ahead = -1
+        if ahead >= 0:
+            if ahead + HEADER > size:
+                self._ahead = ahead - size if ahead >= size else -1  # a header that is cut is let go
+                return -1
+            if _SOUGHT.match(data, ahead):
+                return ahead
+            start = ahead
+        while (found := _SOUGHT.search(data, start)) is not None:
+            start = found.start()
+            following = start + HEADER + (data[start + 6] << 8 | data[start + 7])
+            if following + HEADER > size:
+                self._ahead = following - size if following >= size else -1
+                return -1
+            if _SOUGHT.match(data, following):
+                return start
+            start += 1
+        return -1
 
     def finish(self) -> list[Payload]:
         """The stream ended. A few bytes that might have become the first header, and did not, were raw output."""
@@ -219,6 +263,7 @@ class StdcopyReader:
         self._head = b""
         if self.holes:
             self.seeking = True
+            self._ahead = -1
             self.passed_over += len(rest)
             return []
         if self.kind == "empty":

@@ -151,11 +151,11 @@ def test_frames_are_found_again_behind_a_hole() -> None:
     assert [("stdout", b"one")] == reader.feed(frame(1, b"one"))
     reader.lose()
     assert [] == reader.feed(long[12:])
-    assert [] == reader.feed(frame(1, b"in one piece with ") + long[:9])
+    assert [] == reader.feed(frame(1, b"in one piece with ") + long[:5])
     assert [("stderr", b"two"), ("stdout", b"three")] == reader.feed(frame(2, b"two") + frame(1, b"three"))
     assert [("stdout", b"fo")] == reader.feed(frame(1, b"four")[:10])
     assert [("stdout", b"ur")] == reader.feed(b"ur")
-    assert (1, 19 + 26 + 9, "multiplexed", False) == (reader.holes, reader.passed_over, reader.kind, reader.seeking)
+    assert (1, 19 + 26 + 5, "multiplexed", False) == (reader.holes, reader.passed_over, reader.kind, reader.seeking)
 
 
 def test_the_rest_of_a_frame_is_not_taken_for_what_comes_behind_a_hole() -> None:
@@ -191,6 +191,42 @@ def test_a_hole_of_known_size_inside_a_frame_costs_what_it_holds_and_nothing_els
     kept = [*frames[:number], (kind, payload[:begin] + payload[end:]), *frames[number + 1 :]]
     assert naive(b"".join(frame(*one) for one in kept)) == printed(found)
     assert ((end - begin, 0) if kind == 1 else (0, end - begin), 0, False) == (reader.missing, reader.passed_over, reader.seeking)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.data())
+def test_two_frames_in_a_row_are_found_in_pieces_of_any_size(size: int, data: st.DataObject) -> None:
+    """A hole hides a header, and what follows comes in segments that do not end where frames do: it costs that frame and the next."""
+    frames = [(1 + number % 2, bytes([65 + number]) * data.draw(st.integers(1, 50))) for number in range(12)]
+    streams = [frame(*one) for one in frames]
+    reader = StdcopyReader()
+    reader.feed(b"".join(streams[:2]))
+    reader.lose(3)
+    rest = b"".join(streams[2:])[3:]
+    found = [payload for at in range(0, len(rest), size) for payload in reader.feed(rest[at : at + size])]
+    for output, whole in zip(printed(found), naive(b"".join(streams)), strict=True):
+        assert whole.endswith(output)
+    assert sum(len(one.data) for one in found) + reader.passed_over <= len(rest)
+    if size >= 58:  # so that a header is found in each piece
+        assert not reader.seeking
+
+
+def test_a_frame_may_end_far_behind_the_piece_in_which_it_begins() -> None:
+    reader = StdcopyReader()
+    reader.feed(frame(1, b"one"))
+    reader.lose(4)
+    rest = b"x" * 5000 + frame(2, b"y" * 30_000) + frame(1, b"z" * 3000) + frame(2, b"end")
+    found = [payload for at in range(0, len(rest), 1448) for payload in reader.feed(rest[at : at + 1448])]
+    assert (b"z" * 3000, b"end") == printed(found)
+    assert (5000 + 8 + 30_000, False) == (reader.passed_over, reader.seeking)
+
+
+def test_what_only_looks_like_a_header_is_let_go() -> None:
+    reader = StdcopyReader()
+    reader.feed(frame(1, b"one"))
+    reader.lose(4)
+    assert [] == reader.feed(b"\1\0\0\0\0\0\0\4binary" + b"\2\0\0\0\0\0\0\x20")
+    assert [("stderr", b"two"), ("stdout", b"th")] == reader.feed(b"text" * 8 + frame(2, b"two") + frame(1, b"three")[:10])
 
 
 def test_a_hole_beyond_the_frame_takes_the_rest_of_it_and_hides_where_the_next_begins() -> None:
