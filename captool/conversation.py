@@ -135,7 +135,7 @@ class Conversation:
             for direction in Direction:
                 if self._tls is not None and self._tls.ends_unread(direction):
                     self._docker.lose(direction, None if self._tls.gave_up(direction) else self._tls.take_lost(direction))
-            exchanges = self._docker.finish(tcp.last_packet, _acknowledged(tcp), closed=tcp.close in ("fin", "rst"))
+            exchanges = self._docker.finish(tcp.last_packet, _acknowledged(tcp), closed=_is_over(tcp, tls))
         return tls, exchanges
 
     def _docker_conversation(self) -> "DockerConversation":
@@ -144,6 +144,14 @@ class Conversation:
 
             self._docker = DockerConversation(self._output)
         return self._docker
+
+
+def _is_over(tcp: TcpConnection, tls: "TlsSummary | None") -> bool:
+    """Whether the server has nothing more to say: a client that closes its side alone (an attach whose input has ended) still listens."""
+    if tcp.close == "fin":
+        closed = (alert for alert in (tls.alerts if tls else ()) if alert.description == "close_notify")
+        return "f" in tcp.history or any(alert.direction == Direction.TO_CLIENT for alert in closed)
+    return tcp.close == "rst"
 
 
 def _acknowledged(tcp: TcpConnection) -> int | None:

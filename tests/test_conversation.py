@@ -44,6 +44,19 @@ def test_plain_http_is_read_without_tls():
     assert ("SystemPing", 200, True) == (exchange.endpoint, exchange.http.status, exchange.http.complete)
 
 
+@pytest.mark.parametrize(
+    ("close", "history", "over"),
+    [("fin", "ShADadF", False), ("fin", "ShADadfF", True), ("fin", "ShADadFf", True), ("fin", "ShADadf", True), ("rst", "ShADadFR", True), ("open", "ShADad", False)],
+)
+def test_an_attach_goes_on_while_only_the_client_has_closed_its_side(close, history, over):
+    """`echo input | docker run -i ...`: the docker client sends a FIN when its input has ended, and prints what comes later."""
+    conversation = Conversation(KeyRing(), piece(ATTACH))
+    conversation.feed(piece(ATTACH), 0)
+    conversation.feed(piece(UPGRADED, Direction.TO_CLIENT, marks=((0, 2, START + S),)), len(UPGRADED))
+    _, (exchange,) = conversation.finish(tcp(close=close, history=history))
+    assert (over, over) == (exchange.http.complete, exchange.http.end is not None)
+
+
 @pytest.mark.parametrize(("direction", "data"), [(Direction.TO_CLIENT, b"SSH-2.0-OpenSSH_9.2\r\n"), (Direction.TO_SERVER, b"\0\1\2")])
 def test_what_begins_neither_as_tls_nor_as_a_request_is_not_wanted(direction, data):
     assert not Conversation(KeyRing(), piece(data, direction)).wants_more

@@ -74,8 +74,8 @@ class StdcopyReader:
     Behind a hole (`lose`) that lies inside a frame, and whose size is known, the rest of that frame comes. Behind any other nobody knows
     where a frame begins, nor whose a payload is: reading goes on with the first piece that is nothing but whole frames, since the daemon
     writes each with one call, so that records and segments often are; or with a header that stands where another one says that its frame
-    ends. What comes before it is passed over; so is what makes no sense behind a hole. `holes` counts the holes, `passed_over` those bytes; `missing` are the bytes of stdout and of stderr that are known to
-    lie in the holes.
+    ends. What comes before it is passed over; so is what makes no sense behind a hole. `holes` counts the holes, `passed_over` those
+    bytes; `missing` are the bytes of stdout and of stderr that are known to lie in the holes.
     """
 
     __slots__ = ("_ahead", "_head", "_left", "_output", "holes", "kind", "missing", "out_of_step", "passed_over", "seeking")
@@ -135,7 +135,7 @@ class StdcopyReader:
             self._head = head
         return found
 
-    def count(self, data: memoryview, text_bytes: cython.Py_ssize_t) -> Printed:
+    def count(self, data: memoryview, text_bytes: cython.Py_ssize_t) -> Printed:  # noqa: PLR0912, PLR0915  # without a call for each frame
         """Read more bytes of the stream as `feed` does, but only count the payload; at most its first `text_bytes` are kept.
 
         `data` is a buffer of bytes that can be written to, as the compiler wants it; nothing is written.
