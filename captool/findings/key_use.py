@@ -1,13 +1,16 @@
 """Which key material opened which connection, and which machine a connection went to."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from captool.keys.material import KeyRing
 from captool.tcp.connection import TcpConnection
 
 if TYPE_CHECKING:
     from captool.tls.summary import TlsSummary
+
+
+MACHINES_NAMED: Final = 3
 
 
 class KeyUse(NamedTuple):
@@ -51,13 +54,17 @@ def machine_of(tcp: TcpConnection, tls: "TlsSummary | None", ring: KeyRing) -> s
     """The docker-machine name behind a connection: by the certificate's public key, by its subject, by the server's address.
 
     docker-machine names the server certificate's organization `USER.MACHINE` (libmachine/provision/utils.go). An address
-    alone counts only while no certificate contradicts it: cloud addresses are used again.
+    alone counts only while no certificate contradicts it: cloud addresses are used again. Of several machines with one key, as images
+    with a certificate in them make them, the address tells which; where it does not, all are named.
     """
     spki = tls.certificate_spki_sha256 if tls else None
     if spki:
-        for machine in ring.machines:
-            if machine.server_spki_sha256 == spki:
-                return machine.name
+        sharing = [machine for machine in ring.machines if machine.server_spki_sha256 == spki]
+        if sharing:
+            there = [machine.name for machine in sharing if machine.ip == tcp.server.ip]
+            names = list(dict.fromkeys(there or [machine.name for machine in sharing]))
+            others = [f"{len(names) - MACHINES_NAMED} others"] if len(names) > MACHINES_NAMED else []
+            return " or ".join([*names[:MACHINES_NAMED], *others])
         for key in ring.private_keys:
             if key.spki_sha256 == spki and key.machine:
                 return key.machine

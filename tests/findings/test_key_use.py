@@ -28,3 +28,12 @@ def test_machine_is_found_by_public_key_then_by_subject_then_by_address():
 def test_address_does_not_override_a_certificate():
     reused = KeyRing(machines=(Machine("b", "10.0.0.2", None, "ee" * 32),))
     assert machine_of(tcp(), tls(certificate_organization="Company"), reused) is None
+
+
+def test_of_machines_with_one_key_the_address_tells_which():
+    shared = [Machine(name, ip, "google", "ab" * 32) for name, ip in (("a", "10.9.9.9"), ("b", tcp().server.ip), ("c", None))]
+    assert "b" == machine_of(tcp(), tls(), KeyRing(machines=tuple(shared)))
+    assert "a or c" == machine_of(tcp(), tls(), KeyRing(machines=(shared[0], shared[2])))
+    many = tuple(Machine(str(number), None, None, "ab" * 32) for number in range(9))
+    assert "0 or 1 or 2 or 6 others" == machine_of(tcp(), tls(), KeyRing(machines=many))
+    assert "a" == machine_of(tcp(), tls(), KeyRing(machines=(shared[0], shared[0])))  # two generations
