@@ -72,7 +72,7 @@ def read_connections(
     is until when nothing more came. With `ahead` a thread of their own reads files, and decrypts large pieces, where
     that can be done. Raises CaptureError.
 
-    A connection that resumes a session whose secret becomes known only later is given last: it is read a second time.
+    A connection whose secret, or that of the session that it resumes, becomes known only later is given last: it is read a second time.
     """
     refusals = refusals or IcmpErrors()
     waiting: dict[int, Connection] = {}
@@ -94,7 +94,7 @@ def read_connections(
             if decoder.snapped_packets and not cut:
                 cut = _first_cut(frames)
             summing.catch_up()
-            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut)
+            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut, capture)
             if progress:
                 progress(capture.bytes_read, capture.total_bytes)
         if watched_until is not None and (until_ns := watched_until()) is not None:
@@ -103,10 +103,10 @@ def read_connections(
         while not finished:  # of many open connections not all at once become summaries
             finished = tracker.finish(ENDED_AT_ONCE)
             summing.catch_up()
-            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut)
+            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut, capture)
         for _ in range(MAX_READINGS):
             before = len(waiting)
-            if any(name in ring.resumable for one in waiting.values() for name in _resumes(one)):
+            if any(_can_be_opened(one, ring) for one in waiting.values()):
                 again_by = open_conversation or SummingUp(ring)
                 for again in _read_again(capture.paths, decoder.again(), tracker.again(), ring, again_by, waiting):
                     yield [_with_snap_length(one, cut) for one in again]
@@ -135,13 +135,13 @@ def _with_snap_length(connection: Connection, cut: str) -> Connection:
     return connection._replace(tls=tls._replace(detail=f"{tls.detail}{cut}"))
 
 
-def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cut: str) -> list[Connection]:
-    """The connections that ended, but for those whose original session may still come: they go to `waiting`."""
+def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cut: str, capture: CaptureReader) -> list[Connection]:
+    """The connections that ended, but for those whose secrets, or whose original session, may still come: they go to `waiting`."""
     others = []
     for connection in ended:
         if connection.tls is None:
             others.append(connection)
-        elif _resumes(connection) and len(waiting) < MAX_WAITING:
+        elif (_resumes(connection) or (capture.may_bring_secrets and connection.tls.client_random)) and len(waiting) < MAX_WAITING:
             waiting[connection.id] = connection
         else:
             others.append(_with_snap_length(connection, cut))
@@ -151,6 +151,12 @@ def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cu
 def _resumes(connection: Connection) -> tuple[bytes, ...]:
     """By what the connection resumes a session that is not known; nothing where a part of it could be read all the same."""
     return connection.tls.resumes if connection.tls and connection.tls.status == "encrypted" else ()
+
+
+def _can_be_opened(connection: Connection, ring: KeyRing) -> bool:
+    """Whether a secret is known by now that was not when the connection was read."""
+    named = connection.tls.client_random if connection.tls else None
+    return named in ring.session_secrets or any(name in ring.resumable for name in _resumes(connection))
 
 
 def _read_again(

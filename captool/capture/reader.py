@@ -142,6 +142,11 @@ class CaptureReader:
         if self._ahead is not None:
             self._ahead.set_aside(aside)
 
+    @property
+    def may_bring_secrets(self) -> bool:
+        """Whether one of the files so far is of a format that can hold secrets, perhaps behind the packets that they open."""
+        return "pcapng" in self._formats
+
     def take_secrets(self) -> list[tuple[str, bytes]]:
         """Key logs found in the files since the last call, each with its origin."""
         taken, self._secrets = self._secrets, []

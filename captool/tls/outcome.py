@@ -17,6 +17,7 @@ from captool.tls.summary import Status, TlsSummary
 NO_EARLY_SECRET: Final = Failure(
     "no-matching-session-key", "The early data (0-RTT) stays encrypted: the key log has no CLIENT_EARLY_TRAFFIC_SECRET for the session."
 )
+UNKNOWN_SECRETS: Final = frozenset({"no-secret", "forward-secrecy", "no-matching-key", "no-matching-session-key"})
 HOLES: Final = frozenset({"stream-gap", "snapped"})
 
 
@@ -57,6 +58,7 @@ def summarize(session: Session) -> TlsSummary:
         resumes=tuple(session_names(negotiation)) if failure and failure.reason == "resumed-without-original" else (),
         lost=PerDirection(*(side.lost_in_all if side.lost_in_all.places else None for side in session.sides)),
         sealed_alert=session.sealed.alert if session.sealed else None,
+        client_random=negotiation.client_hello.random if negotiation.client_hello and failure and failure.reason in UNKNOWN_SECRETS else None,
     )
 
 

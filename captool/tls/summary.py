@@ -58,7 +58,8 @@ class TlsSummary(NamedTuple):
     `offered_rsa_suites` are the suites that the client offers and a private key would open. `resumes` are the keys of
     `KeyRing.resumable` one of which would open a session whose reason is `resumed-without-original`. `lost` are the records of each
     direction that the capture lacks between others that were decrypted, as far as they could be counted; None where there are none.
-    `sealed_alert` is what looks like the refusal of a handshake that stayed encrypted.
+    `sealed_alert` is what looks like the refusal of a handshake that stayed encrypted. `client_random` is what a key log would name the
+    secrets of a session by that stays encrypted because none were given.
     """
 
     version: str | None
@@ -89,6 +90,7 @@ class TlsSummary(NamedTuple):
     resumes: tuple[bytes, ...] = ()
     lost: "PerDirection[LostRecords | None]" = PerDirection(None, None)
     sealed_alert: SealedAlert | None = None
+    client_random: bytes | None = None
 
 
 class Plaintext(NamedTuple):
