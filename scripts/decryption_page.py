@@ -38,17 +38,19 @@ Written by `scripts/decryption_page.py` from the results of the tests; change th
 | TLS 1.3, whatever the suite | no: forward secret, the certificate's key only signs | yes |
 | a resumed session (TLS 1.2 and before) | yes, where the session that it resumes is opened from the same captures, in whatever order | yes |
 
-A key log is what `SSLKEYLOGFILE` gives, or a Decryption Secrets Block inside a pcapng file. A private key is found by the public key in the
+A key log is what `SSLKEYLOGFILE` gives, or a Decryption Secrets Block inside a pcapng file, wherever it stands (on standard input: in front of the packets
+that it opens). A private key is found by the public key in the
 server's certificate, in directories of any shape, PEM, DER, PKCS#8 and PKCS#12, with `--key-password-file` where they are encrypted. An
 elliptic-curve key decrypts nothing. Plaintext is released only after its tag or MAC verified, and before TLS 1.3 only after Finished did.
 
 Read as well: SSL 3.0 and hellos in the form of SSL 2.0, extended master secret, encrypt-then-MAC, renegotiation, HelloRetryRequest, KeyUpdate,
-early data, client certificates, and what follows a hole in the capture where the cipher needs nothing from before it (AEAD, NULL, block
-ciphers since TLS 1.1). HTTP goes on behind it with the next message that can be found, and what cannot be known there is called so
+early data that the server accepted (what it refused no program has got), client certificates, also those asked for after the handshake,
+certificates compressed by zlib or Zstandard, and what follows a hole in the capture where the cipher needs nothing from before it (AEAD, NULL, block
+ciphers since TLS 1.1), also where keys were changed or a session was renegotiated in it, as far as both hellos are there. HTTP goes on behind it with the next message that can be found, and what cannot be known there is called so
 ([http-incomplete](findings.md#http-incomplete)). How much was said in the hole the numbers of the records before and behind it tell: to the byte with AEAD
 ciphers, within the padding with block ciphers (`lost_records` and `missing_bytes` of the JSON report; a stream's bytes include its frame headers). That is
-application data as far as the same side mixed nothing else in (tickets, padding) before; if it did, it is an upper bound. Where the keys changed in the hole,
-and where nothing behind it can be read, nobody knows. Not read: TLS compression (the reason says so), DTLS, QUIC.
+application data as far as the same side mixed nothing else in (tickets, padding) before; if it did, or said nothing before in TLS 1.3, it is an upper bound.
+Where the keys changed in the hole, and where nothing behind it can be read, nobody knows. Not read: TLS compression (the reason says so), DTLS, QUIC.
 
 ## Reasons
 

@@ -58,8 +58,14 @@ def summarize(session: Session) -> TlsSummary:
         resumes=tuple(session_names(negotiation)) if failure and failure.reason == "resumed-without-original" else (),
         lost=PerDirection(*(side.lost_in_all if side.lost_in_all.places else None for side in session.sides)),
         sealed_alert=session.sealed.alert if session.sealed else None,
-        client_random=negotiation.client_hello.random if negotiation.client_hello and failure and failure.reason in UNKNOWN_SECRETS else None,
+        client_random=_sought(session, failure),
     )
+
+
+def _sought(session: Session, failure: Failure | None) -> bytes | None:
+    """The client random by which the secrets that are lacking would be found."""
+    hello = session.shown.client_hello
+    return hello.random if hello is not None and failure is not None and failure.reason in UNKNOWN_SECRETS else None
 
 
 def _failure(session: Session) -> Failure | None:
