@@ -6,6 +6,7 @@ The way up to a connection on all layers is in `captool.connections`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import FileIO
 from itertools import chain
 from operator import attrgetter
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from captool.capture.reader import CaptureReader
 from captool.capture.source import Pipe
 from captool.capture.summary import CaptureSummary
-from captool.connections import DOCKER_PORTS, Paths, Progress, Reading, as_paths, key_ring, read_connections
+from captool.connections import DOCKER_PORTS, Paths, Progress, Reading, as_paths, key_ring, read_connections, take_new_secrets
 from captool.cores import may_read_ahead
 from captool.errors import NothingMatchedError
 from captool.findings import Finding, find
@@ -80,7 +81,8 @@ def analyze(
     `keys` are directories, PEM files or key logs, or what `captool.keys.load.load_keys` made of them. `network` is an id of the
     middlebox catalogue and `idle_timeout_ns` a timeout in nanoseconds: gaps are judged by them, or by the whole catalogue when neither
     is given. `ports` keeps only connections to these server ports. `key_password` opens encrypted key files. `timeouts` is a file with
-    entries of your own for the catalogue. `wait` follows files that are still being written (`captool.capture.growing.Following`).
+    entries of your own for the catalogue. `wait` follows files that are still being written (`captool.capture.growing.Following`); key logs
+    are read again at their end then.
     `other_side` is a capture (named like `paths`) of the same connections recorded at the other end of the path: it shows which packets
     arrived.
     `jobs` is the number of processes that share the work on a large capture; the result is the same.
@@ -91,7 +93,7 @@ def analyze(
     middleboxes = load_catalogue(timeouts, state=None)
     catalogue, half_closed = (tuple(one for one in middleboxes if one.state == state) for state in STATES)
     settings = Settings(idle_timeout_ns, network, tuple(ports) or DOCKER_PORTS)
-    ring = key_ring(keys, key_password)
+    ring, renew = _key_material(keys, key_password, growing=wait is not None)
     window_ns = keepalive_window_ns(settings, catalogue)
     other = log = None
     if as_paths(other_side):
@@ -119,6 +121,7 @@ def analyze(
             chunks = read_connections(
                 capture, decoder, tracker, ring,
                 progress=progress, log=log, clocks=clocks, refusals=refusals, watched_until=listened, ahead=may_read_ahead(shards),
+                renew=renew,
             )  # fmt: skip
             found: list[Connection] = []
             others: list[Connection] = []
@@ -153,6 +156,15 @@ def analyze(
     findings = find(tables)
     uses = key_uses(ring, ((connection.id, connection.tls) for connection in connections if connection.tls))
     return Analysis(summary, settings, uses, ring.problems, tables.connections, findings, verdict(tables, findings), compared)
+
+
+def _key_material(keys: Paths | KeyRing, password: bytes | None, *, growing: bool) -> tuple[KeyRing, Callable[[], None] | None]:
+    """The keys, and, where key logs among them are still being written, what reads them again."""
+    if isinstance(keys, KeyRing):
+        return key_ring(keys), None
+    named = as_paths(keys)
+    ring = key_ring(named, password, growing=growing)
+    return ring, partial(take_new_secrets, ring, named, password) if growing and named else None
 
 
 def later(until_ns: int | None, end_ns: int | None) -> int | None:

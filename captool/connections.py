@@ -13,7 +13,7 @@ from captool.capture.frames import Frames
 from captool.capture.reader import CaptureReader
 from captool.capture.summary import CaptureSummary
 from captool.direction import Direction
-from captool.errors import CaptureError
+from captool.errors import CaptureError, KeyMaterialError
 from captool.findings.key_use import machine_of
 from captool.findings.tables import Connection
 from captool.keys.material import KeyRing
@@ -63,6 +63,7 @@ def read_connections(
     refusals: IcmpErrors | None = None,
     watched_until: Callable[[], int | None] | None = None,
     ahead: bool = True,
+    renew: Callable[[], None] | None = None,
 ) -> Iterator[list[Connection]]:
     """The connections that ended, after every chunk of the capture; the last lists hold those that its end cut off.
 
@@ -70,7 +71,7 @@ def read_connections(
     only sums up). `progress(done, total)` is called with bytes of the capture; `log` keeps packets to compare with another capture,
     `clocks` finds out whether the recorder's clock was set forward, `refusals` collects ICMP errors. `watched_until()`, asked at the end,
     is until when nothing more came. With `ahead` a thread of their own reads files, and decrypts large pieces, where
-    that can be done. Raises CaptureError.
+    that can be done. `renew()`, asked at the end, adds to `ring` what secrets were written meanwhile. Raises CaptureError.
 
     A connection whose secret, or that of the session that it resumes, becomes known only later is given last: it is read a second time.
     """
@@ -94,7 +95,8 @@ def read_connections(
             if decoder.snapped_packets and not cut:
                 cut = _first_cut(frames)
             summing.catch_up()
-            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut, capture)
+            late = renew is not None or capture.may_bring_secrets
+            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut, late=late)
             if progress:
                 progress(capture.bytes_read, capture.total_bytes)
         if watched_until is not None and (until_ns := watched_until()) is not None:
@@ -103,15 +105,12 @@ def read_connections(
         while not finished:  # of many open connections not all at once become summaries
             finished = tracker.finish(ENDED_AT_ONCE)
             summing.catch_up()
-            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut, capture)
-        for _ in range(MAX_READINGS):
-            before = len(waiting)
-            if any(_can_be_opened(one, ring) for one in waiting.values()):
-                again_by = open_conversation or SummingUp(ring)
-                for again in _read_again(capture.paths, decoder.again(), tracker.again(), ring, again_by, waiting):
-                    yield [_with_snap_length(one, cut) for one in again]
-            if len(waiting) == before:
-                break
+            late = renew is not None or capture.may_bring_secrets
+            yield _but_waiting(_read(tracker, conversations, ring, open_conversation or summing), waiting, cut, late=late)
+        if renew is not None:
+            renew()
+        again_by = open_conversation or SummingUp(ring)
+        yield from _once_more(capture, decoder, tracker, ring, again_by, waiting, cut)
         yield list(waiting.values())
 
 
@@ -135,13 +134,13 @@ def _with_snap_length(connection: Connection, cut: str) -> Connection:
     return connection._replace(tls=tls._replace(detail=f"{tls.detail}{cut}"))
 
 
-def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cut: str, capture: CaptureReader) -> list[Connection]:
-    """The connections that ended, but for those whose secrets, or whose original session, may still come: they go to `waiting`."""
+def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cut: str, *, late: bool) -> list[Connection]:
+    """The connections that ended, but for those whose original session, or (`late`) whose secrets may still come: they go to `waiting`."""
     others = []
     for connection in ended:
         if connection.tls is None:
             others.append(connection)
-        elif (_resumes(connection) or (capture.may_bring_secrets and connection.tls.client_random)) and len(waiting) < MAX_WAITING:
+        elif (_resumes(connection) or (late and connection.tls.client_random)) and len(waiting) < MAX_WAITING:
             waiting[connection.id] = connection
         else:
             others.append(_with_snap_length(connection, cut))
@@ -151,6 +150,25 @@ def _but_waiting(ended: Iterable[Connection], waiting: dict[int, Connection], cu
 def _resumes(connection: Connection) -> tuple[bytes, ...]:
     """By what the connection resumes a session that is not known; nothing where a part of it could be read all the same."""
     return connection.tls.resumes if connection.tls and connection.tls.status == "encrypted" else ()
+
+
+def _once_more(
+    capture: CaptureReader,
+    decoder: Decoder,
+    tracker: Tracker,
+    ring: KeyRing,
+    open_conversation: OpenConversation,
+    waiting: dict[int, Connection],
+    cut: str,
+) -> Iterator[list[Connection]]:
+    """The connections of `waiting` whose secrets are known by now, after every chunk of each further reading."""
+    for _ in range(MAX_READINGS):
+        before = len(waiting)
+        if any(_can_be_opened(one, ring) for one in waiting.values()):
+            for again in _read_again(capture.paths, decoder.again(), tracker.again(), ring, open_conversation, waiting):
+                yield [_with_snap_length(one, cut) for one in again]
+        if len(waiting) == before:
+            return
 
 
 def _can_be_opened(connection: Connection, ring: KeyRing) -> bool:
@@ -199,8 +217,11 @@ def _read_again(
         yield list(ended())
 
 
-def key_ring(keys: Paths | KeyRing, password: bytes | None = None) -> KeyRing:
-    """The key material; a caller's own ring is copied, because secrets inside the capture are added to it."""
+def key_ring(keys: Paths | KeyRing, password: bytes | None = None, *, growing: bool = False) -> KeyRing:
+    """The key material; a caller's own ring is copied, because secrets inside the capture are added to it.
+
+    `growing` as for `captool.keys.load.load_keys`.
+    """
     if isinstance(keys, KeyRing):
         return keys.with_secrets(dict(keys.session_secrets), dict(keys.premaster_secrets))
     named = as_paths(keys)
@@ -208,7 +229,18 @@ def key_ring(keys: Paths | KeyRing, password: bytes | None = None) -> KeyRing:
         return KeyRing()
     from captool.keys.load import load_keys
 
-    return load_keys(named, password=password)
+    return load_keys(named, password=password, growing=growing)
+
+
+def take_new_secrets(ring: KeyRing, keys: Paths, password: bytes | None) -> None:
+    """Add to `ring` what the key logs at `keys` hold by now; what is wrong with the files is what is wrong with them now."""
+    from captool.keys.keylog import add_secrets
+
+    with contextlib.suppress(KeyMaterialError):  # gone meanwhile: what was read of them counts
+        now = key_ring(keys, password, growing=True)
+        add_secrets(ring, (secret for by_label in now.session_secrets.values() for secret in by_label.values()))
+        add_secrets(ring, now.premaster_secrets.values())
+        ring.problems = now.problems
 
 
 def as_paths(paths: Paths) -> list[Path]:

@@ -99,10 +99,11 @@ def handshake(
         server = ServerMessages()
         session = _Session(connection, context, host, server, deadline)
         outcome, detail = session.shake_hands()
+        certificate = session.certificate() or server.certificate  # before the server refuses a client without one (TLS 1.3)
         program = rejected = None
         if outcome == "completed" and ping:
             program, rejected = session.ping()
-        return _told(offer, outcome, detail, server, session.certificate(), program, rejected)
+        return _told(offer, outcome, detail, server, certificate, program, rejected)
 
 
 def _told(

@@ -57,7 +57,7 @@ def look_at_server(host: str, port: int, ring: KeyRing, key_paths: Sequence[Path
     matching = None
     if certificate is not None:
         matching = next((key.origin for key in ring.private_keys if key.spki_sha256 == certificate.spki_sha256), None)
-    use, sentence = _private_key_use(stock, rsa, matching)
+    use, sentence = _private_key_use(stock, rsa, matching, seen=certificate is not None)
     return ServerReport(host, port, stock, rsa, certificate, identity, matching, use, sentence)
 
 
@@ -74,7 +74,7 @@ def client_identities(paths: Sequence[Path]) -> Iterator[ClientIdentity]:
                 yield identity
 
 
-def _private_key_use(stock: Attempt, rsa: Attempt, matching: str | None) -> tuple[PrivateKeyUse, str]:
+def _private_key_use(stock: Attempt, rsa: Attempt, matching: str | None, *, seen: bool) -> tuple[PrivateKeyUse, str]:
     if rsa.key_exchange == "RSA":
         if stock.forward_secrecy:
             client = f"The stock Docker client negotiates {stock.version} {stock.cipher_suite}, which no private key opens: {SESSION_KEYS}."
@@ -84,7 +84,8 @@ def _private_key_use(stock: Attempt, rsa: Attempt, matching: str | None) -> tupl
             "The server accepts RSA key exchange, so its private key opens sessions of clients that offer nothing else (OpenSSL, curl)."
         )
         if matching is None:
-            return "matching-key-missing", f"{opened} None of the given keys is that key. {client}"
+            none = "None of the given keys is that key." if seen else "Which key that is, is not known: its certificate was not seen."
+            return "matching-key-missing", f"{opened} {none} {client}"
         return "opens-rsa-only", f"{opened} {matching} is that key. {client}"
     if rsa.outcome in {"refused", "closed"} and stock.forward_secrecy:
         return "forward-secrecy", (

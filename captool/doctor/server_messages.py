@@ -6,6 +6,7 @@ from captool.errors import DecodeError
 from captool.tls.alerts import alert_words
 from captool.tls.handshake import MESSAGE_HEADER_LENGTH, HandshakeType, MessageBuffer
 from captool.tls.hello import ServerHello, parse_server_hello
+from captool.tls.octets import Octets
 from captool.tls.records import HEADER_LENGTH, VERSION_MAJOR, ContentType
 
 NAMED_CURVE: Final = 3  # RFC 8422 section 5.4
@@ -15,7 +16,8 @@ class ServerMessages:
     """The reader; damage ends the reading.
 
     `first` are the first bytes, `total` counts all. `alert` is the last alert's description, `group` the number of the key exchange's
-    group, `request` says that a client certificate was asked for, `done` that TLS 1.2's ServerHelloDone was seen.
+    group, `certificate` the server's in DER, `request` says that a client certificate was asked for, `done` that TLS 1.2's
+    ServerHelloDone was seen.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class ServerMessages:
         self.hello: ServerHello | None = None
         self.alert: str | None = None
         self.group: int | None = None
+        self.certificate: bytes | None = None
         self.request = False
         self.done = False
 
@@ -68,6 +71,8 @@ class ServerMessages:
                 self.group = hello.key_share_group
         elif number == HandshakeType.SERVER_KEY_EXCHANGE and body[:1] == bytes((NAMED_CURVE,)):
             self.group = int.from_bytes(body[1:3])
+        elif number == HandshakeType.CERTIFICATE:
+            self.certificate = Octets(Octets(body).vector(3)).vector(3)
         elif number == HandshakeType.CERTIFICATE_REQUEST:
             self.request = True
         elif number == HandshakeType.SERVER_HELLO_DONE:

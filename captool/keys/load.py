@@ -37,9 +37,12 @@ EXPECTED: Final = "name a private key (PEM, DER or PKCS#12), a key log (lines as
 
 
 class Found:
-    """What a file holds: keys and secrets, what could not be used, whether there was a certificate at least, or else what it looks like."""
+    """What a file holds: keys and secrets, what could not be used, whether there was a certificate at least, or else what it looks like.
 
-    __slots__ = ("capture", "certificates", "keys", "looks", "problems", "secrets")
+    `unwritten`: it may be a key log that nothing was written to yet.
+    """
+
+    __slots__ = ("capture", "certificates", "keys", "looks", "problems", "secrets", "unwritten")
 
     def __init__(self) -> None:
         self.keys: list[PrivateKey] = []
@@ -47,11 +50,13 @@ class Found:
         self.problems: list[str] = []
         self.certificates = 0
         self.looks = ""
-        self.capture = False
+        self.capture = self.unwritten = False
 
 
-def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRing:
+def load_keys(paths: Iterable[Path], *, password: bytes | None = None, growing: bool = False) -> KeyRing:
     """Load all key material at `paths`; duplicates are merged. `password` opens encrypted PEM and PKCS#12 files.
+
+    With `growing`, key logs are still being written: one without any secret is a problem and no error.
 
     A path is a directory (docker-machine's storage, a machines directory, one machine, a harvested bundle, a docker context store, any
     tree of such files), a PEM, DER or PKCS#12 file with a private key, or a key log. Raises KeyMaterialError, one line with file, reason
@@ -61,7 +66,7 @@ def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRin
     total = Found()
     machines: dict[tuple[str, str | None], Machine] = {}
     for path in paths:
-        found = _load_directory(path, machines, password) if is_directory(path) else _load_named_file(path, password)
+        found = _load_directory(path, machines, password) if is_directory(path) else _load_named_file(path, password, growing=growing)
         total.keys += found.keys
         total.secrets += found.secrets
         total.problems += found.problems
@@ -70,7 +75,7 @@ def load_keys(paths: Iterable[Path], *, password: bytes | None = None) -> KeyRin
     return ring
 
 
-def _load_named_file(path: Path, password: bytes | None) -> Found:
+def _load_named_file(path: Path, password: bytes | None, *, growing: bool) -> Found:
     try:
         found = _read_file(path, str(path), None, password)
     except OSError as fault:
@@ -83,6 +88,9 @@ def _load_named_file(path: Path, password: bytes | None) -> Found:
         raise KeyMaterialError(f"{path}: holds a certificate and no private key; name the key that belongs to it (server-key.pem)")
     if found.capture:
         raise KeyMaterialError(f"{path}: is a capture; the secrets in it open it without --keys (to a file: captool export --to keylog)")
+    if growing and found.unwritten:
+        found.problems.append(f"{path}: {found.looks}")
+        return found
     raise KeyMaterialError(f"{path}: {found.looks or f'holds no private key; {EXPECTED}'}")
 
 
@@ -178,17 +186,21 @@ def _read_file(path: Path, origin: str, machine: str | None, password: bytes | N
             found.secrets, problems = parse_key_log(head + file.read(MAX_KEY_LOG_BYTES), origin)
             found.problems += problems
         else:
-            found.looks = _looks(head)
+            found.unwritten = all(line.startswith(b"#") for line in _lines(head))
+            found.looks = _looks(head, unwritten=found.unwritten)
     return found
 
 
-def _looks(head: bytes) -> str:
+def _lines(head: bytes) -> list[bytes]:
+    return list(filter(None, map(bytes.strip, head.split(b"\n"))))
+
+
+def _looks(head: bytes, *, unwritten: bool) -> str:
     """What a file with this beginning, which holds no key and no secret, looks like, and what helps."""
-    lines = list(filter(None, map(bytes.strip, head.split(b"\n"))))
-    if not head or all(line.startswith(b"#") for line in lines):
+    if unwritten:
         what = "is a key log without any secret" if head else "is empty"
         return f"{what}; check that the program wrote to it (SSLKEYLOGFILE) while it ran"
-    if any(line.partition(b" ")[0] in LABELS for line in lines):
+    if any(line.partition(b" ")[0] in LABELS for line in _lines(head)):
         return "is a key log none of whose lines is whole; copy it again, or record the secrets again"
     text = head.translate(None, CONTROLS) == head
     return f"is {'text' if text else 'a binary file'} with neither a private key nor a line of a key log in it; {EXPECTED}"

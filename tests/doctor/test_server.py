@@ -109,6 +109,19 @@ def test_server_that_wants_a_certificate_has_chosen_its_suite_before_it_refuses(
 
 @openssl
 @pytest.mark.slow
+@pytest.mark.parametrize("versions", [(), ("-tls1_2",)])
+def test_the_servers_own_key_is_known_though_the_server_refuses_clients_without_a_certificate(runner, tmp_path, versions):
+    alone = tmp_path / "server-key.pem"
+    alone.write_bytes((runner / "server-key.pem").read_bytes())
+    options = ("-Verify", "1", "-verify_return_error", "-CAfile", str(runner / "ca.pem"), "-cipher", "ALL:@SECLEVEL=0", *versions)
+    with s_server(runner, *options) as port:
+        report = look_at_server("127.0.0.1", port, load_keys([alone]), [alone], attempt_s=1.5)
+    assert ("opens-rsa-only", str(alone)) == (report.private_key, report.matching_key)
+    assert "O=root.runner-1" == report.certificate.subject
+
+
+@openssl
+@pytest.mark.slow
 def test_other_servers_keys_match_nothing(runner, tmp_path):
     own = tmp_path / "key.pem"
     own.write_bytes(identity().key_pem)
