@@ -21,7 +21,7 @@ OF_CERTIFICATES: Final = frozenset({
 MEANINGS: Final = {
     "unknown_ca": "It does not know the authority that issued the {peer}'s certificate.",
     "bad_certificate": "It does not accept the {peer}'s certificate; programs in Go, such as docker and dockerd, answer so whatever is "
-    "wrong with it: the authority, a name, its time.",
+    "wrong with it: the authority, a name, its time, or that there is none.",
     "certificate_unknown": "It does not accept the {peer}'s certificate for a reason that no other alert names, such as a wrong name.",
     "certificate_required": "It wants a certificate, and the {peer} showed none.",
     "handshake_failure": "The {peer} offers no cipher suite or group that it accepts, or showed no certificate where one is wanted.",
@@ -90,6 +90,7 @@ def _of_sealed_alert(connection: Connection, alert: "SealedAlert") -> Iterator[F
         return
     sides = {"sender": direction.sender, "peer": direction.opposite.sender}
     seen = "which is too short for a Finished" if by_client else "and nothing else, as the first answer to the client's Finished"
+    fault = "its authority, its names, or its time" if by_client else "its authority, its time, or that there is none"
     yield Finding(
         code="tls-alert",
         severity="error",
@@ -98,7 +99,7 @@ def _of_sealed_alert(connection: Connection, alert: "SealedAlert") -> Iterator[F
         packets=(alert.packet,),
         message=f"The {sides['sender']} broke the TLS 1.3 handshake off: it sent a record of the length of an alert (packet "
         f"{alert.packet}), {seen}. Which alert is encrypted; as a rule the {sides['sender']} did not accept the {sides['peer']}'s "
-        "certificate: its authority, its names, or its time.",
+        f"certificate: {fault}.",
         remedy=f"Read the {sides['sender']}'s own error message, or record with session keys (`captool record --session-keys auto`), "
         f"which show alert and certificates. {CERTIFICATES.format(**sides)}",
         evidence={"alert": None, "sender": sides["sender"]},

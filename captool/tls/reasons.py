@@ -164,7 +164,8 @@ def _no_matching_key(negotiation: Negotiation, ring: KeyRing, session: str, trie
             f"which is not among the {len(ring.private_keys)} given."
         )
         return Failure("no-matching-key", detail)
-    detail = f"The session ({session}) is not opened by any of the {len(ring.private_keys)} given keys: Finished did not verify."
+    why = "Finished did not verify" if tried else "none of them decrypts its premaster secret"
+    detail = f"The session ({session}) is not opened by any of the {len(ring.private_keys)} given keys: {why}."
     if certificate is not None:
         detail = f"{matching[0][0].origin} belongs to the server's certificate, but the session ({session}) does not verify with it."
         if negotiation.extended_master_secret and negotiation.session_transcript() is None:

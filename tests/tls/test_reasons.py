@@ -123,3 +123,11 @@ def test_snapped_handshake_comes_before_all_other_reasons(tmp_path: Path):
     for ring in (KeyRing(), key_ring(identity()), key_ring(identity(organization=OTHER))):
         (one,) = analyze(tmp_path / "cut.pcap", ring).connections
         assert "snapped" == one.tls.reason
+
+
+@pytest.mark.parametrize("bits", [1024, 2048])
+def test_without_a_certificate_that_can_be_read_no_key_is_said_to_have_failed_at_finished(tmp_path, bits):
+    wire = [(direction, data.replace(b"\x30\x82", b"\x31\x82", 2) if direction == SERVER else data) for direction, data in session()]
+    (one,) = analyze(write(tmp_path / "c.pcap", talk(wire)), key_ring(identity(organization=OTHER, bits=bits))).connections
+    assert (None, "no-matching-key") == (one.tls.certificate, one.tls.reason)
+    assert one.tls.detail.endswith("is not opened by any of the 1 given keys: none of them decrypts its premaster secret.")
