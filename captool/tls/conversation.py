@@ -241,7 +241,7 @@ class TlsConversation:
 
     def _lose(self, side: Side, piece: StreamRun, released: list[PlaintextRun]) -> None:
         """Bytes are missing: read on behind them where that is possible and wanted."""
-        side.hole = side.hole or _hole(piece)
+        side.hole = side.hole or _hole(piece, clear=side.state is State.CLEAR)
         unread = piece.offset - piece.missing_before - side.buffer.kept
         if side.recovery is not None:
             side.recovery.lose_more(piece.missing_before)
@@ -282,9 +282,10 @@ def first_packet(piece: StreamRun) -> int:
     return piece.mark_packets[max(bisect_right(piece.mark_offsets, piece.offset) - 1, 0)]
 
 
-def _hole(piece: StreamRun) -> Failure:
+def _hole(piece: StreamRun, *, clear: bool) -> Failure:
     packet = first_packet(piece)
+    what = ", a part of the handshake among them" * clear  # from which the keys are made
     if piece.snapped:
-        detail = f"{piece.missing_before} bytes before packet {packet} were cut off by the snap length of the capture."
+        detail = f"{piece.missing_before} bytes before packet {packet} were cut off by the snap length of the capture{what}."
         return Failure("snapped", detail, packet)
-    return Failure("stream-gap", f"{piece.missing_before} bytes before packet {packet} are missing from the capture.", packet)
+    return Failure("stream-gap", f"{piece.missing_before} bytes before packet {packet} are missing from the capture{what}.", packet)

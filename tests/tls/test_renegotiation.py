@@ -60,6 +60,7 @@ def test_a_lost_packet_takes_its_own_line_and_no_other(lost, tmp_path):
     assert tuple([line for line in way if line != LINES.get(lost)] for way in ALL_LINES) == read(path)
     (connection,) = analyze(path, keys=KEY_LOG).connections
     assert (("decrypted", None) if lost in LAST else ("partly", "stream-gap")) == (connection.tls.status, connection.tls.reason)
+    assert (lost in {8, 9}) == ("a part of the handshake among them" in (connection.tls.detail or ""))  # in clear
 
 
 @pytest.mark.parametrize("lost", NEW_HELLOS)
@@ -77,3 +78,4 @@ def test_without_the_first_hellos_nothing_is_read(lost, tmp_path):
     assert ([], []) == read(path)
     (connection,) = analyze(path, keys=KEY_LOG).connections
     assert ("encrypted", "stream-gap") == (connection.tls.status, connection.tls.reason)
+    assert connection.tls.detail.endswith("are missing from the capture, a part of the handshake among them.")
