@@ -135,7 +135,10 @@ def _is_for(name: str, wanted: str) -> bool:
 def _after_the_end(connection: Connection, alert: "Alert") -> bool:
     """Whether the alert only answers a peer that closed without close_notify.
 
-    OpenSSL 3 calls such an end an error (SSL_R_UNEXPECTED_EOF_WHILE_READING) and sends decode_error to whoever has gone already.
+    OpenSSL 3 calls such an end an error (SSL_R_UNEXPECTED_EOF_WHILE_READING) and sends decode_error to whoever has gone already. Where the
+    capture lacks some of what was said, that may have been the close.
     """
-    spoken = connection.tls is not None and any(connection.tls.plaintext_bytes)
-    return alert.description == "decode_error" and spoken and connection.tcp.closed_by == Direction(alert.direction).opposite.sender
+    holed, peer = any(connection.tcp.stream_holes), Direction(alert.direction).opposite.sender
+    spoken = holed or (connection.tls is not None and any(connection.tls.plaintext_bytes))
+    closed = connection.tcp.closed_by == peer or (holed and connection.tcp.closed_by is None)
+    return alert.description == "decode_error" and spoken and closed

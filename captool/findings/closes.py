@@ -89,8 +89,8 @@ def client_timeout(tables: Tables) -> Iterator[Finding]:
     """The client closed after a round number of seconds in which it only waited for the server."""
     for connection in tables.eventful:
         tcp = connection.tcp
-        if tcp.closing is None or tcp.closed_by != "client" or not all(tcp.packets):
-            continue
+        if tcp.closing is None or tcp.closed_by != "client" or not all(tcp.packets) or any(tcp.lacking):
+            continue  # since when it waited, and what for, a capture with all packets tells
         gap = gap_ended_by(connection, tcp.closing.packet)
         if gap is None or (limit := _round_timeout(gap.duration_ns)) is None:
             continue
@@ -194,7 +194,7 @@ def _stream_cut_off(connection: Connection) -> Cut | None:
     stream = open_stream(connection)
     if stream is None:
         return None
-    if connection.tls is not None and connection.tls.status == "decrypted":
+    if connection.tls is not None and connection.tls.status == "decrypted" and not connection.tcp.stream_holes.to_client:
         abrupt = "without a TLS close_notify, as when the program dies or is killed"
         return f"in the middle of {stream} and {abrupt}", f"in the middle of it and {abrupt}", "warning", "medium"
     ended = f"which ended {stream}: so does a stream whose container exits, and one whose daemon stops"

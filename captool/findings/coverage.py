@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from captool.findings.finding import Finding
+from captool.direction import DIRECTIONS, PerDirection
+from captool.findings.finding import Confidence, Finding
 from captool.findings.strangers import is_stranger
 from captool.findings.tables import Tables
 from captool.tcp.connection import TcpConnection
-from captool.units import SECOND_NS, counted, seconds
+from captool.units import SECOND_NS, counted, seconds, size
 
 PLACED: Final = "LINUX_SLL2"  # its frames tell where each was captured
 TIMED: Final = (
@@ -20,12 +21,15 @@ TIMED: Final = (
 ABSENT: Final = (
     "silent-drop", "mtu-black-hole", "one-way-loss", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle",
     "keepalive-unanswered",
-    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage",
+    "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage", "reset-after-idle",
 )  # fmt: skip
+# And these on a few of them, so that they are less sure where the capture lacks packets of any connection.
+FEW: Final = ("connection-unanswered", "possible-drop", "unanswered-request", "keepalive-unanswered", "server-closed", "outage")
+DOUBT: Final = " The capture lacks packets (capture-loss), so what is missing may be missing only in it."
 
 
 def capture_loss(tables: Tables) -> Iterator[Finding]:
-    """The capture file says that the kernel dropped packets."""
+    """The capture file says that the kernel dropped packets, or the peers of a connection acknowledged what the capture does not have."""
     dropped = tables.capture.dropped_packets
     if dropped:
         yield Finding(
@@ -38,6 +42,32 @@ def capture_loss(tables: Tables) -> Iterator[Finding]:
             remedy="Record with a narrower filter or a larger buffer (tcpdump -B), and without --immediate-mode: in it few packets fit.",
             evidence={"dropped_packets": dropped},
         )
+    for connection in tables.eventful:
+        lacking = connection.tcp.lacking
+        if any(lacking):
+            yield Finding(
+                code="capture-loss",
+                severity="warning",
+                confidence="high",
+                connection=connection.id,
+                packets=(),
+                message=f"The capture lacks packets of this connection: {_acknowledged(lacking)} that it does not have. They did arrive, "
+                "so the network did not lose them: the recorder did, or they passed where it did not listen. Idle times in which they may "
+                "have crossed are not judged.",
+                remedy="Record with a larger buffer (tcpdump -B) and without --immediate-mode, on every interface that the packets may "
+                "take.",
+                evidence={"to_server": lacking.to_server, "to_client": lacking.to_client, "proof_needs": None},
+            )
+
+
+def _acknowledged(lacking: PerDirection[int]) -> str:
+    """`the client acknowledged 57 bytes of the server, and the server 1 byte or the FIN of the client`."""
+    told = [
+        (direction, "1 byte, or the FIN," if lacking[direction] == 1 else size(lacking[direction]))
+        for direction in DIRECTIONS
+        if lacking[direction]
+    ]
+    return " and ".join(f"the {direction.opposite.sender} acknowledged {what} of the {direction.sender}" for direction, what in told)
 
 
 def snapped_packets(tables: Tables) -> Iterator[Finding]:
@@ -117,14 +147,17 @@ def doubted(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
     recorded, where the kernel dropped packets or the connection's peers acknowledged bytes that the capture does not have.
     """
     step, dropped = tables.capture.clock_step, tables.capture.dropped_packets
-    holed = {connection.id for connection in tables.eventful if any(connection.tcp.stream_holes)}
+    holed = {connection.id for connection in tables.eventful if any(connection.tcp.lacking)}
     for finding in findings:
+        absent = finding.code in ABSENT and (dropped or finding.connection in holed)
+        few = finding.code in FEW and (dropped or holed)
+        if (absent or few) and not finding.evidence.get("proven_by_other_side"):
+            sure: Confidence = "medium" if finding.confidence == "high" else finding.confidence
+            finding = finding._replace(confidence=sure, message=finding.message + DOUBT)  # noqa: PLW2901
         if step is not None and step.steps > 1 and finding.code in TIMED:
             yield finding._replace(confidence="low")
-        elif finding.confidence != "high" or finding.code not in ABSENT or finding.evidence.get("proven_by_other_side"):
-            yield finding
         else:
-            yield finding._replace(confidence="medium") if dropped or finding.connection in holed else finding
+            yield finding
 
 
 def mid_stream(tables: Tables) -> Iterator[Finding]:
@@ -140,8 +173,8 @@ def mid_stream(tables: Tables) -> Iterator[Finding]:
             confidence="high",
             connection=connection.id,
             packets=(),
-            message="Recording began in the middle of this connection: earlier idle times, probes, requests and the TLS handshake "
-            f"are not in the capture{guessed}.{_copies(tables, tcp)}",
+            message="The beginning of this connection is not in the capture, which began later or lost it: nor are earlier idle times, "
+            f"probes, requests and the TLS handshake{guessed}.{_copies(tables, tcp)}",
             remedy="Start recording before the connection is opened.",
             evidence={"client_guessed": tcp.client_guessed, "proof_needs": None},
         )

@@ -138,7 +138,7 @@ def capture_ended(tables: Tables) -> Iterator[Finding]:
 
 def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Finding]:
     """Idle for long, and fine: which probes bridged it, or which timeouts it stayed below. `found` are all other findings."""
-    faulty = {finding.connection for finding in found if finding.severity != "info"}
+    faulty = {finding.connection for finding in found if finding.severity != "info" and finding.code != "capture-loss"}
     entries = timeouts(tables)
     for connection in tables.eventful:
         gap = worst_gap(connection)

@@ -1,7 +1,7 @@
 """Times in which nothing got through, and after which the connection went on: so does a path that failed over, or a host that stood still.
 
 They are proven where the sender is recorded: what it sent again is told from what is new there. The receiver's side sees silence, which
-says something only where probes had come regularly.
+says something only where probes had come regularly, and which a recorder that lost them shows as well.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,8 @@ def outage(tables: Tables) -> Iterator[Finding]:
             confidence=out.confidence,
             connection=connection.id,
             packets=out.packets,
-            message=f"{out.said}: the path, or the {out.peer}'s host, was out for that time, and then it went on.",
+            message=f"{out.said}: the path, or the {out.peer}'s host, was out for that time, "
+            + ("or the recorder was; then it went on." if out.what == "silence" else "and then it went on."),
             remedy=f"Find out what happened between the two hosts, or to the {out.peer}'s, at that time; a capture at the {out.peer} "
             "(--other-side) shows what arrived there and what was sent.",
             evidence={
@@ -158,4 +159,4 @@ def _unheard(connection: Connection, direction: Direction) -> Iterator[_Out]:
                 f"although the {direction.sender}'s keepalive probes come every {seconds(every)}"
             )
             packets = gap.after_packet, gap.ended_by_packet
-            yield _Out(gap.longest_silence_ns, direction, "silence", 0, packets, "medium", direction.sender, said)
+            yield _Out(gap.longest_silence_ns, direction, "silence", 0, packets, "low", direction.sender, said)

@@ -24,6 +24,8 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
             continue
         if connection.tcp.closed_by == reset.sender and connection.tcp.closing != reset.moment:
             continue  # it had sent its FIN: so answers a host whose program is gone
+        if not reset.acknowledges and reset.sequence_distance > 0:
+            continue  # what provoked it acknowledged something behind all that the capture has of its sender: so it had, unseen
         provoked = reset.peer_last.packet if gap.ended_by_packet == reset.moment.packet else gap.ended_by_packet or 0
         idle_ns = _silence_before(connection, gap, reset)
         gap = gap._replace(longest_silence_ns=idle_ns)

@@ -114,9 +114,19 @@ def output_lost(tables: Tables) -> Iterator[Finding]:
 
 
 def output_given_up(tcp: TcpConnection) -> bool:
-    """Whether what the client has not acknowledged by now is not merely on its way: sent again and again, or cut off by a reset."""
+    """Whether what the client has not acknowledged by now is not merely on its way: sent again and again, or cut off by a reset.
+
+    Behind a reset, it may be acknowledged in packets of the client that the capture lacks.
+    """
     sent = tcp.unanswered.to_client
-    return tcp.close == "rst" or (sent is not None and sent.persistent)
+    cut_off = tcp.close == "rst" and not tcp.lacking.to_server and not _acknowledged_all(tcp)
+    return cut_off or (sent is not None and sent.persistent)
+
+
+def _acknowledged_all(tcp: TcpConnection) -> bool:
+    """Whether the server's RST answers a packet that acknowledges all, and that the capture lacks: it stands where that acknowledges."""
+    reset = tcp.reset
+    return reset is not None and reset.sender == "server" and not reset.acknowledges and reset.sequence_distance >= 0
 
 
 def sent_for(sent: Unanswered | None) -> str:
@@ -174,7 +184,8 @@ def unanswered_request(tables: Tables) -> Iterator[Finding]:
 def followed(connection: Connection, exchange: "DockerExchange") -> bool:
     """Whether the capture would show a response: one that was acknowledged and not recorded is none that the server did not give."""
     tcp, http = connection.tcp, exchange.http
-    whole = tcp.packets.to_client > 0 and not tcp.stream_holes.to_client
+    by_reset = tcp.reset is not None and tcp.reset.sender == "client" and tcp.reset.acknowledged_unseen > 0
+    whole = tcp.packets.to_client > 0 and not any(tcp.lacking) and not by_reset
     return http.response_followed and (whole or http.hijack is not None)
 
 

@@ -53,6 +53,12 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
         sentences += tell(_slow, [finding for finding in findings if finding.code == "many-retransmissions"])
         sentences += tell(_quiet, [finding for finding in findings if finding.code == "quiet-but-healthy"])
     sentences += tell(_ended, [finding for finding in findings if finding.code == "capture-ended"])
+    lossy = len({finding.connection for finding in findings if finding.code == "capture-loss" and finding.connection is not None})
+    if lossy:
+        sentences.append(
+            f"The capture lacks packets of {counted(lossy, 'connection')} that did arrive: what seems to be missing may be missing only "
+            "in it."
+        )
     unread = sum(1 for connection in tables.connections if connection.tls is not None and connection.tls.status == "encrypted")
     if unread:
         sentences.append(
@@ -213,7 +219,10 @@ def _cut_off(finding: Finding) -> str:
         "answers": f"the {peer} did not get the {sender}'s acknowledgements",
         "silence": f"none of the {sender}'s regular keepalive probes came",
     }[str(finding.evidence["what"])]
-    return f"was cut off for {_seconds(finding.evidence['lasted_s'])} and then went on: in that time {how}"
+    lasted = _seconds(finding.evidence["lasted_s"])
+    if finding.evidence["what"] == "silence":
+        return f"was cut off for {lasted}, or not recorded, and then went on: in that time {how}"
+    return f"was cut off for {lasted} and then went on: in that time {how}"
 
 
 def _lost(finding: Finding) -> str:

@@ -83,10 +83,23 @@ def describe(
     client_last: object = moment(client.last_packet, client.last_ns)
     server_last: object = moment(server.last_packet, server.last_ns)
     missing: object = both(stream_holes(client), stream_holes(server))
-    by_client: object = keepalive(client, server, keepalive_window_ns)
-    by_server: object = keepalive(server, client, keepalive_window_ns)
+    gap_count: cython.longlong = state[conn + GAP_COUNT]
+    longest_gap: cython.longlong = state[conn + LONGEST_GAP]
+    closed_by: cython.longlong = bits & (CLOSED_BY_CLIENT | CLOSED_BY_SERVER)
     unanswered: object = NOTHING
     shut_windows: object = OPEN_WINDOWS
+    if gaps and missing is not ZERO:
+        kept = [gap for gap in gaps if not crossed_unseen(gap, client, server)]
+        if len(kept) < len(gaps):
+            gap_count -= len(gaps) - len(kept)
+            longest_gap = max([gap.duration_ns for gap in kept], default=0)
+            client.longest_idle = max([gap.silence_ns if gap.client_probes else gap.duration_ns for gap in kept], default=0)
+            server.longest_idle = max([gap.silence_ns if gap.server_probes else gap.duration_ns for gap in kept], default=0)
+            gaps = kept
+    if closed_by and may_have_finished(client if closed_by & CLOSED_BY_SERVER else server):
+        closed_by = 0
+    by_client: object = keepalive(client, server, keepalive_window_ns)
+    by_server: object = keepalive(server, client, keepalive_window_ns)
     if lost_by_client or lost_by_server:
         unanswered = new(
             PerDirection, (unanswered_data(client, server, lost_by_client), unanswered_data(server, client, lost_by_server))
@@ -116,13 +129,13 @@ def describe(
             both(payload_bytes(client), payload_bytes(server)),
             client.synchronised and server.synchronised and opened,  # handshake_seen
             close(client, server, unanswered),
-            "client" if bits & CLOSED_BY_CLIENT else "server" if bits & CLOSED_BY_SERVER else None,  # closed_by
+            "client" if closed_by & CLOSED_BY_CLIENT else "server" if closed_by else None,
             conn_state(client, server, opened),
             history(bits, state[conn + HISTORY], state[conn + HISTORY_MORE]),
             new(PerDirection, (by_client, by_server)),  # keepalive
             tuple([described_gap(gap, client, server) for gap in gaps]) if gaps else (),
-            state[conn + GAP_COUNT],
-            state[conn + LONGEST_GAP],
+            gap_count,
+            longest_gap,
             both(client.retransmissions, server.retransmissions),
             both(lost_by_client, lost_by_server),  # unacknowledged_bytes
             both(client.acknowledged, server.acknowledged),  # acknowledged_offset
@@ -131,7 +144,7 @@ def describe(
             state[conn + SNAPPED],
             server_last if last is server else client_last,  # last_packet
             state[conn + START_PACKET],
-            moment(state[conn + CLOSING_PACKET], state[conn + CLOSING_NS]),
+            moment(state[conn + CLOSING_PACKET], state[conn + CLOSING_NS]) if closed_by else None,
             described_reset(state[conn + FIRST_HIGH] == 0 and state[conn + FIRST_LOW] >> 32 == 0xFFFF, seen_reset),
             shut_windows,
             new(PerDirection, (client_last, server_last)),  # last_sent
@@ -146,6 +159,30 @@ def describe(
             eventful,
         ),
     )
+
+
+@cython.cfunc
+def crossed_unseen(gap: object, client: Side, server: Side) -> cython.bint:
+    """Whether bytes that the capture does not have, and that were acknowledged, crossed in a gap (SeenGap) or at its end.
+
+    When they did is not known: nothing says that it was idle.
+    """
+    side: Side = server if gap.missing & 1 else client
+    offset: cython.longlong = gap.missing >> 1
+    if gap.missing < 0 or offset >= side.acked:
+        return False
+    if offset >= side.next and not side.finished:
+        return True
+    for begin, end, _, _ in side.holes or ():
+        if begin <= offset < end:
+            return True
+    return side.forgotten > 0
+
+
+@cython.cfunc
+def may_have_finished(side: Side) -> cython.bint:
+    """Whether the peer acknowledged something behind all that this side was seen to send, which may have been its FIN."""
+    return side.packets > 0 and not side.finished and side.acked > side.next
 
 
 @cython.cfunc
@@ -182,6 +219,7 @@ def described_reset(ipv4: cython.bint, seen: object) -> object:
         own_last=moment(seen.own_packet, seen.own_ns),
         peer_last=moment(seen.peer_packet, seen.peer_ns),
         newly_acknowledged=seen.acknowledged,
+        acknowledged_unseen=seen.beyond,
     )
 
 

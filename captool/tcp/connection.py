@@ -36,8 +36,9 @@ class Gap(NamedTuple):
     `probes` counts the keepalive probes that each side sent in it (to_server: sent by the client). `longest_silence_ns` is the
     longest time within the gap in which no packet at all crossed (probes and their answers end a silence, not the gap): that
     is what a middlebox's idle timer sees. A gap ended by `syn` is one after
-    which another connection used its ports. `spoke_last` is the side whose data was the last to be acknowledged before the gap, so
-    that the other one may owe an answer; None where nothing was said or one side is not in the capture.
+    which another connection used its ports. A time is no gap if bytes crossed in it, or at its end, that were acknowledged and that the
+    capture does not have: nothing says that it was idle. `spoke_last` is the side whose data was the last to be acknowledged before the
+    gap, so that the other one may owe an answer; None where nothing was said or one side is not in the capture.
     """
 
     start_ns: int
@@ -113,7 +114,8 @@ class Outage(NamedTuple):
     """The longest time in which data of one direction was sent again and its receiver, whose window was open, acknowledged none of it.
 
     `first` is its first transmission, `last` its last, `until` the acknowledgement that came at last; `retransmissions` counts the
-    segments sent again in between. Times below a second are not kept.
+    segments sent again in between. Times below a second are not kept, nor those after most of which its sender had not tried again:
+    then it had been answered, and the capture lacks that.
     """
 
     first: Moment
@@ -184,6 +186,7 @@ class Reset(NamedTuple):
     says how far it stands from the byte that its sender would send next. `own_last` is the last packet of its sender before it,
     `peer_last` that of the other side. `newly_acknowledged` is how far its acknowledgement stands above the one before it: that counts only
     where the RST looks like its side's packets, since a firewall acknowledges in the name of a host what never arrived there.
+    `acknowledged_unseen` is how much of that the capture does not have.
     """
 
     moment: Moment
@@ -198,6 +201,7 @@ class Reset(NamedTuple):
     own_last: Moment | None
     peer_last: Moment | None
     newly_acknowledged: int = 0
+    acknowledged_unseen: int = 0
 
 
 class TcpConnection(NamedTuple):
@@ -207,7 +211,8 @@ class TcpConnection(NamedTuple):
     `unacknowledged_bytes` is payload that the receiver had not acknowledged at the end; `stream_holes` counts bytes that the
     receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
-    up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent.
+    up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent; both are None where
+    the capture may lack an earlier FIN of the other side: something behind all that it was seen to send was acknowledged.
     `awaited` is data that this capture does not have and the receiver neither.
     `next_sequence` is the sequence number that each side would send next.
     `syns` tells what was sent again while the connection was opened. `reordered` counts segments that others had overtaken: they came late,
@@ -252,6 +257,18 @@ class TcpConnection(NamedTuple):
     syns: PerDirection[SynAgain | None] = PerDirection(None, None)
     reordered: PerDirection[int] = PerDirection(0, 0)
     eventful: bool = True
+
+    @property
+    def lacking(self) -> PerDirection[int]:
+        """Bytes (a FIN counts as one) that were acknowledged and that the capture lacks, of the directions that it has packets of.
+
+        A RST without an acknowledgement stands where the packet that it answers acknowledges (RFC 9293 3.10.7.1).
+        """
+        lacking = [holes if packets else 0 for holes, packets in zip(self.stream_holes, self.packets, strict=True)]
+        if self.reset is not None and not self.reset.acknowledges and self.reset.own_last is not None:
+            side = self.reset.sender == "server"
+            lacking[side] = max(lacking[side], self.reset.sequence_distance)
+        return PerDirection(*lacking)
 
 
 class StreamPiece(NamedTuple):

@@ -17,6 +17,8 @@ if not cython.compiled:  # compiled, they come from idle.pxd
     from captool.tcp.quiet import Probing, keep_distance
     from captool.tcp.rows import Rows
 
+# No system probes after less.
+LEAST_IDLE_NS = cython.declare(cython.longlong, 1_000_000_000)
 TALKED = cython.declare(cython.longlong, (LETTER_SYN | LETTER_SYN_ACK | LETTER_DATA) * (1 | 1 << 9))
 
 
@@ -52,6 +54,29 @@ def is_probe(
 
 
 @cython.cfunc
+def is_late_probe(
+    rows: Rows,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    offset: cython.longlong,
+    flags: cython.longlong,
+    ts: cython.longlong,
+) -> cython.bint:
+    """Whether an empty segment is a keepalive probe of a sender of which the capture lacks the last acknowledgements.
+
+    A probe stands one below what is acknowledged, so all that its sender had sent was. What else stands there is an acknowledgement that
+    the last byte overtook, and that is not so late.
+    """
+    if flags & (SYN | FIN) or rows.state[receiver + WINDOW] == 0 or rows.state[sender + BITS] & FINISHED:
+        return False
+    if rows.state[receiver + PACKETS] == 0:  # of one direction nothing is known to be acknowledged
+        return False
+    if offset != rows.state[sender + NEXT] - 1 or rows.state[sender + ACKED] >= rows.state[sender + NEXT]:
+        return False
+    return rows.state[sender + BITS] & DATA_SEEN != 0 and ts - rows.state[sender + NEWEST_NS] >= LEAST_IDLE_NS
+
+
+@cython.cfunc
 @cython.boundscheck(False)
 def probe(
     rows: Rows,
@@ -76,7 +101,7 @@ def probe(
     quiet = ts - rows.state[sender + QUIET_SINCE]
     if rows.state[sender + GAP_PROBES]:
         keep_distance(probing.intervals if probing.run == 1 else probing.retries, quiet, rows.state[sender + PROBES])
-    elif rows.state[conn + STATE] & TALKED:  # else the idle time may have begun before the capture did
+    elif quiet and rows.state[conn + STATE] & TALKED:  # else the idle time began earlier, unseen
         keep_distance(probing.firsts, quiet, rows.state[sender + PROBES])
     if quiet > rows.state[sender + LONGEST_IDLE]:
         rows.state[sender + LONGEST_IDLE] = quiet
@@ -121,13 +146,22 @@ def idle_by(rows: Rows, conn: cython.longlong) -> cython.longlong:
 @cython.cfunc
 @cython.boundscheck(False)
 def stop_idling(
-    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: cython.longlong
+    rows: Rows,
+    conn: cython.longlong,
+    ts: cython.longlong,
+    previous: cython.longlong,
+    ended_by: str,
+    packet: cython.longlong,
+    missing: cython.longlong,
 ) -> cython.int:
-    """The idle time, if there is one, ends at `ts` with this packet (0: with none); the packet before was seen at `previous`."""
+    """The idle time, if there is one, ends at `ts` with this packet (0: with none); the packet before was seen at `previous`.
+
+    `missing` is as in SeenGap.
+    """
     if rows.state[conn + IDLE_SINCE] < 0:
         return 0
     if ts - rows.state[conn + IDLE_SINCE] > rows.state[conn + IDLE_LIMIT] or rows.state[conn + STATE] & STIRRED:
-        end_gap(rows, conn, ts, previous, ended_by, packet)
+        end_gap(rows, conn, ts, previous, ended_by, packet, missing)
     rows.state[conn + IDLE_SINCE] = -1
     rows.state[conn + STATE] &= ~STIRRED
     return 0
@@ -136,7 +170,13 @@ def stop_idling(
 @cython.cfunc
 @cython.boundscheck(False)
 def end_gap(
-    rows: Rows, conn: cython.longlong, ts: cython.longlong, previous: cython.longlong, ended_by: str, packet: cython.longlong
+    rows: Rows,
+    conn: cython.longlong,
+    ts: cython.longlong,
+    previous: cython.longlong,
+    ended_by: str,
+    packet: cython.longlong,
+    missing: cython.longlong,
 ) -> cython.int:
     client: cython.longlong = conn + SIDES
     server: cython.longlong = conn + SIDES + SIDE
@@ -172,6 +212,7 @@ def end_gap(
             rows.state[conn + IDLE_BY],
             ended_by,
             packet or None,
+            missing,
         )
         keep_gap(rows.gaps.setdefault((conn - rows.origin) // ROW, []), gap)
     return 0

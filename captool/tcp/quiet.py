@@ -12,7 +12,11 @@ MAX_INTERVALS: Final = 1024
 
 
 class SeenGap(NamedTuple):
-    """A gap as the tracker keeps it; probes of the client and of the server. `acknowledged_by`: 1 client, 2 server, else 0."""
+    """A gap as the tracker keeps it; probes of the client and of the server. `acknowledged_by`: 1 client, 2 server, else 0.
+
+    `missing` names the first byte that was not captured when what ended the gap showed that something was sent before it: offset << 1 |
+    direction, -1 for none.
+    """
 
     start_ns: int
     duration_ns: int
@@ -23,6 +27,7 @@ class SeenGap(NamedTuple):
     acknowledged_by: int
     ended_by: str
     ended_by_packet: int | None
+    missing: int
 
 
 def keep_gap(gaps: list[SeenGap], gap: SeenGap) -> None:
@@ -163,7 +168,7 @@ class SeenReset(NamedTuple):
 
     `offset` is where it stands above what its sender sent. `own_*` is the last packet of its sender before it, `peer_*` that of the
     other side. `acknowledged` is how far its acknowledgement stands above the one before it, `peer_next`
-    how much the other side had sent.
+    how much the other side had sent, `beyond` how far it stands above that.
     """
 
     packet: int
@@ -181,3 +186,4 @@ class SeenReset(NamedTuple):
     peer_ns: int
     acknowledged: int
     peer_next: int
+    beyond: int

@@ -1,11 +1,11 @@
 from captool.capture.literals cimport MASK31, MASK32, SPREAD
 from captool.tcp.copies cimport place_of, plain_mark
-from captool.tcp.idle cimport is_probe, probe, stir, stop_idling
+from captool.tcp.idle cimport is_late_probe, is_probe, probe, stir, stop_idling
 from captool.tcp.layout cimport *
 from captool.tcp.quiet cimport Probing
 from captool.tcp.rows cimport Rows
 from captool.tcp.sequence cimport (
-    acknowledge, irregular_data, new_data, note_answer, note_stuck, note_syn, seq_delta, synchronise
+    acknowledge, irregular_data, missing_before, new_data, note_answer, note_stuck, note_syn, seq_delta, synchronise
 )
 from captool.tcp.teardown cimport finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 

@@ -16,11 +16,21 @@ from captool.tcp.quiet import ShutWindows
 if not cython.compiled:  # compiled, they come from segment.pxd
     from captool.capture.literals import MASK31, MASK32, SPREAD
     from captool.tcp.copies import place_of, plain_mark
-    from captool.tcp.idle import is_probe, probe, stir, stop_idling
+    from captool.tcp.idle import is_late_probe, is_probe, probe, stir, stop_idling
     from captool.tcp.layout import *
     from captool.tcp.quiet import Probing
     from captool.tcp.rows import Rows
-    from captool.tcp.sequence import acknowledge, irregular_data, new_data, note_answer, note_stuck, note_syn, seq_delta, synchronise
+    from captool.tcp.sequence import (
+        acknowledge,
+        irregular_data,
+        missing_before,
+        new_data,
+        note_answer,
+        note_stuck,
+        note_syn,
+        seq_delta,
+        synchronise,
+    )
     from captool.tcp.teardown import finish_side, note_closing, note_reset, outlive, speaks_for_its_side, start_linger
 
 # The copies of a packet come within 5 ms, here in units of 1024 ns; of one that nothing names, only those within 1 ms are told.
@@ -190,7 +200,7 @@ def segment(
             if seq_delta(ack, rows.state[receiver + BASE] + rows.state[receiver + NEXT]) <= 0:
                 acknowledge(rows, place, sender, receiver, ack, flags, ts)
         rows.note_letters(conn, direction, LETTER_RST)
-        stop_idling(rows, conn, ts, previous, "rst", packet)
+        stop_idling(rows, conn, ts, previous, "rst", packet, -1)
         rows.state[sender + BITS] |= RESET
         note_closing(rows, place, ts, packet)
         start_linger(rows, place, ts)
@@ -203,7 +213,7 @@ def segment(
             if rows.syns:
                 note_answer(rows, place ^ 1, ts, packet)
         if acknowledge(rows, place, sender, receiver, ack, flags, ts) and rows.state[conn + IDLE_SINCE] >= 0:
-            stop_idling(rows, conn, ts, previous, "data", packet)
+            stop_idling(rows, conn, ts, previous, "data", packet, rows.state[receiver + NEXT] << 1 | (1 - direction))
         if rows.state[sender + BITS] & RESET:
             outlive(rows, place)
 
@@ -236,9 +246,17 @@ def segment(
     if length <= 1 and offset == rows.state[sender + ACKED] - 1 and is_probe(rows, sender, receiver, offset, length, flags):
         letters |= LETTER_ACK
         probe(rows, place, conn, sender, receiver, ts, previous, packet)
+    elif length == 0 and is_late_probe(rows, sender, receiver, offset, flags, ts):
+        letters |= LETTER_ACK
+        # RST: when it was acknowledged is not known, so that this ends no outage.
+        acknowledge(rows, place ^ 1, receiver, sender, rows.state[sender + BASE] + rows.state[sender + NEXT], RST, ts)
+        if rows.state[receiver + ACKED] >= rows.state[receiver + NEXT] and not rows.state[receiver + BITS] & RESET:
+            previous = rows.state[conn + IDLE_SINCE] = ts
+            rows.state[conn + IDLE_PACKET] = packet
+        probe(rows, place, conn, sender, receiver, ts, previous, packet)
     elif length:
         if rows.state[conn + IDLE_SINCE] >= 0:
-            stop_idling(rows, conn, ts, previous, "data", packet)
+            stop_idling(rows, conn, ts, previous, "data", packet, missing_before(rows, place, offset))
         if captured < length:
             rows.state[conn + SNAPPED] += 1
         letters |= LETTER_DATA

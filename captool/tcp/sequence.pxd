@@ -19,6 +19,9 @@ cdef bint came_late(
 )
 cdef long long filled(Rows rows, long long place, long long sender, long long offset, long long end)
 cdef int new_data(Rows rows, long long sender, long long receiver, long long offset, long long length, long long ts, long long packet)
-cdef int note_outage(Rows rows, long long place, long long sender, long long receiver, long long ts)
+cdef int note_outage(
+    Rows rows, long long place, long long sender, long long receiver, long long offset, long long ts
+)
 cdef int note_stuck(Rows rows, long long side, long long length)
 cdef int begin_from_newest(Rows rows, long long side)
+cdef long long missing_before(Rows rows, long long place, long long offset)

@@ -95,8 +95,9 @@ def acknowledge(
     flags: cython.longlong,
     ts: cython.longlong,
 ) -> cython.int:
-    """Take in `sender`'s acknowledgement of what `receiver` sent; 1 where it tells of data that the capture does not have."""
+    """Take in `sender`'s acknowledgement of what `receiver` sent; 1 where it tells of data, or a FIN, that the capture does not have."""
     offset: cython.longlong
+    more: cython.longlong
     unseen: cython.int = 0
     bits: cython.longlong = rows.state[receiver + BITS]
     if not bits & BASED:
@@ -108,12 +109,13 @@ def acknowledge(
     if offset > rows.state[receiver + ACKED] or not bits & ACK_KNOWN:
         if offset > rows.state[receiver + NEXT] + MAX_UNSEEN:
             return 0
-        # One more than is known may be a FIN that was not captured, or what a probe stands below.
-        if bits & ACK_KNOWN and offset > rows.state[receiver + ACKED] + 1 and offset > rows.state[receiver + NEXT] + 1:
+        # Where only empty segments were seen, one more may be what a probe stands below.
+        more = 0 if bits & (DATA_SEEN | FROM_START) else 1
+        if bits & ACK_KNOWN and offset > rows.state[receiver + ACKED] + more and offset > rows.state[receiver + NEXT] + more:
             unseen = 1
-        rows.state[receiver + ACKED] = offset
         if bits & RESENDING and rows.state[sender + WINDOW] and not flags & RST:
-            note_outage(rows, place ^ 1, sender, receiver, ts)
+            note_outage(rows, place ^ 1, sender, receiver, offset, ts)
+        rows.state[receiver + ACKED] = offset
         if bits & (ACK_KNOWN | RESENDING) != ACK_KNOWN:
             rows.state[receiver + BITS] = (bits | ACK_KNOWN) & ~RESENDING
             rows.state[receiver + RESENT] = 0
@@ -129,13 +131,30 @@ def acknowledge(
 
 @cython.cfunc
 def note_outage(
-    rows: Rows, place: cython.longlong, sender: cython.longlong, receiver: cython.longlong, ts: cython.longlong
+    rows: Rows,
+    place: cython.longlong,
+    sender: cython.longlong,
+    receiver: cython.longlong,
+    offset: cython.longlong,
+    ts: cython.longlong,
 ) -> cython.int:
-    """What `receiver` sent again is acknowledged at last, by the last packet of `sender`: keep the longest time that this took."""
+    """What `receiver` sent again is acknowledged at last, up to `offset`, by the last packet of `sender`: keep the longest time it took.
+
+    Not where the capture lacks packets of that time: they may have been answers.
+    """
     known: cython.bint = rows.state[receiver + FIRST_PACKET] != 0
     first_ns: cython.longlong = rows.state[receiver + FIRST_NS] if known else rows.state[receiver + NEWEST_NS]
     if ts - first_ns < OUTAGE_NS:
         return 0
+    # A sender tries again before it has waited for twice as long (RFC 6298 5.5), unless it is answered.
+    if ts - rows.state[receiver + RESENT_NS] > rows.state[receiver + RESENT_NS] - first_ns + OUTAGE_NS:
+        return 0
+    if offset > rows.state[receiver + NEXT]:
+        return 0
+    if rows.state[receiver + BITS] & HOLED:
+        for begin, end, _, _ in rows.holes[place]:
+            if begin < offset and end > rows.state[receiver + ACKED]:
+                return 0
     outage = rows.outages.get(place)
     if outage is not None and outage.until.ts_ns - outage.first.ts_ns >= ts - first_ns:
         return 0
@@ -173,6 +192,15 @@ def rebase_unseen(
         rows.state[receiver + BASE] = (rows.state[receiver + BASE] + offset) & MASK32
         rows.state[receiver + ACKED] = rows.state[receiver + NEXT] = 0
     return 0
+
+
+@cython.cfunc
+def missing_before(rows: Rows, place: cython.longlong, offset: cython.longlong) -> cython.longlong:
+    """The first byte before `offset` of which nothing was known until now, as SeenGap has it; -1 where there is none."""
+    side: cython.longlong = rows.origin + (place >> 1) * ROW + SIDES + SIDE * (place & 1)
+    if offset <= rows.state[side + NEXT] or offset <= rows.state[side + ACKED]:
+        return -1
+    return rows.state[side + NEXT] << 1 | (place & 1)
 
 
 @cython.cfunc

@@ -1,7 +1,7 @@
 from captool.tcp.idle cimport stop_idling
 from captool.tcp.layout cimport *
 from captool.tcp.rows cimport Rows, max_of
-from captool.tcp.sequence cimport seq_delta
+from captool.tcp.sequence cimport missing_before, seq_delta
 
 cdef bint starts_anew(Rows rows, long long place, long long seq, long long flags)
 cdef int finish_side(

@@ -15,7 +15,7 @@ if not cython.compiled:  # compiled, they come from teardown.pxd
     from captool.tcp.idle import stop_idling
     from captool.tcp.layout import *
     from captool.tcp.rows import Rows, max_of
-    from captool.tcp.sequence import seq_delta
+    from captool.tcp.sequence import missing_before, seq_delta
 
 LINGER_NS = cython.declare(cython.longlong, 120_000_000_000)  # twice the 60 s that Linux keeps TIME_WAIT
 
@@ -75,6 +75,7 @@ def note_reset(
         rows.state[receiver + LAST_NS],
         acknowledged,
         rows.state[receiver + NEXT],
+        max_of(0, acknowledged - max_of(0, rows.state[receiver + NEXT] - rows.state[receiver + ACKED])),
     )
     return 0
 
@@ -134,7 +135,7 @@ def finish_side(
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
     sender: cython.longlong = conn + SIDES + SIDE * (place & 1)
     receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
-    stop_idling(rows, conn, ts, previous, "fin", packet)
+    stop_idling(rows, conn, ts, previous, "fin", packet, missing_before(rows, place, offset))
     if rows.state[sender + BITS] & FINISHED:
         return 0
     rows.state[sender + BITS] |= FINISHED

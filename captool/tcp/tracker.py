@@ -170,7 +170,7 @@ class Tracker:
         if place >= 0 and segments.flags[row] & SYN and starts_anew(rows, place, segments.seq[row], segments.flags[row]):
             rows.unpack(place >> 1)
             last = rows.last_ns(rows.origin + (place >> 1) * ROW)
-            stop_idling(rows, rows.origin + (place >> 1) * ROW, ts, last, "syn", frames.first_packet + segments.frame[row])
+            stop_idling(rows, rows.origin + (place >> 1) * ROW, ts, last, "syn", frames.first_packet + segments.frame[row], -1)
             rows.pack(place >> 1)
             self.close(place >> 1, True)
             place = -1
@@ -271,7 +271,7 @@ class Tracker:
         rows.unpack(slot)
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
-            stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", 0)
+            stop_idling(rows, conn, self.now if self.now > last else last, last, "end-of-capture", 0, -1)
         # Taken out in any case: the slot is used again.
         gaps = rows.gaps.pop(slot, None) if rows.gaps else None
         seen_reset = rows.resets.pop(slot, None) if rows.resets else None
@@ -357,7 +357,7 @@ class Tracker:
         gaps_before = list(rows.gaps.get(slot, ()))
         last = rows.last_ns(conn)
         if rows.state[conn + IDLE_SINCE] >= 0:
-            stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", 0)
+            stop_idling(rows, conn, now if now > last else last, last, "end-of-capture", 0, -1)
         gaps = rows.gaps.pop(slot, None)
         probing = (rows.probing.get(2 * slot), rows.probing.get(2 * slot + 1))
         from copy import copy  # only where a connection is told of that goes on

@@ -93,7 +93,7 @@ def test_probes_that_did_not_come_for_a_while_were_cut_off_on_their_way(path):
         talk.wait(wait).client(seq=talk.next[0] - 1).server()
     talk.server(b"more").client()
     (out,) = found(path, talk, "outage")
-    assert ("medium", "client") == (out.confidence, out.evidence["proof_needs"])
+    assert ("low", "client") == (out.confidence, out.evidence["proof_needs"])
     assert "no packet came for 17.00 s, although the client's keepalive probes come every 5.00 s" in out.message
     assert "none of the client's regular keepalive probes came" in judged(path, talk).verdict[0]
     assert [] == found(path, talk, "quiet-but-healthy")

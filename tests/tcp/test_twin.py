@@ -24,6 +24,7 @@ class Twin:
         self.resent, self.packets = [0, 0], [2, 1]
         self.idle_since: int | None = begin_ns
         self.gaps: list[tuple[int, int, tuple[int, int]]] = []
+        self.missing: list[tuple[int, int] | None] = []  # the side and first byte that was not captured at the end of each gap
         self.gap_probes = [0, 0]
         self.idle_by, self.number = 0, 3
         self.last_packet, self.probe_runs, self.closing = [3, 2], [(0, 0), (0, 0)], None
@@ -34,7 +35,7 @@ class Twin:
         self.run: list[list[int]] = [[], []]  # times of the probes since the peer was heard
         self.lapses: list[list[int]] = [[0], [0]]
         self.first_ns: list[int | None] = [None, None]  # of what is not acknowledged, since the last acknowledgement; else the newest
-        self.newest_ns, self.outages = [0, 0], [0, 0]
+        self.newest_ns, self.resent_ns, self.outages = [0, 0], [0, 0], [0, 0]
         self.probed_ns = [0, 0]
         self.reset: tuple[int, int, int, int, int] | None = None
         self.was_reset = [False, False]
@@ -51,17 +52,21 @@ class Twin:
             self.was_reset[me] = True
             if offset == self.next[me] and self.acked[peer] < ack <= self.next[peer]:  # its ends, hop limit and number are as always here
                 self.acked[peer], self.resent[peer] = ack, 0
-            self.closing = self.closing or (self.number, ts)
+            self.closing = self.closing or (self.number, ts, me)
             self.last_packet[me] = self.number
             return
         self.last_packet[me] = self.number
         if ack > self.acked[peer]:
-            if ack > max(self.acked[peer], self.next[peer]) + 1:  # data that the capture does not have
-                self.end_gap(ts)
+            if ack > max(self.acked[peer], self.next[peer]):  # data or a FIN that the capture does not have
+                self.end_gap(ts, (peer, self.next[peer]))
             if self.resent[peer] and self.window[me]:
                 first_ns = self.first_ns[peer]
                 waited = ts - (self.newest_ns[peer] if first_ns is None else first_ns)
-                self.outages[peer] = max(self.outages[peer], waited if waited >= SECOND else 0)
+                tried = waited - (ts - self.resent_ns[peer])  # at first it tries again within a second, then after twice the time
+                fin = self.fin[peer]
+                whole = all(place in self.sent[peer] or place == fin for place in range(max(0, self.acked[peer]), ack))
+                if waited - tried <= tried + SECOND and whole:
+                    self.outages[peer] = max(self.outages[peer], waited if waited >= SECOND else 0)
             self.acked[peer] = ack
             self.resent[peer], self.first_ns[peer] = 0, None
         if self.reset and self.reset[1] == me and not self.was_reset[peer] and self.peer_next < self.acked[peer] <= self.next[peer]:
@@ -78,7 +83,13 @@ class Twin:
         if self.window[peer] == 0 and not flags & FIN and length <= 1:
             self.shut[peer][-1][2] += offset == self.acked[me] - 1 or (length == 1 and offset == self.acked[me])
         rubbish = length == 1 and not flags & 8 and offset < self.next[me]
-        if (not length or rubbish) and not flags & FIN and offset == self.acked[me] - 1 and self.window[peer]:
+        late = not length and offset == self.next[me] - 1 >= self.acked[me] and self.fin[me] is None and bool(self.sent[me])
+        late = late and ts - self.newest_ns[me] >= SECOND  # the acknowledgement of all that it had sent was not captured
+        if (((not length or rubbish) and offset == self.acked[me] - 1) or late) and not flags & FIN and self.window[peer]:
+            if late:
+                self.acked[me], self.resent[me], self.first_ns[me] = self.next[me], 0, None
+                if self.acked[peer] >= self.next[peer] and not self.was_reset[peer]:
+                    self.idle_since, self.gap_probes, self.idle_by = ts, [0, 0], me
             self.probes[me] += 1
             run, heard = self.probe_runs[me]
             if heard != self.last_packet[peer]:
@@ -89,12 +100,12 @@ class Twin:
             if self.idle_since is not None:
                 if self.gap_probes[me]:
                     (self.intervals if self.probe_runs[me][0] == 1 else self.retries)[me].append(ts - self.probed_ns[me])
-                else:
+                elif ts > self.idle_since:
                     self.firsts[me].append(ts - self.idle_since)
                 self.gap_probes[me] += 1
                 self.probed_ns[me] = ts
         elif length:
-            self.end_gap(ts)
+            self.end_gap(ts, (me, self.next[me]) if offset > max(self.next[me], self.acked[me]) else None)
             if offset >= self.next[me]:
                 if self.acked[me] >= self.next[me]:
                     self.first_ns[me] = None
@@ -103,7 +114,9 @@ class Twin:
                 self.newest_ns[me] = ts
             else:
                 self.retransmissions[me] += 1
-                self.resent[me] += offset + length > self.acked[me]
+                if offset + length > self.acked[me]:
+                    self.resent[me] += 1
+                    self.resent_ns[me] = ts
             for place, byte in enumerate(payload, offset):
                 self.sent[me].setdefault(place, byte)
             if self.fin[me] is None:
@@ -112,8 +125,9 @@ class Twin:
             self.awaiting[peer] = False
             self.answered[peer] += 1
         if flags & FIN:
-            self.end_gap(ts)
-            self.closing = self.closing or (self.number, ts)
+            unknown = offset + length > max(self.next[me], self.acked[me])
+            self.end_gap(ts, (me, self.next[me]) if unknown else None)
+            self.closing = self.closing or (self.number, ts, me)
             if self.fin[me] is None:
                 self.fin[me] = offset + length
                 self.next[me] = max(self.next[me], offset + length + 1)
@@ -123,11 +137,16 @@ class Twin:
         elif self.idle_since is None and None in self.fin and not self.was_reset[peer]:
             self.idle_since, self.gap_probes, self.idle_by = ts, [0, 0], me
 
-    def end_gap(self, ts: int) -> None:
+    def end_gap(self, ts: int, missing: tuple[int, int] | None = None) -> None:
         if self.idle_since is not None and ts - self.idle_since >= GAP_NS:
             spoke = ("server", "client")[self.idle_by] if self.next[1 - self.idle_by] else None
             self.gaps.append((self.idle_since, ts - self.idle_since, tuple(self.gap_probes), spoke))
+            self.missing.append(missing)
         self.idle_since = None
+
+    def lacks(self, side: int, offset: int) -> bool:
+        """Whether what stands there, a byte or a FIN, was acknowledged and is not in the capture."""
+        return offset < self.acked[side] and offset not in self.sent[side] and (self.fin[side] is None or offset < self.fin[side])
 
     def end_run(self, side: int) -> None:
         """The peer was heard since the last probes: how long those went unanswered."""
@@ -150,7 +169,7 @@ class Twin:
             "packets": tuple(self.packets),
             "retransmissions": tuple(self.retransmissions),
             "probes": tuple(zip(self.probes, self.answered, strict=True)),
-            "gaps": self.gaps,
+            "gaps": [gap for gap, missing in zip(self.gaps, self.missing, strict=True) if missing is None or not self.lacks(*missing)],
             "unacknowledged": tuple(max(0, ends[side] - self.acked[side]) for side in (0, 1)),
             "payload_bytes": tuple(ends[side] - len(missing[side]) for side in (0, 1)),
             "holes": tuple(
@@ -158,7 +177,7 @@ class Twin:
                 + (max(0, self.acked[side] - self.next[side]) if self.fin[side] is None else 0)
                 for side in (0, 1)
             ),
-            "closing": self.closing,
+            "closing": self.closing and (None if self.lacks(1 - self.closing[2], self.next[1 - self.closing[2]]) else self.closing[:2]),
             "reset": self.reset,
             "first_probe": tuple(middle(distances) for distances in self.firsts),
             "interval": tuple(middle(some or others) for some, others in zip(self.intervals, self.retries, strict=True)),
