@@ -6,6 +6,7 @@ ports; a proxy that ends TCP begins new sequence numbers, and nothing matches th
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from captool.capture.reader import CaptureReader
@@ -17,7 +18,7 @@ from captool.tcp.byte_ranges import Crossing
 from captool.tcp.clock_offset import ClockBounds, ClockOffset
 from captool.tcp.connection import Endpoint, TcpConnection
 from captool.tcp.fates import Fates, Watch, fates
-from captool.tcp.layout import ACK
+from captool.tcp.layout import ACK, RST
 from captool.tcp.packet_log import PacketLog
 from captool.tcp.pairs import Pair, Side, client_sides, match, recognised_in_both
 from captool.tcp.passage import Passage, all_arrived, passage
@@ -171,11 +172,16 @@ def _judged(here: Conversations, there: Conversations, pair: Pair, clock: ClockO
         from_trace = trace_at_client == (direction is Direction.TO_SERVER)
         sender, receiver = (on_clock, converted) if from_trace else (converted, on_clock)
         sending, receiving = watches if from_trace else watches[::-1]
-        answers = (packet.ack for packet in receiver[direction.opposite] if packet.flags & ACK)
+        # A RST that only the sender's side has may be a firewall's, which acknowledges in the name of a host what never arrived there.
+        came = (packet for packet in sender[direction.opposite] if not packet.flags & RST)
+        answers = (packet.ack for packet in chain(receiver[direction.opposite], came) if packet.flags & ACK)
         sent.append(sender[direction])
         seen.append(receiver[direction])
         judged.append(fates(sender[direction], receiver[direction], answers, sending, receiving))
-    return PerDirection(*(passage(sent[way], seen[way], judged[way], sent[way.opposite], judged[way.opposite]) for way in Direction))
+    ways = ((way, way.opposite) for way in Direction)
+    return PerDirection(
+        *(passage(sent[way], seen[way], judged[way], sent[back], seen[back], judged[back]) for way, back in ways)
+    )
 
 
 def _converted(packets: list[Crossing], clock: ClockOffset) -> list[Crossing]:

@@ -36,7 +36,7 @@ def path_dead(tables: Tables) -> Iterator[Finding]:
         yield Finding(
             code="path-dead",
             severity="error",
-            confidence=confidence(tables),
+            confidence="medium" if passage.lacking else confidence(tables),
             connection=connection.id,
             packets=(dead.first.packet, dead.last.packet) if side == "trace" else _on_the_trace(passage),
             message=f"The {_sent(tables, counterpart, direction, dead)}{_heard(tables, counterpart, direction, passage)} "
@@ -60,22 +60,35 @@ def path_dead(tables: Tables) -> Iterator[Finding]:
 
 
 def reset_injected(tables: Tables) -> Iterator[Finding]:
-    """A RST or FIN that one side received and that the other never sent: something between them made it."""
+    """A RST or FIN that one side received and that the other's capture does not have: something between them made it.
+
+    That it did shows where it came from: the recorder at the sender may have lost what looks like the sender's packets.
+    """
     for connection, counterpart, direction, passage in _passages(tables):
         closing = [packet for packet in passage.not_sent if packet.flags & (RST | FIN)]
         if not closing:
             continue
-        first, receiver = closing[0], _opposite(counterpart.sender_side(direction))
+        receiver = _opposite(counterpart.sender_side(direction))
+        first = next((packet for packet in closing if packet.foreign), closing[0])
+        name = "RST" if first.flags & RST else "FIN"
         yield Finding(
             code="reset-injected",
-            severity="error",
-            confidence=confidence(tables),
+            severity="error" if first.foreign else "info",
+            confidence=confidence(tables) if first.foreign else "low",
             connection=connection.id,
             packets=(first.moment.packet,) if receiver == "trace" else _on_the_trace(passage),
-            message=f"The {direction.opposite.sender}'s side received a {'RST' if first.flags & RST else 'FIN'} that claims to come from "
-            f"the {direction.sender} (packet {first.moment.packet} of {capture_name(tables, receiver)}), and the {direction.sender}'s side "
-            f"never sent it: something between the two places of recording made it.{_hops(direction, first)}",
-            remedy=f"{KEEPALIVE_REMEDY} {BETWEEN}a firewall or load balancer there resets connections that it does not know any more.",
+            message=f"The {direction.opposite.sender}'s side received a {name} that claims to come from "
+            f"the {direction.sender} (packet {first.moment.packet} of {capture_name(tables, receiver)}), and "
+            + (
+                f"the {direction.sender}'s side never sent it: something between the two places of recording made it."
+                f"{_hops(direction, first)}"
+                if first.foreign
+                else f"the capture of the {direction.sender}'s side does not have it: its recorder lost it, or something between the two "
+                "places of recording made it, which its TTL or hop limit does not show."
+            ),
+            remedy=f"{KEEPALIVE_REMEDY} {BETWEEN}a firewall or load balancer there resets connections that it does not know any more."
+            if first.foreign
+            else "Record again with a larger buffer (tcpdump -B) at the sender's side.",
             evidence={
                 "direction": direction.name.lower(),
                 "receiver_side": receiver,
@@ -96,15 +109,21 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
         recovered = passage.last_arrived is not None and passage.last_arrived[0].packet > passage.lost_ranges[-1].last.packet
         longest = max(passage.lost_ranges, key=_lasted_ns)
         lasted_ns = 0 if passage.dead and longest.first == passage.dead.first else _lasted_ns(longest)
-        cut_off = f" For {seconds(lasted_ns)} ({numbers((longest,))}) nothing of this direction arrived." if lasted_ns >= SILENT_NS else ""
+        told = lasted_ns >= SILENT_NS and passage.lost_payload_bytes and not passage.lacking
+        cut_off = f" For {seconds(lasted_ns)} ({numbers((longest,))}) nothing of this direction arrived." if told else ""
+        receiver = f"the {direction.opposite.sender}'s side"
+        if passage.lacking:
+            gone = f"are not in the capture of {receiver}, which lacks {counted(passage.lacking, 'packet')} known to have crossed"
+        else:
+            gone = f"did not reach {receiver}" + (", or its recorder lost them" if not passage.lost_payload_bytes else "")
         yield Finding(
             code="packets-lost",
             severity="warning" if cut_off else "info",
-            confidence=confidence(tables),
+            confidence="low" if passage.lacking else confidence(tables) if passage.lost_payload_bytes else "medium",
             connection=connection.id,
             packets=(passage.lost_ranges[0].first.packet,) if side == "trace" else (),
-            message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent did not reach the "
-            f"{direction.opposite.sender}'s side ({numbers(passage.lost_ranges)} of {capture_name(tables, side)})"
+            message=f"{lost} of {counted(passage.sent, 'packet')} that the {direction.sender} sent {gone} "
+            f"({numbers(passage.lost_ranges)} of {capture_name(tables, side)})"
             f"{', others after them did' if recovered else ''}.{cut_off}",
             remedy=NOT_ARRIVED
             if cut_off
@@ -163,7 +182,7 @@ def proven(tables: Tables) -> list[tuple[int, str, str]]:
         if connection.counterpart is None:
             continue
         dead = [way for way in _passages(tables, connection) if way[3].dead]
-        if len(dead) == len(DIRECTIONS):
+        if len(dead) == len(DIRECTIONS) and not any(way[3].lacking for way in dead):
             lost = " nor ".join(
                 f"the {direction.sender}'s {_packets(passage.dead)} ({capture_name(tables, counterpart.sender_side(direction))})"
                 for _, counterpart, direction, passage in dead
@@ -172,12 +191,12 @@ def proven(tables: Tables) -> list[tuple[int, str, str]]:
             said = f"on connection {connection.id} the path died in both directions: neither {lost} reached the other side."
             told.append((connection.id, "path-dead", f"Proven by both captures: {said}"))
         for _, counterpart, direction, passage in _passages(tables, connection):
-            if passage.dead and len(dead) == 1:
+            if passage.dead and len(dead) == 1 and not passage.lacking:
                 sent = _sent(tables, counterpart, direction, passage.dead)
                 refused = said_so(connection, direction)
                 said = f"on connection {connection.id} the {sent}{_heard(tables, counterpart, direction, passage)}"
                 told.append((connection.id, "path-dead", f"Proven by both captures: {said} {_other_way(direction, passage.dead)}{refused}"))
-            if any(packet.flags & (RST | FIN) for packet in passage.not_sent):
+            if any(packet.flags & (RST | FIN) and packet.foreign for packet in passage.not_sent):
                 said = f"something on the path closed connection {connection.id} in the {direction.sender}'s name."
                 told.append((connection.id, "reset-injected", f"Proven by both captures: {said}"))
     return told

@@ -45,7 +45,7 @@ def settled(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
 def _capture_ended(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding | None:
     """The other side's capture does prove what came after, where it shows how the connection died."""
     ways = counterpart.passage
-    died = any(way.dead or way.too_large or any(one.flags & (RST | FIN) for one in way.not_sent) for way in ways)
+    died = any(way.dead or way.too_large or any(one.flags & (RST | FIN) and one.foreign for one in way.not_sent) for way in ways)
     return None if died else finding
 
 
@@ -135,7 +135,7 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
     if counterpart.sender_side(direction) != "other-side":
         return finding
     begin = finding.message.partition(f" (packet {packet}):")[0] + f" (packet {packet})"
-    if any(one.moment.packet == packet for one in passage.not_sent):
+    if any(one.moment.packet == packet and one.foreign for one in passage.not_sent):
         forged = f"{begin}, and the {sender}'s side never sent it."
         return _proven(tables, finding._replace(message=forged, remedy=MORE_PROBES), injected=True)
     if passage.last_arrived is not None and passage.last_arrived[1].packet == packet:

@@ -66,5 +66,5 @@ def _direction(direction: Direction, passage: Passage) -> str:
         ]
         text += ", ".join(f"{count} {what}" for count, what in parts if count)
     if passage.not_sent_packets:
-        text += f"; {counted(passage.not_sent_packets, 'packet')} received that it never sent"
+        text += f"; {counted(passage.not_sent_packets, 'packet')} received that its side does not have"
     return text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from captool.direction import Moment
-from captool.tcp.byte_ranges import Crossing
+from captool.tcp.byte_ranges import Crossing, sequence_length
 from captool.tcp.connection import LARGE
 from captool.tcp.fates import Fate, Fates
 from captool.tcp.layout import FIN, RST, SYN
@@ -73,6 +73,11 @@ class NotSent:
     hop_limit: int
     usual_hop_limit: int
 
+    @property
+    def foreign(self) -> bool:
+        """Whether it came from elsewhere: else the recorder at the sender may have lost it."""
+        return self.hop_limit != self.usual_hop_limit and self.hop_limit > 0 and self.usual_hop_limit > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -81,6 +86,8 @@ class Passage:
     `sent` = `arrived` + `lost` + `unrecorded` + `not_judged`; a packet of which a part was lost counts as lost. `lost_payload_bytes` counts
     each transmission. `lost_ranges` are the first and the last of them where there are many. `last_arrived` is the last packet that
     crossed, as sent and as recorded by the receiving side. A direction is not called dead where only packets `too_large` were lost.
+    `lacking` counts packets that the receiving side's recorder lost: what arrived (`unrecorded`), and what the sender's side has of the
+    receiver's packets.
     """
 
     sent: int
@@ -95,12 +102,19 @@ class Passage:
     not_sent: tuple[NotSent, ...]
     not_sent_packets: int
     too_large: TooLarge | None = None
+    lacking: int = 0
 
 
 def passage(
-    sent: Sequence[Crossing], seen: Sequence[Crossing], found: Fates, back_sent: Sequence[Crossing], back: Fates
+    sent: Sequence[Crossing],
+    seen: Sequence[Crossing],
+    found: Fates,
+    back_sent: Sequence[Crossing],
+    back_seen: Sequence[Crossing],
+    back: Fates,
 ) -> Passage:
-    """The sum of the fates of one direction; `back_sent` and `back` are those of the other."""
+    """The sum of the fates of one direction; `back_sent`, `back_seen` and `back` are those of the other."""
+    unheard = [back_seen[j] for j in back.not_sent if not back_seen[j].flags & (RST | FIN)]  # a middlebox makes those
     lost = [i for i, fate in enumerate(found.sent) if fate in (Fate.LOST, Fate.PARTLY)]
     arrived = [i for i, fate in enumerate(found.sent) if fate is Fate.ARRIVED]
     last = arrived[-1] if arrived else None
@@ -116,12 +130,13 @@ def passage(
         not_judged=found.sent.count(Fate.NOT_JUDGED),
         lost_ranges=tuple(ranges if len(ranges) <= MAX_RANGES else ranges[: MAX_RANGES // 2] + ranges[-MAX_RANGES // 2 :]),
         last_arrived=None if last is None else (moment(sent[last]), moment(seen[found.became[last]])),
-        dead=None if too_large else _dead(sent, found, back_sent, back),
+        dead=None if too_large else _dead(sent, found, back_sent, back, unheard),
         not_sent=tuple(
             NotSent(moment(seen[j]), seen[j].flags, seen[j].length, seen[j].hop_limit, usual) for j in _telling(seen, found.not_sent)
         ),
         not_sent_packets=len(found.not_sent),
         too_large=too_large,
+        lacking=found.sent.count(Fate.UNRECORDED) + len(unheard),
     )
 
 
@@ -172,13 +187,23 @@ def _too_large(sent: Sequence[Crossing], fate: list[Fate], lost: list[int]) -> T
     )
 
 
-def _dead(sent: Sequence[Crossing], found: Fates, back_sent: Sequence[Crossing], back: Fates) -> DeadPath | None:
-    """The end of a direction: nothing arrives any more, of three packets or for three seconds at least."""
+def _dead(
+    sent: Sequence[Crossing], found: Fates, back_sent: Sequence[Crossing], back: Fates, unheard: Sequence[Crossing]
+) -> DeadPath | None:
+    """The end of a direction: nothing arrives any more, of three packets, with data among them, or for three seconds at least.
+
+    `unheard` are packets that the receiver sent and its recorder lost: after one of them nothing says what else that lost.
+    """
     crossed = max((i for i, fate in enumerate(found.sent) if fate in (Fate.ARRIVED, Fate.PARTLY, Fate.UNRECORDED)), default=-1)
     gone = [i for i in range(crossed + 1, len(sent)) if found.sent[i] is Fate.LOST]
-    if not gone or (len(gone) < DEAD_PACKETS and sent[gone[-1]].at_ns - sent[gone[0]].at_ns < DEAD_NS):
+    if not gone:
         return None
     first = sent[gone[0]]
+    many = len(gone) >= DEAD_PACKETS and any(sequence_length(sent[i]) for i in gone)
+    if not many and sent[gone[-1]].at_ns - first.at_ns < DEAD_NS:
+        return None
+    if any(packet.at_ns + packet.slack_ns > first.at_ns - first.slack_ns for packet in unheard):
+        return None
     later = [i for i, packet in enumerate(back_sent) if packet.at_ns - packet.slack_ns > first.at_ns + first.slack_ns]
     before = [packet.at_ns for packet in sent[: gone[0]]] + [packet.at_ns for packet in back_sent if packet.at_ns < first.at_ns]
     return DeadPath(

@@ -86,6 +86,33 @@ def test_reset_made_on_the_way_is_told_with_its_hop_limit():
     assert "Proven by both captures: something on the path closed connection 0 in the client's name." in verdict(found, findings)
 
 
+def test_reset_that_looks_like_its_senders_may_be_missing_only_in_the_capture():
+    missing = NotSent(Moment(9, START), RST | ACK, 0, 64, 64)
+    found, findings = judged(counterpart(to_server=replace(SOUND, not_sent=(missing,), not_sent_packets=1)))
+    finding = only(findings, "reset-injected")
+    assert ("info", "low") == (finding.severity, finding.confidence)
+    assert "the capture of the client's side does not have it: its recorder lost it, or something between" in finding.message
+    assert not any("Proven" in sentence for sentence in verdict(found, findings))
+
+
+def test_what_a_capture_lacks_that_lacks_other_packets_is_not_told_as_lost():
+    lost = (PacketRange(Moment(2, START), Moment(9, START + 14 * S), 4),)
+    way = replace(SOUND, sent=9, lost=4, lost_payload_bytes=9, lost_ranges=lost, lacking=2)
+    finding = only(judged(counterpart(to_client=way))[1], "packets-lost")
+    assert ("info", "low", 0) == (finding.severity, finding.confidence, finding.evidence["longest_loss_s"])
+    assert "4 of 9 packets that the server sent are not in the capture of the client's side, which lacks 2 packets known to have crossed" in finding.message
+    found, findings = judged(counterpart(to_client=replace(dead(), lacking=2)))
+    assert "medium" == only(findings, "path-dead").confidence
+    assert not any("Proven" in sentence for sentence in verdict(found, findings))
+
+
+def test_packets_without_data_may_have_been_lost_by_the_recorder():
+    lost = (PacketRange(Moment(2, START), Moment(4, START + 14 * S), 1),)
+    finding = only(judged(counterpart(to_client=replace(SOUND, sent=7, lost=1, lost_ranges=lost)))[1], "packets-lost")
+    assert ("info", "medium") == (finding.severity, finding.confidence)
+    assert "did not reach the client's side, or its recorder lost them (packet 2 of trace.pcap)" in finding.message
+
+
 def test_empty_segments_that_were_not_sent_are_no_reset():
     other = NotSent(Moment(9, START), ACK, 0, 61, 64)
     _, findings = judged(counterpart(to_server=replace(SOUND, not_sent=(other,), not_sent_packets=1)))
@@ -94,7 +121,7 @@ def test_empty_segments_that_were_not_sent_are_no_reset():
 
 def test_lost_packets_of_a_living_path_are_worth_knowing():
     lost = (PacketRange(Moment(2, START), Moment(3, START), 2),)
-    _, findings = judged(counterpart(to_client=replace(SOUND, sent=7, lost=2, lost_ranges=lost)))
+    _, findings = judged(counterpart(to_client=replace(SOUND, sent=7, lost=2, lost_payload_bytes=9, lost_ranges=lost)))
     finding = only(findings, "packets-lost")
     assert ("info", (2,)) == (finding.severity, finding.packets)
     assert "2 of 7 packets that the server sent did not reach the client's side (packets 2 to 3 of trace.pcap), others after them did." == finding.message
@@ -102,7 +129,7 @@ def test_lost_packets_of_a_living_path_are_worth_knowing():
 
 def test_a_loss_that_lasts_is_an_outage():
     lost = (PacketRange(Moment(2, START), Moment(2, START), 1), PacketRange(Moment(5, START), Moment(9, START + 14 * S), 4))
-    found, findings = judged(counterpart(to_client=replace(SOUND, sent=7, lost=5, lost_ranges=lost)))
+    found, findings = judged(counterpart(to_client=replace(SOUND, sent=7, lost=5, lost_payload_bytes=9, lost_ranges=lost)))
     finding = only(findings, "packets-lost")
     assert ("warning", 14) == (finding.severity, finding.evidence["longest_loss_s"])
     assert finding.message.endswith("For 14.00 s (packets 5 to 9) nothing of this direction arrived.")

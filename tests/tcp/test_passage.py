@@ -25,7 +25,7 @@ def judged(sent, seen, acknowledged=(), sending=ALWAYS, receiving=ALWAYS):
 
 
 def summary(sent, seen, back=(), back_seen=(), receiving=ALWAYS):
-    return passage(sent, seen, judged(sent, seen, receiving=receiving), back, judged(back, back_seen))
+    return passage(sent, seen, judged(sent, seen, receiving=receiving), back, back_seen, judged(back, back_seen))
 
 
 @pytest.mark.slow
@@ -123,6 +123,22 @@ def test_reset_that_was_not_sent_is_found_and_one_that_was_sent_is_not():
 def test_data_that_was_not_sent_is_found_and_copies_made_by_the_network_are_not():
     sent = [packet(1)]
     assert [2] == judged(sent, [packet(1), packet(2), packet(3, seq=1100)]).not_sent
+
+
+def test_packets_without_data_that_are_missing_at_the_end_may_be_missing_only_in_the_capture():
+    sent = [packet(0), *(packet(n, n * MS, seq=1100, length=0, ack=n) for n in range(1, 5))]
+    found = summary(sent, sent[:1])
+    assert (4, None) == (found.lost, found.dead)
+    assert summary([*sent, packet(5, 5 * MS, seq=1100)], sent[:1]).dead is not None
+
+
+def test_path_is_not_dead_where_its_end_was_recorded_no_more():
+    """The sender's side still has packets of the receiver that the receiver's own side does not."""
+    sent = [packet(n, n * S, seq=1000 + 100 * n) for n in range(6)]
+    back = [packet(0, 0, length=0, ack=1100), packet(1, 4 * S, length=0, ack=1200)]
+    assert (None, 1) == ((found := summary(sent, sent[:2], back[:1], back)).dead, found.lacking)
+    reset = [back[0], packet(1, 4 * S, flags=RST, length=0)]  # such as a firewall makes
+    assert (True, 0) == ((found := summary(sent, sent[:2], back[:1], reset)).dead is not None, found.lacking)
 
 
 def test_path_is_dead_when_three_packets_or_three_seconds_brought_nothing():
