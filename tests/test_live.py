@@ -161,7 +161,7 @@ def test_each_timeout_is_told_once_when_it_is_reached_and_named(tmp_path):
     player.wait_until(last + 400 * SECOND)
     idle = [verdict for verdict in player.said if "idle for" in verdict.sentence]
     assert [30, 60, 65, 120, 240, 300, 350, 360] == [round((verdict.ts_ns - last) / SECOND, 3) for verdict in idle]
-    assert "no keepalive probe from either side so far: reaches the timeout of" in idle[0].sentence
+    assert "no keepalive probe from either side seen so far: reaches the timeout of" in idle[0].sentence
     before = len(player.said)
     player.talk(asked_again(player.now))
     player.wait_until(player.now + 200 * SECOND)
@@ -468,3 +468,26 @@ def test_a_connection_as_of_now_is_the_one_of_a_capture_that_ends_now(path, tmp_
         closed = {tcp.id: tcp for tcp in ended.take_closed()}
         assert {number: closed[number] for number in active} == as_of_now
         assert set(active) <= set(going_on.active_since(seen - step)) | {n for n in active if closed[n].last_packet.packet <= seen - step}
+
+
+def test_a_probe_that_was_just_sent_may_be_answered_yet(tmp_path):
+    talk = Talk().opened().client(b"GET /").server(b"200").client()
+    for answer in (False, True, False, False, False):
+        talk.wait(5).client(seq=talk.next[0] - 1).server(captured=answer)
+    player = Player(tmp_path).talk(talk)
+    player.look()
+    told = [sentence for _, sentence in player.sentences() if "went unanswered so far" in sentence]
+    assert ["the last 3 keepalive probes of the client, 10.00 s apart, went unanswered so far"] == [one.partition(":")[0] for one in told]
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_reset_behind_a_fin_that_was_not_recorded_breaks_nothing_off(tmp_path, captured):
+    talk = Talk().opened().client(b"GET /").server(b"200").client().wait(20).client(flags=FIN | ACK, captured=captured)
+    talk.server(b"bye").client(flags=RST, seq=talk.next[0])
+    player = Player(tmp_path).talk(talk)
+    player.look()
+    said = [sentence for severity, sentence in player.sentences() if severity in ("warning", "error") or "closed" in sentence]
+    if captured:
+        assert ["closed by the client (FIN)"] == said
+    else:
+        assert ["closed by the client (RST; what it had sent before, perhaps a FIN, was not recorded)"] == said

@@ -24,8 +24,6 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
             continue
         if connection.tcp.closed_by == reset.sender and connection.tcp.closing != reset.moment:
             continue  # it had sent its FIN: so answers a host whose program is gone
-        if not reset.acknowledges and reset.sequence_distance > 0:
-            continue  # what provoked it acknowledged something behind all that the capture has of its sender: so it had, unseen
         provoked = reset.peer_last.packet if gap.ended_by_packet == reset.moment.packet else gap.ended_by_packet or 0
         idle_ns = _silence_before(connection, gap, reset)
         gap = gap._replace(longest_silence_ns=idle_ns)
@@ -58,8 +56,13 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
 
 
 def gap_before(connection: Connection, reset: Reset) -> Gap | None:
-    """The gap that ended with the packet that provoked this RST: the other side's, after which the RST's sender said nothing else."""
+    """The gap that ended with the packet that provoked this RST: the other side's, after which the RST's sender said nothing else.
+
+    None as well where its sender had said something that was not captured, most likely its FIN: what provoked the RST acknowledged that.
+    """
     provoked = reset.peer_last
+    if had_said_more(reset):
+        return None
     if provoked is None or reset.moment.ts_ns - provoked.ts_ns > PROVOKED_NS:
         return None
     if reset.own_last is not None and reset.own_last.packet > provoked.packet:
@@ -74,6 +77,11 @@ def gap_before(connection: Connection, reset: Reset) -> Gap | None:
         if begin is not None and reset.own_last is not None and reset.own_last.packet < begin < provoked.packet:
             return gap  # sent again before the RST came
     return None
+
+
+def had_said_more(reset: Reset) -> bool:
+    """Whether the RST's sender had sent more than the capture has: it stands where what provoked it acknowledges (RFC 9293 3.10.7.1)."""
+    return not reset.acknowledges and reset.sequence_distance > 0 and reset.own_last is not None
 
 
 def _prober(connection: Connection, reset: Reset) -> Keepalive:

@@ -14,7 +14,7 @@ from captool.findings.open_ends import STALL_NS
 from captool.findings.path_mtu import too_large
 from captool.findings.path_so_far import Remark, ToldOfPath, path_remarks
 from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
-from captool.findings.resets import gap_before
+from captool.findings.resets import gap_before, had_said_more
 from captool.findings.silence import acknowledged_by_reset, output_given_up, sent_for, streams
 from captool.findings.strangers import is_stranger
 from captool.findings.tables import Connection
@@ -135,7 +135,7 @@ def _idle_for(over: list[IdleTimeout], gap: Gap, *, half_closed: bool) -> Remark
     elif any(gap.probes):
         what = f"no packet for {idle}, the keepalive probes being slower than that"
     else:
-        what = f"{begin} for {idle}, no keepalive probe from either side so far"
+        what = f"{begin} for {idle}, no keepalive probe from either side seen so far"
     whose = ["the idle timeout given" if entry.id == GIVEN else f"the timeout of {entry.name} ({entry.seconds:g} s)" for entry in over]
     more = f" and {len(whose) - NAMED} more" if len(whose) > NAMED else ""
     # The longest silence is the last one, unless this is looked at late.
@@ -152,7 +152,10 @@ def _unanswered_probes(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
                 yield Remark(tcp.last_packet.ts_ns, "info", f"the {peer} is heard again after unanswered keepalive probes")
             continue
         lasted = last.ts_ns - first.ts_ns
-        if side.unanswered < MIN_UNANSWERED or lasted < UNANSWERED_NS or told.unanswered_probes.get(direction) == first.packet:
+        gap = _present_gap(tcp)
+        waited = gap is not None and gap.start_ns + gap.duration_ns - last.ts_ns >= UNANSWERED_NS
+        due = side.unanswered - (0 if waited else 1)  # the last of them may be answered at this moment
+        if due < MIN_UNANSWERED or lasted < UNANSWERED_NS or told.unanswered_probes.get(direction) == first.packet:
             continue
         told.unanswered_probes[direction] = first.packet
         yield Remark(
@@ -267,5 +270,8 @@ def _ended(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
             "broken off by the server (RST), which does not know the connection: it was opened before the recording began, or a NAT gave "
             "it another port",
         )
+    elif had_said_more(reset):
+        said = f"closed by the {tcp.closed_by} (RST; what it had sent before, perhaps a FIN, was not recorded)"
+        yield Remark(closing.ts_ns, "info", said)
     else:
         yield Remark(closing.ts_ns, "warning", f"broken off by the {tcp.closed_by} (RST)")

@@ -96,7 +96,7 @@ def describe(
             client.longest_idle = max([gap.silence_ns if gap.client_probes else gap.duration_ns for gap in kept], default=0)
             server.longest_idle = max([gap.silence_ns if gap.server_probes else gap.duration_ns for gap in kept], default=0)
             gaps = kept
-    if closed_by and may_have_finished(client if closed_by & CLOSED_BY_SERVER else server):
+    if closed_by == CLOSED_BY_CLIENT | CLOSED_BY_SERVER:
         closed_by = 0
     by_client: object = keepalive(client, server, keepalive_window_ns)
     by_server: object = keepalive(server, client, keepalive_window_ns)
@@ -177,12 +177,6 @@ def crossed_unseen(gap: object, client: Side, server: Side) -> cython.bint:
         if begin <= offset < end:
             return True
     return side.forgotten > 0
-
-
-@cython.cfunc
-def may_have_finished(side: Side) -> cython.bint:
-    """Whether the peer acknowledged something behind all that this side was seen to send, which may have been its FIN."""
-    return side.packets > 0 and not side.finished and side.acked > side.next
 
 
 @cython.cfunc

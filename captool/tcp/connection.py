@@ -212,7 +212,7 @@ class TcpConnection(NamedTuple):
     receiver acknowledged and the capture does not have. `close` is `silent-drop` where data went unanswered, no FIN or RST
     came from its receiver, and the peer was not heard again. `acknowledged_offset` is the stream offset (0 = first payload byte)
     up to which the receiver of the direction acknowledged. `closing` is the first FIN or RST, which `closed_by` sent; both are None where
-    the capture may lack an earlier FIN of the other side: something behind all that it was seen to send was acknowledged.
+    the capture may lack an earlier FIN of the other side: something behind all that it was seen to send was acknowledged by then.
     `awaited` is data that this capture does not have and the receiver neither.
     `next_sequence` is the sequence number that each side would send next.
     `syns` tells what was sent again while the connection was opened. `reordered` counts segments that others had overtaken: they came late,

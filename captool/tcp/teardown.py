@@ -155,10 +155,13 @@ def finish_side(
 
 @cython.cfunc
 def note_closing(rows: Rows, place: cython.longlong, ts: cython.longlong, packet: cython.longlong) -> cython.int:
-    """The first FIN or RST tells who closed."""
+    """The first FIN or RST tells who closed; not if the other side had sent more than was captured, which may have been its FIN."""
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
+    receiver: cython.longlong = conn + SIDES + SIDE * (1 - (place & 1))
     if not rows.state[conn + STATE] & (CLOSED_BY_CLIENT | CLOSED_BY_SERVER):
         rows.state[conn + STATE] |= CLOSED_BY_SERVER if place & 1 else CLOSED_BY_CLIENT
+        if rows.state[receiver + PACKETS] and rows.state[receiver + ACKED] > rows.state[receiver + NEXT]:
+            rows.state[conn + STATE] |= CLOSED_BY_CLIENT | CLOSED_BY_SERVER
         rows.state[conn + CLOSING_PACKET] = packet
         rows.state[conn + CLOSING_NS] = ts
     return 0

@@ -111,7 +111,7 @@ def test_silence_is_told_while_it_lasts_and_probes_give_no_alarm(namespace, tmp_
             at, line = lines.wait_for("reaches the idle timeout given")
             assert at - began > 3
             assert talking.poll() is None  # it is told while it lasts
-            assert "127.0.0.1:40000 -> 127.0.0.1:2376: idle for 3.00 s, no keepalive probe from either side so far" in line
+            assert "127.0.0.1:40000 -> 127.0.0.1:2376: idle for 3.00 s, no keepalive probe from either side seen so far" in line
             lines.wait_for("127.0.0.1:40001 -> 127.0.0.1:2376: a keepalive probe of the client was seen")
             lines.wait_for("127.0.0.1:40000 -> 127.0.0.1:2376: closed by the client (FIN)")
         stopped(process)

@@ -92,7 +92,7 @@ def test_the_drop_was_told_while_it_happened(dropped):
     assert opened.startswith("info ")
     assert opened.endswith("its stream is open (101)")
     assert idle.startswith("warning ")
-    assert idle.endswith("idle for 10.00 s, no keepalive probe from either side so far: reaches the idle timeout given")
+    assert idle.endswith("idle for 10.00 s, no keepalive probe from either side seen so far: reaches the idle timeout given")
     assert drop.startswith("error ")
     assert "silent drop so far: the server sends " in drop
     assert drop.endswith("nothing comes from the client, as when a middlebox forgot the connection")

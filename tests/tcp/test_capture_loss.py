@@ -76,6 +76,11 @@ def test_nor_one_that_an_unseen_fin_ended(path: Path) -> None:
     assert (1, None, None) == (seen.stream_holes.to_server, seen.closed_by, seen.closing)
 
 
+def test_who_closed_is_known_where_only_the_second_fin_is_missing(path: Path) -> None:
+    talk = Talk().opened().client(b"GET /").server(b"200").client().server(flags=FIN | ACK).client().client(flags=FIN | ACK, captured=False)
+    assert ("server", 1) == ((seen := connection(path, talk.server())).closed_by, seen.stream_holes.to_server)
+
+
 def test_other_idle_times_of_it_are_judged(path: Path) -> None:
     talk = quiet(Talk().opened()).server(b"more", captured=False).client().wait(70).server(b"last").client()
     seen = connection(path, talk)

@@ -52,7 +52,7 @@ class Twin:
             self.was_reset[me] = True
             if offset == self.next[me] and self.acked[peer] < ack <= self.next[peer]:  # its ends, hop limit and number are as always here
                 self.acked[peer], self.resent[peer] = ack, 0
-            self.closing = self.closing or (self.number, ts, me)
+            self.closing = self.closing or (self.number, ts, self.acked[peer] > self.next[peer])
             self.last_packet[me] = self.number
             return
         self.last_packet[me] = self.number
@@ -127,7 +127,7 @@ class Twin:
         if flags & FIN:
             unknown = offset + length > max(self.next[me], self.acked[me])
             self.end_gap(ts, (me, self.next[me]) if unknown else None)
-            self.closing = self.closing or (self.number, ts, me)
+            self.closing = self.closing or (self.number, ts, self.acked[peer] > self.next[peer])
             if self.fin[me] is None:
                 self.fin[me] = offset + length
                 self.next[me] = max(self.next[me], offset + length + 1)
@@ -177,7 +177,7 @@ class Twin:
                 + (max(0, self.acked[side] - self.next[side]) if self.fin[side] is None else 0)
                 for side in (0, 1)
             ),
-            "closing": self.closing and (None if self.lacks(1 - self.closing[2], self.next[1 - self.closing[2]]) else self.closing[:2]),
+            "closing": self.closing[:2] if self.closing and not self.closing[2] else None,  # whose FIN came first is not known
             "reset": self.reset,
             "first_probe": tuple(middle(distances) for distances in self.firsts),
             "interval": tuple(middle(some or others) for some, others in zip(self.intervals, self.retries, strict=True)),
