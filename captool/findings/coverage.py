@@ -24,7 +24,10 @@ ABSENT: Final = (
     "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage", "reset-after-idle",
 )  # fmt: skip
 # And these on a few of them, so that they are less sure where the capture lacks packets of any connection.
-FEW: Final = ("connection-unanswered", "possible-drop", "unanswered-request", "keepalive-unanswered", "server-closed", "outage")
+FEW: Final = (
+    "connection-unanswered", "possible-drop", "unanswered-request", "keepalive-unanswered", "server-closed", "outage",
+    "keepalive-too-slow",
+)  # fmt: skip
 DOUBT: Final = " The capture lacks packets (capture-loss), so what is missing may be missing only in it."
 
 

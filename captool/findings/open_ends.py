@@ -137,7 +137,11 @@ def capture_ended(tables: Tables) -> Iterator[Finding]:
 
 
 def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Finding]:
-    """Idle for long, and fine: which probes bridged it, or which timeouts it stayed below. `found` are all other findings."""
+    """Idle for long, and fine: which probes bridged it, or which timeouts it stayed below. `found` are all other findings.
+
+    How often probes come is not said where the capture lacks packets: some of the probes may be among them.
+    """
+    lossy = any(finding.code == "capture-loss" for finding in found)
     faulty = {finding.connection for finding in found if finding.severity != "info" and finding.code != "capture-loss"}
     entries = timeouts(tables)
     for connection in tables.eventful:
@@ -145,7 +149,7 @@ def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Find
         if connection.id in faulty or gap is None or gap.duration_ns < QUIET_NS or not _lived_on(connection, gap, tables):
             continue
         sides = connection.tcp.keepalive
-        probes = [_bridged(gap.probes[direction], sides[direction], direction) for direction in DIRECTIONS if gap.probes[direction]]
+        probes = [_bridged(gap.probes[one], sides[one], one, lossy=lossy) for one in DIRECTIONS if gap.probes[one]]
         shortest = min(entries, key=lambda entry: entry.timeout_ns, default=None)
         if probes:
             fine = f"bridged by {', and by '.join(probes)}"
@@ -200,7 +204,9 @@ def _last_silence(connection: Connection, tables: Tables) -> int:
     return max(0, (tables.capture.watched_until_ns or 0) - connection.tcp.last_packet.ts_ns)
 
 
-def _bridged(probes: int, side: Keepalive, direction: Direction) -> str:
+def _bridged(probes: int, side: Keepalive, direction: Direction, *, lossy: bool) -> str:
+    if lossy:
+        return f"keepalive probes of the {direction.sender}, of which the capture has {probes} (it lacks packets)"
     every = f" every {seconds(side.interval_ns)}" if side.interval_ns is not None else ""
     hint = sender_hint(side, direction)
     answered = "answered" if side.answered >= side.probes else f"{side.answered} of {side.probes} on the connection answered"

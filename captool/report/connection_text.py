@@ -9,7 +9,7 @@ from captool.findings.gaps import worst_gap
 from captool.findings.icmp import refusal
 from captool.findings.path_mtu import too_large
 from captool.findings.probes import sender_hint
-from captool.findings.silence import shortened
+from captool.findings.silence import followed, shortened
 from captool.findings.tables import Connection
 from captool.report.layout import styled
 from captool.report.printable import clock, printable
@@ -80,7 +80,7 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     rows = [("time", span + sent + (" (which side is the client was guessed)" if tcp.client_guessed else ""))]
     locked = connection.tls is not None and connection.tls.reason not in (None, "stream-gap", "snapped")
     last = connection.exchanges[-EXCHANGES:]
-    rows.extend(("request" if not index else "", _exchange(exchange, locked=locked)) for index, exchange in enumerate(last))
+    rows.extend(("request" if not index else "", _exchange(connection, exchange, locked=locked)) for index, exchange in enumerate(last))
     if len(connection.exchanges) > EXCHANGES:
         rows.append(("", f"and {len(connection.exchanges) - EXCHANGES} before them"))
     gap = worst_gap(connection)
@@ -88,7 +88,8 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
         end = "the end of the capture" if gap.ended_by_packet is None else f"packet {gap.ended_by_packet} ({gap.ended_by})"
         rows.append(("idle", f"no data for {seconds(gap.duration_ns)}, from packet {gap.after_packet} to {end}"))
     if "missing-keepalive" not in said:
-        rows.append(("keepalive", "; ".join(_keepalive(tcp.keepalive[direction], direction) for direction in Direction)))
+        lossy = any(tcp.lacking)
+        rows.append(("keepalive", "; ".join(_keepalive(tcp.keepalive[one], one, lossy=lossy) for one in Direction)))
     if connection.counterpart:
         from captool.report.other_side_text import crossed
 
@@ -104,7 +105,7 @@ def facts(connection: Connection, said: set[str], *, detailed: bool = False) -> 
     return rows
 
 
-def _exchange(exchange: DockerExchange, *, locked: bool) -> str:
+def _exchange(connection: Connection, exchange: DockerExchange, *, locked: bool) -> str:
     """`locked` says that some of what was said is in the capture and could not be decrypted."""
     http, stream = exchange.http, exchange.stream
     text = printable(f"{http.method} {shortened(http.target)}")
@@ -112,7 +113,7 @@ def _exchange(exchange: DockerExchange, *, locked: bool) -> str:
         text += f" → {http.status}"
     else:
         unread = "response not decrypted, or not found" if locked else "response not in the capture, or not found in it"
-        text += f" → {'no response' if http.response_followed else unread}"
+        text += f" → {'no response' if followed(connection, exchange) else unread}"
     response_hole = http.response_hole and http.status is not None and stream is None
     lacking = () if locked else ("the request" * http.request_hole, "the response" * response_hole)
     if any(lacking):
@@ -130,13 +131,16 @@ def _exchange(exchange: DockerExchange, *, locked: bool) -> str:
     return text
 
 
-def _keepalive(side: Keepalive, direction: Direction) -> str:
+def _keepalive(side: Keepalive, direction: Direction, *, lossy: bool) -> str:
+    """`lossy` says that the capture lacks packets of the connection, of which some may have been probes and answers."""
     if side.status == "missing":
         return f"{direction.sender} sent no probe in {seconds(side.longest_idle_ns)} of idle time"
     if side.status == "not-observable":
         return f"{direction.sender} not observable (longest idle time {seconds(side.longest_idle_ns)})"
     every = f" every {seconds(side.interval_ns)}" if side.interval_ns is not None else ""
     hint = sender_hint(side, direction)
+    if lossy:
+        return f"{direction.sender} sent at least {counted(side.probes, 'probe')}"
     return f"{direction.sender} sent {counted(side.probes, 'probe')}{every}, {side.answered} answered" + (f" ({hint})" if hint else "")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from captool.report.text import render
 from tests.builders import ACK, FIN, RST, Talk
 from tests.findings.judged import asked, found, judged, later
 
@@ -93,3 +94,26 @@ def test_what_is_drawn_from_absence_is_worded_with_the_loss(path):
     whole = asked()
     whole.packets.append(Talk(client_end=("10.0.0.7", 1), now=whole.now).client(flags=2, ack=0).packets[0])
     assert "capture-loss" not in found(path, later(whole, 60), "connection-unanswered")[0].message
+
+
+def test_how_often_probes_come_is_not_said_where_some_may_be_missing(path):
+    """Of four probes in twenty seconds two were recorded, while another connection shows that the capture lacks packets."""
+    talk = asked()
+    for number in range(4):
+        talk.wait(5).client(seq=talk.next[0] - 1, captured=number in (0, 3)).server(captured=number in (0, 3))
+    alone = judged(path, talk.wait(1).server(b"more").client())
+    talk.packets += Talk(client_end=("10.0.0.9", 5000), now=talk.now).opened().server(b"x", captured=False).client().packets
+    beside = judged(path, talk)
+    (told,) = [finding.message for finding in alone.findings if finding.code == "quiet-but-healthy"]
+    assert "bridged by 2 keepalive probes of the client every 15.0" in told
+    (told,) = [finding.message for finding in beside.findings if finding.code == "quiet-but-healthy"]
+    assert "bridged by keepalive probes of the client, of which the capture has 2 (it lacks packets); data crossed again after it." in told
+
+
+def test_the_report_counts_probes_and_responses_only_as_far_as_the_capture_has_them(path):
+    talk = http(answered=True)
+    text = " ".join(render(judged(path, talk), connection=0).split())
+    assert "response not in the capture, or not found in it" in text
+    talk = asked().server(b"line", captured=False).client().wait(5)
+    talk.client(seq=talk.next[0] - 1).server()
+    assert "client sent at least 1 probe" in " ".join(render(judged(path, talk), connection=0).split())
