@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from captool.findings.coverage import DOUBT
 from captool.findings.finding import Finding
 from captool.findings.gaps import worst_gap
 from captool.findings.passage import proven
@@ -98,7 +99,8 @@ def _tell(
     told |= numbers
     finding, connection = min(concerned, key=lambda one: (one[0].severity != "error", _unimportance(one[1]), -_idle(one[0])))
     others = f" (and {counted(len(numbers) - 1, 'other')} likewise)" if len(numbers) > 1 else ""
-    return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection, losses)}.")]
+    doubt = ", as far as a capture shows that lacks packets" if finding.message.endswith(DOUBT) else ""
+    return [_sentence(f"{label(connection)}{others} {said(finding)}{_loss(connection, losses)}{doubt}.")]
 
 
 def _kind(finding: Finding) -> tuple[object, ...]:

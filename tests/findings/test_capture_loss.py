@@ -91,6 +91,8 @@ def test_what_is_drawn_from_absence_is_worded_with_the_loss(path):
     talk.packets.append(Talk(client_end=("10.0.0.7", 1), now=talk.now).client(flags=2, ack=0).packets[0])
     (unanswered,) = found(path, later(talk, 60), "connection-unanswered")
     assert unanswered.message.endswith("The capture lacks packets (capture-loss), so what is missing may be missing only in it.")
+    said = "got no answer to the SYN, as far as a capture shows that lacks packets."
+    assert any(sentence.endswith(said) for sentence in judged(path, talk).verdict)
     whole = asked()
     whole.packets.append(Talk(client_end=("10.0.0.7", 1), now=whole.now).client(flags=2, ack=0).packets[0])
     assert "capture-loss" not in found(path, later(whole, 60), "connection-unanswered")[0].message
