@@ -157,10 +157,21 @@ def doubted(tables: Tables, findings: Iterable[Finding]) -> Iterator[Finding]:
         if (absent or few) and not finding.evidence.get("proven_by_other_side"):
             sure: Confidence = "medium" if finding.confidence == "high" else finding.confidence
             finding = finding._replace(confidence=sure, message=finding.message + DOUBT)  # noqa: PLW2901
+            if finding.connection in holed and _of_few_packets(finding):
+                finding = finding._replace(severity="info", confidence="low")  # noqa: PLW2901
         if step is not None and step.steps > 1 and finding.code in TIMED:
             yield finding._replace(confidence="low")
         else:
             yield finding
+
+
+def _of_few_packets(finding: Finding) -> bool:
+    """Whether it rests on the absence of a few packets, which nobody would have sent again or missed."""
+    if finding.code == "outage":
+        return finding.evidence["what"] != "data"
+    if finding.code == "keepalive-unanswered":
+        return not finding.evidence["gave_up"]
+    return finding.code in ("connection-unanswered", "possible-drop", "server-closed")
 
 
 def mid_stream(tables: Tables) -> Iterator[Finding]:

@@ -98,6 +98,7 @@ def acknowledge(
     """Take in `sender`'s acknowledgement of what `receiver` sent; 1 where it tells of data, or a FIN, that the capture does not have."""
     offset: cython.longlong
     more: cython.longlong
+    known: cython.bint
     unseen: cython.int = 0
     bits: cython.longlong = rows.state[receiver + BITS]
     if not bits & BASED:
@@ -109,8 +110,9 @@ def acknowledge(
     if offset > rows.state[receiver + ACKED] or not bits & ACK_KNOWN:
         if offset > rows.state[receiver + NEXT] + MAX_UNSEEN:
             return 0
-        # Where only empty segments were seen, one more may be what a probe stands below.
-        more = 0 if bits & (DATA_SEEN | FROM_START) else 1
+        # Where only empty segments were seen, and no acknowledgement of theirs, one more may be what a probe stands below.
+        known = bits & ACK_KNOWN != 0 and rows.state[receiver + ACKED] >= rows.state[receiver + NEXT]
+        more = 0 if known or bits & (DATA_SEEN | FROM_START) else 1
         if bits & ACK_KNOWN and offset > rows.state[receiver + ACKED] + more and offset > rows.state[receiver + NEXT] + more:
             unseen = 1
         if bits & RESENDING and rows.state[sender + WINDOW] and not flags & RST:
@@ -121,7 +123,7 @@ def acknowledge(
             rows.state[receiver + RESENT] = 0
         rows.state[receiver + FIRST_PACKET] = 0
         if offset > rows.state[receiver + NEXT] and not bits & (DATA_SEEN | FROM_START):
-            rebase_unseen(rows, place, sender, receiver, offset, ts)
+            rebase_unseen(rows, place, sender, receiver, offset, ts, more)
     if bits & HOLED:
         conn: cython.longlong = rows.origin + (place >> 1) * ROW
         if rows.state[conn + STATE] & WANTED:
@@ -175,11 +177,12 @@ def rebase_unseen(
     receiver: cython.longlong,
     offset: cython.longlong,
     ts: cython.longlong,
+    more: cython.longlong,
 ) -> cython.int:
-    """Mid-stream, only empty segments came from `receiver`, and now bytes above them are acknowledged."""
+    """Mid-stream, only empty segments came from `receiver`, and now bytes above them are acknowledged; `more`: those were not before."""
     conn: cython.longlong = rows.origin + (place >> 1) * ROW
     probes: cython.longlong = rows.state[receiver + PACKETS]
-    if offset == rows.state[receiver + NEXT] + 1 and probes and rows.state[sender + WINDOW]:
+    if more and offset == rows.state[receiver + NEXT] + 1 and probes and rows.state[sender + WINDOW]:
         # They stood one below what is acknowledged: they were probes.
         if not rows.state[receiver + BITS] & FINISHED:
             rows.state[receiver + PROBES] += probes

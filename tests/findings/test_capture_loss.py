@@ -119,3 +119,16 @@ def test_the_report_counts_probes_and_responses_only_as_far_as_the_capture_has_t
     talk = asked().server(b"line", captured=False).client().wait(5)
     talk.client(seq=talk.next[0] - 1).server()
     assert "client sent at least 1 probe" in " ".join(render(judged(path, talk), connection=0).split())
+
+
+def test_answers_to_probes_may_have_been_lost_with_the_rest(path):
+    talk = asked().server(b"line", captured=False).client()
+    for answered in (True, False, False, False):
+        talk.wait(5).client(seq=talk.next[0] - 1).server(captured=answered)
+    (told,) = found(path, talk, "keepalive-unanswered")
+    assert ("info", "low") == (told.severity, told.confidence)
+    assert "lost its server" not in " ".join(judged(path, talk).verdict)
+    whole = asked()
+    for _ in range(3):
+        whole.wait(5).client(seq=whole.next[0] - 1)
+    assert "error" == found(path, whole, "keepalive-unanswered")[0].severity

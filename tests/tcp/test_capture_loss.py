@@ -124,6 +124,12 @@ def test_a_reset_may_acknowledge_what_was_not_recorded(path: Path) -> None:
     assert (3, 0) == (seen.reset.acknowledged_unseen, seen.stream_holes.to_client)
 
 
+def test_an_unseen_fin_behind_acknowledgements_alone_makes_them_no_probes(path: Path) -> None:
+    talk = Talk(server_isn=5000)
+    talk.server().server(b"line").client().wait(10).client(flags=FIN | ACK, captured=False).server(b"bye")
+    assert 0 == connection(path, talk).keepalive.to_server.probes
+
+
 def test_a_capture_of_one_direction_lacks_nothing_of_the_other(path: Path) -> None:
     talk = Talk().opened().client(b"GET /").server(b"200").client()
     talk.packets = [packet for packet in talk.packets if packet.frame[26:30] == bytes([10, 0, 0, 1])]
