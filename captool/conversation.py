@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # each is imported by the first connection that needs it
     from captool.http.exchange import HttpExchange
     from captool.http.losses import HttpLosses
     from captool.tls.conversation import TlsConversation
-    from captool.tls.record_reader import PlaintextRun
+    from captool.tls.plaintext_run import PlaintextRun
     from captool.tls.sealed_runs import SealedRuns
     from captool.tls.summary import TlsSummary
 

@@ -7,8 +7,9 @@ from captool.errors import DecodeError
 from captool.keys.material import KeyRing
 from captool.tls.hello import parse_sslv2_client_hello
 from captool.tls.outcome import summarize
+from captool.tls.plaintext_run import PlaintextRun, mark_of
 from captool.tls.reasons import Failure
-from captool.tls.record_reader import PlaintextRun, RecordReader, mark_of
+from captool.tls.record_reader import RecordReader
 from captool.tls.records import (
     HEADER_LENGTH,
     MAX_RECORD_LENGTH,

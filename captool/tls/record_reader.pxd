@@ -3,20 +3,8 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memset
 
 from captool.tls.aead_protection cimport AeadOpener
+from captool.tls.plaintext_run cimport PlaintextRun
 from captool.tls.sealed_runs cimport SealedRuns, Portion
-
-cdef class PlaintextRun:
-    cdef readonly object direction
-    cdef readonly bint after_loss
-    cdef readonly Py_ssize_t count
-    cdef readonly object data
-    cdef long long[::1] rows
-    cdef Py_ssize_t room
-    cdef object marks
-    cdef object packets
-    cdef object times_ns
-
-    cdef int add(self, long long stream_end, long long end)
 
 cdef class RecordReader:
     cdef public Py_ssize_t position

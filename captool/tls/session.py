@@ -11,10 +11,10 @@ from captool.tls.handshake import HandshakeType
 from captool.tls.hello import ClientHello
 from captool.tls.lost_records import Stand, beside_content
 from captool.tls.negotiation import FINISHED_MESSAGES, Negotiation
+from captool.tls.plaintext_run import PlaintextRun, single_record
 from captool.tls.proof import opener12
 from captool.tls.protection import opener13
 from captool.tls.reasons import Failure, altered_handshake, bad_record, locked, not_supported
-from captool.tls.record_reader import PlaintextRun, single_record
 from captool.tls.records import HEADER_LENGTH, ContentType
 from captool.tls.recovery import Guess, Recovery, survives_loss
 from captool.tls.sealed_handshake import SealedHandshake
