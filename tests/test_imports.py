@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from captool.analysis import hot_path_compiled
+from captool.tls import libcrypto
+
 SCRIPT = """
 import sys
 import click  # and what it imports, which no run can do without
@@ -53,10 +56,16 @@ def test_a_capture_with_the_keys_of_docker_machine(fixtures):
     assert [] == needless(f"{heavy} {APART} {X509} socket shlex tomllib", "analyze", place / "server.pcap", "--keys", place / "machines")
 
 
+def test_a_capture_that_the_systems_own_library_decrypts(fixtures):
+    place = fixtures / "keepalive-saves"
+    heavy = HEAVY if hot_path_compiled() and libcrypto.loaded() else HEAVY.replace("cryptography ", "")
+    assert [] == needless(f"{heavy} {APART} {X509} socket shlex tomllib", "analyze", place / "server.pcap", "--keys", place / "machines")
+
+
 @pytest.mark.parametrize(("words", "executed"), [(("analyze", "--jobs", "0", "trace.pcap"), False), (("analyze", "--help"), True)])
 def test_what_click_needs_for_help_alone(words, executed):
     """`inspect` is executed where somebody looks into it (captool.cli.import_later); that imports `dis`."""
-    run = subprocess.run([sys.executable, "-c", LATER, *words], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", LATER, *words], capture_output=True, text=True, check=True, cwd="/")
     assert str(executed) == run.stdout.splitlines()[-1]
 
 
@@ -71,7 +80,8 @@ def test_keys_that_open_nothing(fixtures):
 
 def needless(modules, *words):
     """Those of the modules, separated by blanks, that the command imports."""
-    run = subprocess.run([sys.executable, "-c", SCRIPT, modules, *map(str, words)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", SCRIPT, modules, *map(str, words)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")  # what is installed, and compiled
     return eval(run.stderr.splitlines()[-1])
 
 

@@ -5,7 +5,6 @@ server.pem and server-key.pem; every sub-directory of machines/ that does not be
 `captool harvest` wrote has one more level, `machines/NAME/GENERATION/`, each with a manifest.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,6 +119,8 @@ def _original_name(directory: Path) -> str | None:
     """The machine's name in a harvested bundle, whose directories are called by generation."""
     if not directory.name.isdecimal():
         return None
+    import json
+
     try:
         document = json.loads((directory / GENERATION_MANIFEST).read_bytes()[:MOST_BYTES])
     except (OSError, ValueError, RecursionError):

@@ -4,7 +4,6 @@ A place may be half written, or in the middle of its removal: whatever cannot be
 returned. Of a config.json only harmless fields ever leave a place. What else there is: stored_machine.py.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -102,6 +101,8 @@ def read_config(place: Place, held: Mapping[str, bytes], problems: list[str]) ->
     data = held.get(CONFIG) or read_key_file(path, place.root, problems)
     if data is None:
         return None
+    import json
+
     try:
         config = reduced_config(json.loads(data))
     except (ValueError, RecursionError):  # json.loads: also of bytes that are no text

@@ -50,6 +50,11 @@ class RsaKey(NamedTuple):
         return exponents and self.coefficient * q % p == 1
 
     @property
+    def der(self) -> bytes:
+        """The key as an RSAPrivateKey (RFC 8017 appendix A.1.2)."""
+        return encoded(SEQUENCE, b"".join(map(encoded_number, (0, *self))))
+
+    @property
     def spki_sha256(self) -> str:
         """Lower-case hex SHA-256 of the public key as a certificate holds it (SubjectPublicKeyInfo, RFC 5280 section 4.1)."""
         public = encoded(SEQUENCE, encoded_number(self.modulus) + encoded_number(self.public_exponent))

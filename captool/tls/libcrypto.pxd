@@ -1,4 +1,4 @@
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlopen, dlsym
 
 ctypedef const void *(*Algorithm)() noexcept nogil
@@ -9,6 +9,13 @@ ctypedef int (*DecryptInit)(void *, const void *, void *, const unsigned char *,
 ctypedef int (*DecryptUpdate)(void *, unsigned char *, int *, const unsigned char *, int) noexcept nogil
 ctypedef int (*DecryptFinal)(void *, unsigned char *, int *) noexcept nogil
 ctypedef int (*ContextControl)(void *, int, int, void *) noexcept nogil
+ctypedef void *(*KeyParse)(void **, const unsigned char **, long) noexcept nogil
+ctypedef void (*KeyFree)(void *) noexcept nogil
+ctypedef void *(*KeyContextNew)(void *, void *) noexcept nogil
+ctypedef void (*KeyContextFree)(void *) noexcept nogil
+ctypedef int (*KeyDecryptInit)(void *) noexcept nogil
+ctypedef int (*KeyDecrypt)(void *, unsigned char *, size_t *, const unsigned char *, size_t) noexcept nogil
+ctypedef void (*ClearErrors)() noexcept nogil
 
 cdef class Library:
     cdef void *handle
@@ -33,3 +40,15 @@ cdef class Cipher:
         self, const unsigned char *nonce, const unsigned char *additional, Py_ssize_t additional_length, const unsigned char *sealed,
         Py_ssize_t length, unsigned char *out, unsigned char *last
     ) noexcept nogil
+
+
+cdef class PrivateKey:
+    cdef Library library
+    cdef KeyFree key_free
+    cdef KeyContextFree context_free
+    cdef KeyDecrypt key_decrypt
+    cdef ClearErrors clear_errors
+    cdef void *key
+    cdef void *context
+
+    cdef bint begin(self, Library library, bytes der)

@@ -1,8 +1,9 @@
-"""AEAD ciphers of the system's OpenSSL, called without anything between (EVP_EncryptInit(3), AEAD interface).
+"""AEAD ciphers and RSA keys of the system's OpenSSL, called without anything between (EVP_EncryptInit(3), EVP_PKEY_decrypt(3)).
 
 cryptography makes a context for every record and looks at four Python buffers; for a short record that takes several times as long as
-the decryption. Here a key has one context, and a record costs its nonce, its tag and its bytes. Only where captool is compiled, and
-the system has a libcrypto (Python's own hashes nearly always use it): otherwise `cipher` gives None, and cryptography decrypts.
+the decryption. Here a key has one context, and a record costs its nonce, its tag and its bytes. And to import cryptography takes a tenth
+of a short run, which one RSA key exchange is not worth. Only where captool is compiled, and the system has a libcrypto (Python's own hashes
+nearly always use it): otherwise `cipher` and `private_key` give None, and cryptography decrypts.
 """
 
 # ruff: noqa: F821, PLR0911, PLR1714 - types of C and dlopen come from libcrypto.pxd
@@ -19,6 +20,7 @@ NONCE_LENGTH = cython.declare(cython.Py_ssize_t, 12)  # what all of these have u
 TAG_LENGTH = cython.declare(cython.Py_ssize_t, 16)
 SET_TAG = cython.declare(cython.int, 0x11)  # EVP_CTRL_AEAD_SET_TAG
 MOST_BYTES = cython.declare(cython.Py_ssize_t, 1 << 24)  # far more than a record: lengths are of type int
+LONGEST_PLAIN = cython.declare(cython.Py_ssize_t, 2048)  # that an RSA key gives, of OpenSSL's longest ones
 
 
 @cython.final
@@ -131,19 +133,87 @@ class Cipher:
         return self.library.decrypt_final(self.context, out + first, cython.address(written)) == 1
 
 
+@cython.final
+@cython.cclass
+class PrivateKey:
+    """An RSA private key."""
+
+    if cython.compiled:
+
+        def __dealloc__(self) -> None:
+            """Free key and context, which wipes what is secret of them. Other objects may be gone by now."""
+            if self.context != cython.NULL:
+                self.context_free(self.context)
+            if self.key != cython.NULL:
+                self.key_free(self.key)
+
+    @cython.cfunc
+    def begin(self, library: Library, der: bytes) -> cython.bint:
+        """Read the key, an RSAPrivateKey (RFC 8017 appendix A.1.2); whether that was possible."""
+        parse: KeyParse = cython.cast(KeyParse, dlsym(library.handle, b"d2i_AutoPrivateKey"))
+        context_new: KeyContextNew = cython.cast(KeyContextNew, dlsym(library.handle, b"EVP_PKEY_CTX_new"))
+        decrypt_init: KeyDecryptInit = cython.cast(KeyDecryptInit, dlsym(library.handle, b"EVP_PKEY_decrypt_init"))
+        at: cython.p_const_uchar = cython.cast(cython.p_const_uchar, PyBytes_AS_STRING(der))
+        self.library = library
+        self.key_free = cython.cast(KeyFree, dlsym(library.handle, b"EVP_PKEY_free"))
+        self.context_free = cython.cast(KeyContextFree, dlsym(library.handle, b"EVP_PKEY_CTX_free"))
+        self.key_decrypt = cython.cast(KeyDecrypt, dlsym(library.handle, b"EVP_PKEY_decrypt"))
+        self.clear_errors = cython.cast(ClearErrors, dlsym(library.handle, b"ERR_clear_error"))
+        if (
+            parse == cython.NULL
+            or context_new == cython.NULL
+            or decrypt_init == cython.NULL
+            or self.key_free == cython.NULL
+            or self.context_free == cython.NULL
+            or self.key_decrypt == cython.NULL
+            or self.clear_errors == cython.NULL
+        ):
+            return False
+        self.key = parse(cython.NULL, cython.address(at), len(der))
+        if self.key == cython.NULL:
+            self.clear_errors()
+            return False
+        self.context = context_new(self.key, cython.NULL)
+        return self.context != cython.NULL and decrypt_init(self.context) == 1
+
+    def decrypt(self, encrypted: bytes) -> bytes | None:
+        """What was encrypted to the key (PKCS#1 v1.5, RFC 8017 section 7.2.2); where it was not, None, or of newer releases anything."""
+        plain: bytes = PyBytes_FromStringAndSize(cython.NULL, LONGEST_PLAIN)
+        size: cython.size_t = LONGEST_PLAIN
+        target: cython.p_uchar = cython.cast(cython.p_uchar, PyBytes_AS_STRING(plain))
+        source: cython.p_const_uchar = cython.cast(cython.p_const_uchar, PyBytes_AS_STRING(encrypted))
+        if self.context == cython.NULL or self.key_decrypt(self.context, target, cython.address(size), source, len(encrypted)) != 1:
+            self.clear_errors()  # of this thread: Python's own modules look for theirs there
+            return None
+        return plain[:size]
+
+
 LIBRARY = None
+
+
+def loaded() -> object:
+    """The library (`Library`), None where it cannot be had here."""
+    global LIBRARY  # noqa: PLW0603 - loaded once, with the first session that is decrypted
+    if LIBRARY is None and cython.compiled:
+        library: Library = Library()
+        LIBRARY = library if library.load() else False
+    return LIBRARY or None
 
 
 def cipher(mode: str, key: bytes) -> object:
     """The cipher of this mode and key (`Cipher`), None where it cannot be had here."""
-    global LIBRARY  # noqa: PLW0603 - loaded once, with the first session that is decrypted
     algorithm = ALGORITHMS.get((mode, len(key)))
-    if not cython.compiled or algorithm is None or LIBRARY is False:
+    library = loaded() if algorithm is not None else None
+    if library is None:
         return None
-    if LIBRARY is None:
-        library: Library = Library()
-        LIBRARY = library if library.load() else False
-        if LIBRARY is False:
-            return None
     made: Cipher = Cipher()
-    return made if made.begin(LIBRARY, algorithm, key) else None
+    return made if made.begin(library, algorithm, key) else None
+
+
+def private_key(der: bytes) -> object:
+    """The RSA key in an RSAPrivateKey (`PrivateKey`), None where it cannot be had here."""
+    library = loaded()
+    if library is None:
+        return None
+    made: PrivateKey = PrivateKey()
+    return made if made.begin(library, der) else None

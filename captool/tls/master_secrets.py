@@ -6,10 +6,11 @@ Every secret found here is a guess: `captool.tls.conversation` accepts it only w
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from captool.keys.material import KeyRing, PrivateKey, SessionSecret
-from captool.keys.rsa_key import decrypt
+from captool.keys.rsa_key import REMEMBERED, decrypt
+from captool.tls import libcrypto
 from captool.tls.cipher_suites import cipher_suite
 from captool.tls.hello import SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, ClientHello, Extension
 from captool.tls.key_schedule import extended_master_secret, master_secret
@@ -137,8 +138,14 @@ def _decrypted_premaster(key: "RsaKey", encrypted: bytes) -> bytes | None:
     RFC 5246 section 7.4.7.1: its first two bytes are the version that the client offered. They are not compared: some clients
     put the negotiated version there, and Finished decides.
     """
+    direct: Any = _direct(key)
     try:
-        premaster = decrypt(key, encrypted)
+        premaster = decrypt(key, encrypted) if direct is None else direct.decrypt(encrypted)
     except ValueError:
         return None
-    return premaster if len(premaster) == PREMASTER_SECRET_LENGTH else None
+    return premaster if premaster is not None and len(premaster) == PREMASTER_SECRET_LENGTH else None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _direct(key: "RsaKey") -> object:
+    return libcrypto.private_key(key.der)
