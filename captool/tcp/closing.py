@@ -98,14 +98,16 @@ def describe(
             gaps = kept
     if closed_by == CLOSED_BY_CLIENT | CLOSED_BY_SERVER:
         closed_by = 0
+    if shut[0] is not None or shut[1] is not None:  # the receiver of a direction is the other side
+        shut_windows = new(PerDirection, (shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)))
+        client.longest_idle = longest_idle(client, gaps, 0, shut_windows.to_server)
+        server.longest_idle = longest_idle(server, gaps, 1, shut_windows.to_client)
     by_client: object = keepalive(client, server, keepalive_window_ns)
     by_server: object = keepalive(server, client, keepalive_window_ns)
     if lost_by_client or lost_by_server:
         unanswered = new(
             PerDirection, (unanswered_data(client, server, lost_by_client), unanswered_data(server, client, lost_by_server))
         )
-    if shut[0] is not None or shut[1] is not None:  # the receiver of a direction is the other side
-        shut_windows = new(PerDirection, (shut_window(shut[1], last.last_ns), shut_window(shut[0], last.last_ns)))
     eventful: cython.bint = gaps is not None or seen_reset is not None or missing is not ZERO
     eventful = eventful or either(holes) or either(shut) or either(outages) or either(repeats) or either(syns) or either(overtaken)
     eventful = eventful or client.retransmissions > 0 or server.retransmissions > 0 or client.stuck or server.stuck
@@ -177,6 +179,25 @@ def crossed_unseen(gap: object, client: Side, server: Side) -> cython.bint:
         if begin <= offset < end:
             return True
     return side.forgotten > 0
+
+
+@cython.cfunc
+def longest_idle(side: Side, gaps: object, direction: cython.longlong, window: object) -> cython.longlong:
+    """The longest idle time of a side outside of that in which its peer let nothing in (ShutWindow or None).
+
+    Whoever has something to send then probes the window, and Linux sends no keepalive probes beside that.
+    """
+    if window is None or not gaps:
+        return side.longest_idle
+    begin, end = window.since.ts_ns, window.since.ts_ns + window.duration_ns
+    return max(
+        [
+            gap.silence_ns if (gap.server_probes if direction else gap.client_probes) else gap.duration_ns
+            for gap in gaps
+            if begin >= gap.start_ns + gap.duration_ns or end <= gap.start_ns
+        ],
+        default=0,
+    )
 
 
 @cython.cfunc
