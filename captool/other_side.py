@@ -25,6 +25,9 @@ from captool.tcp.passage import Passage, all_arrived, passage
 from captool.tcp.recorded import Conversations, Recorded
 from captool.tcp.tracker import Tracker
 
+MASK32 = 0xFFFFFFFF
+Strangers = dict[tuple[Endpoint, int], TcpConnection]
+
 
 @dataclass(frozen=True, slots=True)
 class Counterpart:
@@ -33,7 +36,8 @@ class Counterpart:
     `other` is its number in the other capture, `client` and `server` its ends there: `translated` says that they are others, because a NAT
     lies between. `client_side` is the capture that was recorded nearer to the client, None where the packets do not tell.
     `passage` has for each direction what its sender's side recorded and what of it the receiver's did. `not_compared` counts packets in the
-    middle of a long conversation that were not kept, in either capture.
+    middle of a long conversation that were not kept, in either capture. `moved` is the connection, in the capture nearer to the server, that
+    goes on with the client's sequence numbers under another port or address: a NAT between the two had forgotten this one.
     """
 
     connection: int
@@ -44,6 +48,7 @@ class Counterpart:
     client_side: Side | None
     passage: PerDirection[Passage]
     not_compared: int
+    moved: TcpConnection | None = None
 
     def sender_side(self, direction: Direction) -> Side:
         """The capture nearer to the sender."""
@@ -99,6 +104,7 @@ def compare(trace: Recorded, other: Recorded) -> OtherSide:
             trace_first = (near.get(pair.hosts) != "other-side") == (direction is Direction.TO_SERVER)
             bounds.add(packet.ts_ns, became.ts_ns - packet.ts_ns, first_first=trace_first)
     clock = bounds.offset()
+    strangers = _strangers(trace), _strangers(other)
     matched = {pair.trace.id for pair in pairs}
     ends: dict[frozenset[Endpoint], frozenset[Endpoint]] = {}  # of whose packets it has any, for each pair of ends
     for connection in other.connections:
@@ -109,7 +115,7 @@ def compare(trace: Recorded, other: Recorded) -> OtherSide:
         capture=other.capture,
         connections=len(other.connections),
         clock=clock,
-        counterparts=tuple(_counterpart(here, there, pair, clock, near.get(pair.hosts)) for pair in pairs) if clock else (),
+        counterparts=tuple(_counterpart(here, there, pair, clock, near.get(pair.hosts), strangers) for pair in pairs) if clock else (),
         unmatched=tuple(connection.id for connection in unmatched),
         renumbered=tuple(one.id for one in unmatched if _ends(one) in ends and one.id not in opposite),
         opposite=opposite,
@@ -128,7 +134,9 @@ def _senders(connection: TcpConnection, *, other_way: bool = False) -> frozenset
     return frozenset(end for end, packets in sent if (packets == 0) is other_way)
 
 
-def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None) -> Counterpart:
+def _counterpart(
+    here: Conversations, there: Conversations, pair: Pair, clock: ClockOffset, near: Side | None, strangers: tuple[Strangers, Strangers]
+) -> Counterpart:
     client, server = (pair.other.server, pair.other.client) if pair.flipped else (pair.other.client, pair.other.server)
     return Counterpart(
         connection=pair.trace.id,
@@ -140,7 +148,26 @@ def _counterpart(here: Conversations, there: Conversations, pair: Pair, clock: C
         passage=_all_arrived(here, there, pair, near) or _judged(here, there, pair, clock, near),
         not_compared=here.recorded.log.given_back(pair.trace.client, pair.trace.server)
         + there.recorded.log.given_back(pair.other.client, pair.other.server),
+        moved=None if pair.flipped or near is None else _moved(strangers[0], pair.other, pair.trace)
+        if near == "other-side"
+        else _moved(strangers[1], pair.trace, pair.other),
     )
+
+
+def _strangers(recorded: Recorded) -> Strangers:
+    """The connections that no SYN opened, by their server and the number that their client sends next."""
+    return {
+        (one.server, one.next_sequence.to_server): one for one in recorded.connections if not {"S", "H"} & set(one.history.upper())
+    }
+
+
+def _moved(strangers: Strangers, at_client: TcpConnection, known: TcpConnection) -> TcpConnection | None:
+    """The connection at the server that ends with what the client sent last, or a probe one below it, and is not the one known there."""
+    for number in (at_client.next_sequence.to_server, at_client.next_sequence.to_server - 1 & MASK32):
+        one = strangers.get((known.server, number))
+        if one is not None and one.client != known.client and one.first_packet > known.first_packet:
+            return one
+    return None
 
 
 def _all_arrived(here: Conversations, there: Conversations, pair: Pair, near: Side | None) -> PerDirection[Passage] | None:

@@ -16,7 +16,7 @@ from captool.findings.outages import many_retransmissions, outage
 from captool.findings.passage import other_side_unmatched, packets_lost, path_dead, reset_injected
 from captool.findings.path_mtu import mtu_black_hole
 from captool.findings.probes import keepalive_too_slow, keepalive_unanswered
-from captool.findings.resets import reset_after_idle
+from captool.findings.resets import reset_after_idle, reset_in_use
 from captool.findings.settled import settled
 from captool.findings.silence import output_lost, silent_drop, unanswered_request
 from captool.findings.slow_connects import slow_connect
@@ -34,6 +34,7 @@ RULES = (
     reset_injected,
     output_lost,
     reset_after_idle,
+    reset_in_use,
     keepalive_unanswered,
     half_close_idle,
     zero_window_stall,

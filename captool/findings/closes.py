@@ -10,8 +10,9 @@ from typing import Final
 from captool.direction import Direction
 from captool.findings.finding import Confidence, Finding, Severity
 from captool.findings.gaps import forgets, gap_ended_by, half_closed_timeouts, timeouts, tripped
-from captool.findings.resets import gap_before
+from captool.findings.resets import gap_before, in_use
 from captool.findings.silence import followed, request
+from captool.findings.strangers import is_stranger
 from captool.findings.tables import Connection, Tables
 from captool.tcp.connection import Endpoint, Gap
 from captool.units import SECOND_NS, counted, seconds, size
@@ -125,6 +126,8 @@ def server_closed(tables: Tables) -> Iterator[Finding]:
         tcp = connection.tcp
         if tcp.closing is None or tcp.closed_by != "server" or not all(tcp.packets) or _gave_up(connection):
             continue
+        if is_stranger(tcp):
+            continue  # connection-unknown: the server never had it open
         gap = gap_ended_by(connection, tcp.closing.packet)
         what = _cut_off(connection, gap)
         if what is None:
@@ -223,12 +226,12 @@ def _awaited(connection: Connection) -> bool:
 
 
 def _gave_up(connection: Connection) -> bool:
-    """Whether the server's RST has a cause of its own: nobody answered it, or the connection was used again after a long silence."""
+    """Whether the server's RST has a cause of its own: nobody answered it, or whoever sent it did not know the connection."""
     tcp = connection.tcp
     if tcp.reset is None or not _by_reset(connection):
         return False
     unheard = tcp.keepalive.to_client.unanswered > 0 or tcp.unanswered.to_client is not None
-    return unheard or gap_before(connection, tcp.reset) is not None
+    return unheard or gap_before(connection, tcp.reset) is not None or in_use(connection)
 
 
 def open_stream(connection: Connection) -> str | None:

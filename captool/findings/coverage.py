@@ -22,6 +22,7 @@ ABSENT: Final = (
     "silent-drop", "mtu-black-hole", "one-way-loss", "output-lost", "missing-keepalive", "idle-gap", "half-close-idle",
     "keepalive-unanswered",
     "keepalive-too-slow", "unanswered-request", "server-closed", "zero-window-stall", "outage", "reset-after-idle",
+    "reset-in-use",
 )  # fmt: skip
 # And these on a few of them, so that they are less sure where the capture lacks packets of any connection.
 FEW: Final = (

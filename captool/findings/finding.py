@@ -34,6 +34,7 @@ CODES: tuple[str, ...] = (
     "keepalive-too-slow",
     "keepalive-unanswered",
     "reset-after-idle",
+    "reset-in-use",
     "half-close-idle",
     "client-timeout",
     "server-closed",

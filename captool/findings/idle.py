@@ -14,10 +14,10 @@ from captool.units import SECOND_NS, seconds
 
 UNDECIDED: Final = "The capture ends in it, so it cannot tell a dropped connection from a quiet one; a capture at the other side can."
 UNANSWERED_YET: Final = "No packet answers what was sent after it, so whether that arrived only a capture at the other side tells."
+FIN_UNANSWERED: Final = "No packet answers the FIN that ended it, so whether that arrived only a capture at the other side tells."
 OUTCOMES: Final[dict[str, tuple[Severity, str]]] = {
     "end-of-capture": ("warning", UNDECIDED),
     "rst": ("warning", "A reset ended it."),
-    "fin": ("info", "An orderly close ended it."),
     "syn": ("warning", "Then another connection was opened on the same ports: this one had ended unseen."),
 }
 PROXY_REMEDY = "Load balancers and proxies that end the connection themselves ignore probes: raise their idle timeout."
@@ -91,6 +91,8 @@ def _silence(gap: Gap) -> str:
 def _outcome(connection: Connection, gap: Gap) -> tuple[Severity, str]:
     if gap.ended_by == "data":
         return _crossed(connection, gap)
+    if gap.ended_by == "fin":
+        return _closed(connection, gap)
     if gap.ended_by == "end-of-capture" and any(gap.probes) and all(side.answered >= side.probes for side in connection.tcp.keepalive):
         return "info", "The probes in it were answered, so nothing on this path had cut it by then."
     return OUTCOMES[gap.ended_by]
@@ -108,6 +110,16 @@ def _crossed(connection: Connection, gap: Gap) -> tuple[Severity, str]:
     if any(again and again.lasting and persists(again) and gap.ended_by_packet == again.last.packet for again in tcp.repeated):
         return "warning", "What ended it had come and been acknowledged before, and came again: the acknowledgements may be lost."
     return "info", "Data crossed again after it, so nothing on this path cut it."
+
+
+def _closed(connection: Connection, gap: Gap) -> tuple[Severity, str]:
+    """What became of the FIN that ended the gap."""
+    tcp = connection.tcp
+    if tcp.reset and gap_before(connection, tcp.reset) == gap:
+        return "info", "The FIN that ended it was answered by a reset."
+    if not answered(connection, gap):
+        return "warning" if all(tcp.packets) else "info", FIN_UNANSWERED
+    return "info", "An orderly close ended it."
 
 
 def into_nothing(connection: Connection, gap: Gap) -> bool:

@@ -11,7 +11,7 @@ from captool.findings.idle import answered, into_nothing
 from captool.findings.probes import PROBES_MISSED, probed_every, sender_hint
 from captool.findings.silence import followed
 from captool.findings.tables import Connection, Tables
-from captool.tcp.connection import Gap, Keepalive, ShutWindow
+from captool.tcp.connection import Endpoint, Gap, Keepalive, ShutWindow
 from captool.units import SECOND_NS, counted, seconds
 
 STALL_NS: Final = 2 * SECOND_NS
@@ -115,6 +115,7 @@ def possible_drop(tables: Tables) -> Iterator[Finding]:
 
 def capture_ended(tables: Tables) -> Iterator[Finding]:
     """The capture ended while an exchange was open: nothing is proven about it."""
+    newest: dict[tuple[Endpoint, Endpoint], int] = {}
     for connection in tables.eventful:
         waiting = [exchange for exchange in connection.exchanges if not exchange.http.complete and followed(connection, exchange)]
         half_closed = connection.tcp.conn_state == "S2" and (connection.tcp.close == "fin" or open_stream(connection) is not None)
@@ -122,6 +123,9 @@ def capture_ended(tables: Tables) -> Iterator[Finding]:
             waiting = [connection.exchanges[-1]]
         if not waiting or not (half_closed or connection.tcp.close == "open"):
             continue
+        newest = newest or {(one.tcp.client, one.tcp.server): one.id for one in tables.connections}
+        if newest[connection.tcp.client, connection.tcp.server] != connection.id:
+            continue  # another one was opened on its ports: this one had ended unseen
         silence = _last_silence(connection, tables)
         yield Finding(
             code="capture-ended",
@@ -177,10 +181,10 @@ def quiet_but_healthy(tables: Tables, found: Sequence[Finding]) -> Iterator[Find
 
 def _lived_on(connection: Connection, gap: Gap, tables: Tables) -> bool:
     """Whether the connection worked at the end of the gap, or at the end of the capture still had its probes answered in time."""
-    if gap.ended_by == "data":
+    if gap.ended_by in ("data", "fin"):
         return answered(connection, gap) and not into_nothing(connection, gap)
     if gap.ended_by != "end-of-capture":
-        return gap.ended_by == "fin" and all(connection.tcp.packets)  # of one direction it is not known what was answered
+        return False
     sides = [(side, every) for side in connection.tcp.keepalive if (every := probed_every(side)) is not None and side.answered]
     silence = _last_silence(connection, tables)
     return any(silence <= every * PROBES_MISSED and not side.unanswered for side, every in sides)

@@ -66,7 +66,7 @@ def reset_injected(tables: Tables) -> Iterator[Finding]:
     """
     for connection, counterpart, direction, passage in _passages(tables):
         closing = [packet for packet in passage.not_sent if packet.flags & (RST | FIN)]
-        if not closing:
+        if not closing or (counterpart.moved and not any(packet.foreign for packet in closing)):
             continue
         receiver = _opposite(counterpart.sender_side(direction))
         first = next((packet for packet in closing if packet.foreign), closing[0])
@@ -103,8 +103,8 @@ def packets_lost(tables: Tables) -> Iterator[Finding]:
     """Packets that did not arrive, on a path that was not dead."""
     for connection, counterpart, direction, passage in _passages(tables):
         lost = passage.lost - (passage.dead.packets if passage.dead else passage.too_large.packets if passage.too_large else 0)
-        if lost <= 0:
-            continue
+        if lost <= 0 or counterpart.moved:
+            continue  # connection-unknown tells where they went
         side = counterpart.sender_side(direction)
         recovered = passage.last_arrived is not None and passage.last_arrived[0].packet > passage.lost_ranges[-1].last.packet
         longest = max(passage.lost_ranges, key=_lasted_ns)

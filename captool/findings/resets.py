@@ -1,4 +1,4 @@
-"""A quiet connection that was reset on its next use: by whom, as far as one capture tells."""
+"""A connection that was reset, on its next use after an idle time or in use: by whom, as far as one capture tells."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -29,12 +29,11 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
         gap = gap._replace(longest_silence_ns=idle_ns)
         foreign, doubtful, stateless = _clues(reset)
         told = "; ".join((*foreign, *doubtful, *stateless)) or "nothing in it tells whether the peer or a middlebox sent it"
-        confidence: Confidence = "high" if foreign and stateless else "medium" if foreign or (doubtful and stateless) else "low"
         over = tripped(entries, gap)
         yield Finding(
             code="reset-after-idle",
             severity="warning" if gap.ended_by == "fin" else "error",
-            confidence=confidence,
+            confidence=_confidence(foreign, doubtful, stateless),
             connection=connection.id,
             packets=(gap.after_packet, provoked, reset.moment.packet),
             message=f"The first packet after {seconds(idle_ns)} of silence (packet {provoked}) was "
@@ -46,6 +45,7 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
             evidence={
                 "sender": reset.sender,
                 "idle_s": idle_ns / SECOND_NS,
+                "closing": gap.ended_by == "fin",
                 "sender_differs": foreign,
                 "sender_may_differ": doubtful,
                 "sender_without_state": stateless,
@@ -53,6 +53,58 @@ def reset_after_idle(tables: Tables) -> Iterator[Finding]:
                 "proof_needs": reset.sender,
             },
         )
+
+
+def reset_in_use(tables: Tables) -> Iterator[Finding]:
+    """A RST that answers what was sent on a connection in use, from whoever does not know the connection."""
+    for connection in tables.eventful:
+        reset = connection.tcp.reset
+        if reset is None or reset.peer_last is None or not in_use(connection):
+            continue
+        foreign, doubtful, stateless = _clues(reset)
+        peer = "client" if reset.sender == "server" else "server"
+        yield Finding(
+            code="reset-in-use",
+            severity="error" if foreign else "warning",
+            confidence=_confidence(foreign, doubtful, stateless),
+            connection=connection.id,
+            packets=(reset.peer_last.packet, reset.moment.packet),
+            message=f"What the {peer} sent (packet {reset.peer_last.packet}) was answered by a reset in the {reset.sender}'s name (packet "
+            f"{reset.moment.packet}): {'; '.join((*foreign, *doubtful, *stateless))}. Neither side had closed, as far as the capture shows.",
+            remedy=f"A capture at the {reset.sender} shows whether its host sent the reset, which had lost the connection then (its program "
+            "ended, it restarted, or another machine has its address), or a firewall or load balancer whose rules or state had changed.",
+            evidence={
+                "sender": reset.sender,
+                "used": any(connection.tcp.payload_bytes),
+                "sender_differs": foreign,
+                "sender_may_differ": doubtful,
+                "sender_without_state": stateless,
+                "proof_needs": reset.sender,
+            },
+        )
+
+
+def in_use(connection: Connection) -> bool:
+    """Whether the first of all FINs and RSTs is a RST that answers a packet, not after an idle time, and that no program's end explains.
+
+    A program that ends has its host acknowledge what came, with the window that it had.
+    """
+    tcp, reset = connection.tcp, connection.tcp.reset
+    if reset is None or reset.peer_last is None or reset.own_last is None or tcp.closing != reset.moment or any(tcp.lacking):
+        return False
+    if not tcp.handshake_seen and {"S", "H"} & set(tcp.history.upper()):
+        return False  # a SYN that an older connection of the peer's answered (RFC 5961 4)
+    if reset.sender == "client" and not {"A", "D"} & set(tcp.history):
+        return False  # a SYN-ACK was all that its sender asked for: so do scans and health checks
+    if reset.own_last.packet > reset.peer_last.packet or reset.moment.ts_ns - reset.peer_last.ts_ns > PROVOKED_NS:
+        return False
+    foreign, _, stateless = _clues(reset)
+    return bool(foreign or (reset.window == 0 and not reset.acknowledges and stateless)) and gap_before(connection, reset) is None
+
+
+def _confidence(foreign: list[str], doubtful: list[str], stateless: list[str]) -> Confidence:
+    """How sure it is that another machine than the peer sent a RST with these clues."""
+    return "high" if foreign and stateless else "medium" if foreign or (doubtful and stateless) else "low"
 
 
 def gap_before(connection: Connection, reset: Reset) -> Gap | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from captool.direction import DIRECTIONS, Direction
 from captool.findings.finding import Finding
-from captool.findings.idle import UNANSWERED_YET, UNDECIDED
+from captool.findings.idle import FIN_UNANSWERED, UNANSWERED_YET, UNDECIDED
 from captool.findings.passage import NOT_ARRIVED, confidence, numbers
 from captool.findings.remedies import KEEPALIVE_REMEDY
 from captool.findings.resets import MORE_PROBES
@@ -132,22 +132,25 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
     sender = str(finding.evidence["sender"])
     direction = Direction.TO_SERVER if sender == "client" else Direction.TO_CLIENT
     passage, packet = counterpart.passage[direction], finding.packets[-1]
+    begin = finding.message.partition(f" (packet {packet}):")[0] + f" (packet {packet})"
+    own_remedy = f"Look at the {sender}'s program or host: it had closed or forgotten the connection."
+    if counterpart.sender_side(direction) == "trace" and not finding.evidence["sender_differs"] and not finding.evidence["sender_may_differ"]:
+        own = f"{begin}, and the {sender}'s side did send it: this capture was recorded there."
+        return _proven(tables, finding._replace(message=own, remedy=own_remedy), injected=False)
     if counterpart.sender_side(direction) != "other-side":
         return finding
-    begin = finding.message.partition(f" (packet {packet}):")[0] + f" (packet {packet})"
     if any(one.moment.packet == packet and one.foreign for one in passage.not_sent):
         forged = f"{begin}, and the {sender}'s side never sent it."
         return _proven(tables, finding._replace(message=forged, remedy=MORE_PROBES), injected=True)
     if passage.last_arrived is not None and passage.last_arrived[1].packet == packet:
         sent = f"packet {passage.last_arrived[0].packet} of {capture_name(tables, 'other-side')}"
         own = f"{begin}, and the {sender}'s side did send it ({sent})."
-        remedy = f"Look at the {sender}'s program or host: it had closed or forgotten the connection."
-        return _proven(tables, finding._replace(message=own, remedy=remedy), injected=False)
+        return _proven(tables, finding._replace(message=own, remedy=own_remedy), injected=False)
     return finding
 
 
 def _idle_gap(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
-    undecided = next((text for text in (UNDECIDED, UNANSWERED_YET) if finding.message.endswith(text)), None)
+    undecided = next((text for text in (UNDECIDED, UNANSWERED_YET, FIN_UNANSWERED) if finding.message.endswith(text)), None)
     if undecided is None or not any(passage.dead for passage in counterpart.passage):
         return finding
     return finding._replace(severity="error", message=finding.message.replace(undecided, "The path died, as both captures prove."))
@@ -250,6 +253,7 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "possible-drop": _possible_drop,
     "keepalive-unanswered": _unanswered_probes,
     "reset-after-idle": _reset,
+    "reset-in-use": _reset,
     "half-close-idle": _half_closed,
     "output-lost": _output_lost,
     "idle-gap": _idle_gap,

@@ -79,11 +79,13 @@ def slow_connect(tables: Tables) -> Iterator[Finding]:
 
 def _syn_unanswered(tcp: TcpConnection) -> Wait | None:
     syn = tcp.syns.to_server
+    if "s" in tcp.history:
+        return None  # both sides opened it at once (RFC 9293 3.5): none answered the other
     return Wait(syn, syn.answer, syn.early) if syn and syn.answer else None
 
 
 def _syn_ack_unanswered(tcp: TcpConnection) -> Wait | None:
-    syn_ack = tcp.syns.to_client
+    syn_ack = None if "s" in tcp.history else tcp.syns.to_client
     return Wait(syn_ack, syn_ack.answer, syn_ack.early) if syn_ack and syn_ack.answer else None
 
 

@@ -6,10 +6,11 @@ its own capture shows that the numbers are those of a connection that it does kn
 
 from collections.abc import Iterator
 
+from captool.direction import Direction
 from captool.findings.finding import Finding
 from captool.findings.openings import by_server, shown
 from captool.findings.remedies import KEEPALIVE_REMEDY
-from captool.findings.tables import Connection, Tables
+from captool.findings.tables import Connection, Tables, capture_name
 from captool.tcp.connection import Endpoint, TcpConnection
 from captool.units import SECOND_NS, counted, seconds
 
@@ -32,6 +33,7 @@ def connection_unknown(tables: Tables) -> Iterator[Finding]:
             unexplained.append(stranger)
         else:
             yield _moved(stranger, before)
+    yield from _moved_on_the_way(tables)
     for server, unknown in by_server(unexplained):
         first = unknown[0].tcp
         yield Finding(
@@ -49,6 +51,36 @@ def connection_unknown(tables: Tables) -> Iterator[Finding]:
         )
 
 
+def _moved_on_the_way(tables: Tables) -> Iterator[Finding]:
+    """Connections of the client's side that go on under another port or address at the server's, where the other capture shows them."""
+    for connection in tables.eventful:
+        counterpart = connection.counterpart
+        moved = counterpart.moved if counterpart else None
+        if counterpart is None or moved is None or counterpart.sender_side(Direction.TO_SERVER) != "trace":
+            continue
+        yield Finding(
+            code="connection-unknown",
+            severity="error",
+            confidence="high",
+            connection=connection.id,
+            packets=(connection.tcp.last_packet.packet,),
+            message=f"What the client sent last reached the server's side as connection {moved.id} of {capture_name(tables, 'other-side')}, "
+            f"from {shown(moved.client)} (packet {moved.first_packet} there), and no longer as connection {counterpart.other}, from "
+            f"{shown(counterpart.client)}: a NAT on the way had forgotten the connection and gave it another "
+            f"{'port' if moved.client.ip == counterpart.client.ip else 'address'}."
+            + (" The server's host does not know it, and answered with a reset." if is_stranger(moved) else ""),
+            remedy=KEEPALIVE_REMEDY,
+            evidence={
+                "server": shown(moved.server),
+                "connections": 1,
+                "continues": counterpart.other,
+                "first_at_server": moved.first_packet,
+                "idle_s": None,
+                "proof_needs": None,
+            },
+        )
+
+
 def is_stranger(tcp: TcpConnection) -> bool:
     """Whether the server's first word in the capture is a RST, in answer to a segment of a connection that no SYN opened."""
     reset = tcp.reset
@@ -59,7 +91,8 @@ def is_stranger(tcp: TcpConnection) -> bool:
 
 def _moved(stranger: Connection, before: Connection) -> Finding:
     tcp, old = stranger.tcp, before.tcp
-    idle_ns = tcp.start_ns - old.last_packet.ts_ns
+    idle_ns = _silence_ns(tcp, old)
+    after = f"{seconds(idle_ns)} after the last packet of that" if idle_ns is not None else "while that was idle"
     return Finding(
         code="connection-unknown",
         severity="error",
@@ -67,7 +100,7 @@ def _moved(stranger: Connection, before: Connection) -> Finding:
         connection=stranger.id,
         packets=_packets(tcp),
         message=f"Packet {tcp.first_packet} goes on where connection {before.id} ({shown(old.client)}) had ended, with the same sequence "
-        f"numbers, but comes from {shown(tcp.client)}, {seconds(idle_ns)} after the last packet of that: a NAT on the way had forgotten "
+        f"numbers, but comes from {shown(tcp.client)}, {after}: a NAT on the way had forgotten "
         f"the connection and gave it another {'port' if old.client.ip == tcp.client.ip else 'address'}. The server's host does not know "
         "it, and answered with a reset.",
         remedy=KEEPALIVE_REMEDY,
@@ -75,7 +108,7 @@ def _moved(stranger: Connection, before: Connection) -> Finding:
             "server": shown(tcp.server),
             "connections": 1,
             "continues": before.id,
-            "idle_s": idle_ns / SECOND_NS,
+            "idle_s": None if idle_ns is None else idle_ns / SECOND_NS,
             "proof_needs": None,
         },
     )
@@ -87,8 +120,19 @@ def _before(tcp: TcpConnection, known: Known) -> Connection | None:
     for number in (first, first + 1):
         for one in known.get((tcp.server, number & MASK32), ()):
             unheard = one.tcp.next_sequence.to_client - tcp.next_sequence.to_client & MASK32
-            if one.tcp.start_ns < tcp.start_ns and one.tcp.client != tcp.client and unheard <= one.tcp.unacknowledged_bytes.to_client:
+            unknown = one.tcp.unacknowledged_bytes.to_client + ("f" in one.tcp.history)  # a FIN takes a number, too
+            if one.tcp.start_ns < tcp.start_ns and one.tcp.client != tcp.client and unheard <= unknown:
                 return one
+    return None
+
+
+def _silence_ns(tcp: TcpConnection, old: TcpConnection) -> int | None:
+    """Nanoseconds without a packet of `old` before this one began; None where that is not known. The server may close it later."""
+    if old.last_packet.packet < tcp.first_packet:
+        return tcp.start_ns - old.last_packet.ts_ns
+    for gap in old.gaps:
+        if gap.after_packet < tcp.first_packet and (gap.ended_by_packet is None or gap.ended_by_packet > tcp.first_packet):
+            return tcp.start_ns - gap.start_ns if gap.longest_silence_ns == gap.duration_ns else None
     return None
 
 

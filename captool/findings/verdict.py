@@ -13,7 +13,7 @@ from captool.findings.tables import Connection, Tables
 from captool.units import SECOND_NS, counted, seconds, size
 
 SHOWN = 3
-KINDS: Final = ("direction", "sender", "closed_by", "unfinished", "ended_by", "what", "client_had_closed", "injected")
+KINDS: Final = ("direction", "sender", "closed_by", "unfinished", "ended_by", "what", "client_had_closed", "injected", "closing", "used")
 Sentence = Callable[[Finding], str]
 
 
@@ -26,7 +26,7 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
     # Which reset it was that nobody sent is told with the idle time before it, where there was one.
-    forged = {finding.connection for finding in findings if finding.code == "reset-after-idle" and finding.evidence.get("injected")}
+    forged = {finding.connection for finding in findings if finding.code in ("reset-after-idle", "reset-in-use") and finding.evidence.get("injected")}
     certain = [one for one in proven(tables) if one[1] == "path-dead" or one[0] not in forged]
     sentences += [sentence for _, _, sentence in certain[:SHOWN]]
     if len(certain) > SHOWN:
@@ -167,6 +167,18 @@ def _at_risk(connection: Connection, count: int, *, first: bool) -> str:
 
 
 def _reset(finding: Finding) -> str:
+    # Who closes it after that has no more to say: what was lost had been lost before.
+    peer = "client" if finding.evidence["sender"] == "server" else "server"
+    done = f"the {peer} closed it" if finding.evidence["closing"] else "it was used again"
+    return f"was reset{_by(finding)} when {done} after {_seconds(finding.evidence['idle_s'])} of silence"
+
+
+def _reset_in_use(finding: Finding) -> str:
+    return f"was reset{_by(finding)} {'while it was in use' if finding.evidence['used'] else 'as soon as it was open'}"
+
+
+def _by(finding: Finding) -> str:
+    """In whose name a RST came, and who sent it, as far as that is known."""
     sender = finding.evidence["sender"]
     injected = finding.evidence.get("injected")
     if injected is not None:
@@ -177,7 +189,7 @@ def _reset(finding: Finding) -> str:
             by += ", most likely by another machine (its TTL differs)"
         elif finding.evidence["sender_may_differ"]:
             by += ", perhaps by another machine (its TTL differs a little)"
-    return f"was reset{by} when it was used again after {_seconds(finding.evidence['idle_s'])} of silence"
+    return by
 
 
 def _half_closed(finding: Finding) -> str:
@@ -275,9 +287,12 @@ def _ended_early(finding: Finding) -> str:
 def _unknown(finding: Finding) -> str:
     if finding.evidence["continues"] is None:
         return f"was not known to {finding.evidence['server']}, which answered what was sent on it with a reset"
-    idle = _seconds(finding.evidence["idle_s"])
+    idle = finding.evidence["idle_s"]
+    if "first_at_server" in finding.evidence:
+        return "got another port or address from a NAT on the way, which had forgotten it, as both captures prove"
+    after = f" after {_seconds(idle)} of silence" if idle is not None else ""
     return (
-        f"is connection {finding.evidence['continues']} under another port or address, which a NAT gave it after {idle} of silence; "
+        f"is connection {finding.evidence['continues']} under another port or address, which a NAT gave it{after}; "
         "the server did not know it and answered with a reset"
     )
 
@@ -311,8 +326,9 @@ CAUSES: Final[tuple[tuple[str, Sentence], ...]] = (
     ("one-way-loss", _one_way),
     ("icmp-error", _refused),
     ("peer-silent", lambda _: "got no answer although what was sent on it did arrive: the peer's host was silent, not the path"),
-    ("reset-after-idle", _reset),
     ("connection-unknown", _unknown),
+    ("reset-after-idle", _reset),
+    ("reset-in-use", _reset_in_use),
     ("half-close-idle", _half_closed),
     ("keepalive-unanswered", _unanswered),
     ("output-lost", _ended_early),
