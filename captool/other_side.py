@@ -36,8 +36,8 @@ class Counterpart:
     `other` is its number in the other capture, `client` and `server` its ends there: `translated` says that they are others, because a NAT
     lies between. `client_side` is the capture that was recorded nearer to the client, None where the packets do not tell.
     `passage` has for each direction what its sender's side recorded and what of it the receiver's did. `not_compared` counts packets in the
-    middle of a long conversation that were not kept, in either capture. `moved` is the connection, in the capture nearer to the server, that
-    goes on with the client's sequence numbers under another port or address: a NAT between the two had forgotten this one.
+    middle of a long conversation that were not kept, in either capture. `moved` is the connection, in the capture nearer to the server,
+    that goes on with the client's sequence numbers under another port or address: a NAT between the two had forgotten this one.
     """
 
     connection: int

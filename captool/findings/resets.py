@@ -69,10 +69,12 @@ def reset_in_use(tables: Tables) -> Iterator[Finding]:
             confidence=_confidence(foreign, doubtful, stateless),
             connection=connection.id,
             packets=(reset.peer_last.packet, reset.moment.packet),
-            message=f"What the {peer} sent (packet {reset.peer_last.packet}) was answered by a reset in the {reset.sender}'s name (packet "
-            f"{reset.moment.packet}): {'; '.join((*foreign, *doubtful, *stateless))}. Neither side had closed, as far as the capture shows.",
-            remedy=f"A capture at the {reset.sender} shows whether its host sent the reset, which had lost the connection then (its program "
-            "ended, it restarted, or another machine has its address), or a firewall or load balancer whose rules or state had changed.",
+            message=f"What the {peer} sent (packet {reset.peer_last.packet}) was answered by a reset in the {reset.sender}'s name "
+            f"(packet {reset.moment.packet}): {'; '.join((*foreign, *doubtful, *stateless))}. Neither side had closed, as far as the "
+            "capture shows.",
+            remedy=f"A capture at the {reset.sender} shows whether its host sent the reset, which had lost the connection then (its "
+            "program ended, it restarted, or another machine has its address), or a firewall or load balancer whose rules or state had "
+            "changed.",
             evidence={
                 "sender": reset.sender,
                 "used": any(connection.tcp.payload_bytes),

@@ -134,7 +134,8 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
     passage, packet = counterpart.passage[direction], finding.packets[-1]
     begin = finding.message.partition(f" (packet {packet}):")[0] + f" (packet {packet})"
     own_remedy = f"Look at the {sender}'s program or host: it had closed or forgotten the connection."
-    if counterpart.sender_side(direction) == "trace" and not finding.evidence["sender_differs"] and not finding.evidence["sender_may_differ"]:
+    usual = not finding.evidence["sender_differs"] and not finding.evidence["sender_may_differ"]
+    if counterpart.sender_side(direction) == "trace" and usual:
         own = f"{begin}, and the {sender}'s side did send it: this capture was recorded there."
         return _proven(tables, finding._replace(message=own, remedy=own_remedy), injected=False)
     if counterpart.sender_side(direction) != "other-side":

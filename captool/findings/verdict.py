@@ -25,8 +25,10 @@ def verdict(tables: Tables, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     sentences = [_dropped(by_connection[number], findings, losses) for number in dropped[:SHOWN]]
     if len(dropped) > SHOWN:
         sentences.append(f"{counted(len(dropped) - SHOWN, 'more connection')} died in the same way.")
-    # Which reset it was that nobody sent is told with the idle time before it, where there was one.
-    forged = {finding.connection for finding in findings if finding.code in ("reset-after-idle", "reset-in-use") and finding.evidence.get("injected")}
+    # Which reset it was that nobody sent is told with the idle time before it, or with its use.
+    forged = {
+        one.connection for one in findings if one.code in ("reset-after-idle", "reset-in-use") and one.evidence.get("injected")
+    }
     certain = [one for one in proven(tables) if one[1] == "path-dead" or one[0] not in forged]
     sentences += [sentence for _, _, sentence in certain[:SHOWN]]
     if len(certain) > SHOWN:
