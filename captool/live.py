@@ -45,6 +45,7 @@ KEYS_COME_NS: Final = 2 * SECOND_NS
 MAX_HELD: Final = 32 << 20
 # A request that is not answered by then is worth a word.
 LONG_REQUEST_NS: Final = 2 * SECOND_NS
+SERVER_DONE: Final = ("SF", "S3")  # what goes on behind a FIN of the server is no answer
 MAX_REFUSED: Final = 4096  # pairs of ends of which ICMP errors are kept until their connection is looked at
 
 
@@ -205,7 +206,7 @@ class LiveAnalysis:
         measured, tcp = tcp, self._clock.believed(tcp)
         followed.ends = frozenset((tcp.client[:2], tcp.server[:2]))
         errors = tuple(error for error in self._refused.pop(followed.ends, ()) if of_its_time(tcp, error))
-        found = list(_said(followed, now_ns, self._heard_ns))
+        found = list(_said(followed, tcp, now_ns, self._heard_ns))
         found += remarks(tcp, followed.told, self._judging, partial(_output_lost, followed, tcp), errors)
         for remark in sorted(found, key=lambda remark: remark.ts_ns):
             yield Verdict(remark.ts_ns, remark.severity, tcp.client, tcp.server, followed.request, remark.sentence)
@@ -251,7 +252,7 @@ def _output_lost(followed: Followed, tcp: TcpConnection) -> "tuple[bool, LostOut
     return followed.unread == 0, conversation.output_lost(tcp) if isinstance(conversation, Conversation) else None
 
 
-def _said(followed: Followed, now_ns: int, heard_ns: int) -> Iterator[Remark]:
+def _said(followed: Followed, tcp: TcpConnection, now_ns: int, heard_ns: int) -> Iterator[Remark]:
     """What was asked on the connection, or why that cannot be read. What was said up to `heard_ns` has been read."""
     conversation = followed.conversation
     if not isinstance(conversation, Conversation):
@@ -264,7 +265,8 @@ def _said(followed: Followed, now_ns: int, heard_ns: int) -> Iterator[Remark]:
         return
     number, http = latest
     followed.request = request_line(http)
-    lasting = http.end is None and http.response_followed and heard_ns - http.request.ts_ns >= LONG_REQUEST_NS
+    over = tcp.conn_state in SERVER_DONE or (tcp.reset is not None and tcp.reset.moment.ts_ns <= heard_ns)
+    lasting = http.end is None and http.response_followed and not over and heard_ns - http.request.ts_ns >= LONG_REQUEST_NS
     if number != followed.told_request and (http.hijack is not None or lasting):
         followed.told_request = number
         yield _asked(http, heard_ns)

@@ -24,6 +24,8 @@ from hosts import Hosts
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CAPTURES = sorted(path for path in FIXTURES.glob("*/*.pcap") if path.parent.name != "lossy-path")  # thousands of packets
+RECORDED = (Path(__file__).parent / "findings/data").glob("*.pcap")
+CAPTURES += sorted(path for path in RECORDED if path.stem != "ports-reused")  # what was said is told apart by the ports
 STEP = SECOND // 2
 
 
@@ -115,7 +117,9 @@ def test_nothing_that_was_said_is_contradicted_by_the_whole_capture(path, tmp_pa
             assert (side.probes > 0) == (seen in told)
         assert (tcp.close == "silent-drop") == ("silent drop so far" in told and "lost, but the connection" not in told)
         if tcp.closing is not None:
-            assert f"the {tcp.closed_by} (" in told or "reset after idle" in told or "refused" in told
+            assert f"the {tcp.closed_by} (" in told or "reset after idle" in told or "refused" in told or "by whoever does not know" in told
+        in_use = any(finding.code == "reset-in-use" and finding.connection == one.id for finding in whole.findings)
+        assert in_use == ("by whoever does not know" in told)
         assert (any(finding.code == "reset-after-idle" and finding.connection == one.id for finding in whole.findings)) == (
             "reset after idle" in told
         )

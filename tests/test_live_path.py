@@ -95,6 +95,13 @@ def test_acknowledgements_that_do_not_arrive_are_told_and_taken_back(tmp_path):
     assert ("info", "what the client sends arrives at the server again") in told(tmp_path, talk.server(b"new").client())
 
 
+def test_an_answer_does_not_go_on_behind_a_reset_in_use(tmp_path):
+    talk = Talk().opened().client(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").client()
+    talk.wait(0.5).server(b"1\r\nx\r\n").client(flags=RST, ack=0, window=0).wait(3)
+    assert [("warning", "reset in the client's name by whoever does not know the connection")] == told(tmp_path, talk)
+    assert "reset-in-use" in whole(tmp_path, talk)
+
+
 def test_a_connection_that_the_server_does_not_know_is_named_when_it_is_reset(tmp_path):
     talk = Talk().client(b"x").server(flags=RST, ack=0)
     ((severity, sentence),) = told(tmp_path, talk)

@@ -14,7 +14,7 @@ from captool.findings.open_ends import STALL_NS
 from captool.findings.path_mtu import too_large
 from captool.findings.path_so_far import Remark, ToldOfPath, path_remarks
 from captool.findings.probes import MIN_UNANSWERED, UNANSWERED_NS
-from captool.findings.resets import gap_before, had_said_more
+from captool.findings.resets import gap_before, had_said_more, in_use
 from captool.findings.silence import acknowledged_by_reset, output_given_up, sent_for, streams
 from captool.findings.strangers import is_stranger
 from captool.findings.tables import Connection
@@ -270,6 +270,9 @@ def _ended(tcp: TcpConnection, told: Told) -> Iterator[Remark]:
             "broken off by the server (RST), which does not know the connection: it was opened before the recording began, or a NAT gave "
             "it another port",
         )
+    elif in_use(Connection(tcp, None, None, ())):
+        said = f"reset in the {tcp.closed_by}'s name by whoever does not know the connection"
+        yield Remark(closing.ts_ns, "warning", said)
     elif had_said_more(reset):
         said = f"closed by the {tcp.closed_by} (RST; what it had sent before, perhaps a FIN, was not recorded)"
         yield Remark(closing.ts_ns, "info", said)
