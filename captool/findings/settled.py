@@ -172,6 +172,11 @@ def _missing_keepalive(tables: Tables, finding: Finding, counterpart: Counterpar
     return finding
 
 
+def _server_closed(_tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding | None:
+    """Of a server that nothing reaches any more it is not known whether it closed first: path-dead tells why it was not heard."""
+    return None if counterpart.passage.to_server.dead else finding
+
+
 def _half_closed(tables: Tables, finding: Finding, counterpart: Counterpart) -> Finding:
     return _proven(tables, finding) if counterpart.passage[_direction(finding)].dead else finding
 
@@ -254,6 +259,7 @@ RULES: Final[dict[str, Callable[[Tables, Finding, Counterpart], Finding | None]]
     "possible-drop": _possible_drop,
     "keepalive-unanswered": _unanswered_probes,
     "reset-after-idle": _reset,
+    "server-closed": _server_closed,
     "reset-in-use": _reset,
     "half-close-idle": _half_closed,
     "output-lost": _output_lost,

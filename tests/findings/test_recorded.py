@@ -3,7 +3,7 @@
 `data/` holds what tcpdump recorded at one end or both, on ports of the captures' own. Each begins with a request and the beginning of an
 answer, unless its test says otherwise:
 
-- fin-into-nothing: the router drops everything; 6 s later the client's program closes.
+- fin-into-nothing: the router drops everything; 6 s later the client's program closes, and 25 s later the server's.
 - rejected-in-use: while the server sends a kilobyte every 50 ms, the router begins to answer that with `reject with tcp reset`.
 - rebound, rebound-probe: `snat ... fully-random`, nf_conntrack_tcp_timeout_established=5, nf_conntrack_tcp_be_liberal=1; after 8 s the client
   sends a request, or after 7 s a keepalive probe. Later the server's program closes what it still has.
@@ -43,6 +43,12 @@ def test_a_fin_that_nothing_answers_is_no_orderly_close() -> None:
     (gap,) = findings(judged("fin-into-nothing"), "idle-gap")
     assert "warning" == gap.severity
     assert gap.message.endswith("No packet answers the FIN that ended it, so whether that arrived only a capture at the other side tells.")
+
+
+def test_a_server_that_nothing_reaches_is_not_said_to_have_closed_first() -> None:
+    assert [] == findings(judged("fin-into-nothing-server", "fin-into-nothing"), "server-closed")
+    (alone,) = findings(judged("fin-into-nothing-server"), "server-closed")
+    assert "FIN, packet 8" in alone.message
 
 
 def test_a_reset_in_use_from_whoever_does_not_know_the_connection(tmp_path: Path) -> None:
