@@ -10,6 +10,7 @@ from captool.findings.finding import Confidence, Finding
 from captool.findings.gaps import timeouts
 from captool.findings.icmp import said_so
 from captool.findings.remedies import KEEPALIVE_REMEDY
+from captool.findings.resets import RULES_CHANGED, in_use
 from captool.findings.tables import Connection, Tables, capture_name
 from captool.tcp.connection import SILENT_NS
 from captool.tcp.layout import FIN, RST
@@ -86,7 +87,9 @@ def reset_injected(tables: Tables) -> Iterator[Finding]:
                 else f"the capture of the {direction.sender}'s side does not have it: its recorder lost it, or something between the two "
                 "places of recording made it, which its TTL or hop limit does not show."
             ),
-            remedy=f"{KEEPALIVE_REMEDY} {BETWEEN}a firewall or load balancer there resets connections that it does not know any more."
+            remedy=RULES_CHANGED
+            if first.foreign and in_use(connection)
+            else f"{KEEPALIVE_REMEDY} {BETWEEN}a firewall or load balancer there resets connections that it does not know any more."
             if first.foreign
             else "Record again with a larger buffer (tcpdump -B) at the sender's side.",
             evidence={

@@ -10,6 +10,9 @@ from captool.tcp.connection import Gap, Keepalive, Reset
 from captool.units import SECOND_NS, seconds
 
 MORE_PROBES: Final = "Send keepalive probes more often than the timeout that cut it."
+RULES_CHANGED: Final = (
+    "Look at the firewalls and load balancers between the two places: at that time their rules changed, or they lost what they knew."
+)
 PROVOKED_NS: Final = 3 * SECOND_NS
 DETOUR: Final = 2
 

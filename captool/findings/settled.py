@@ -10,7 +10,7 @@ from captool.findings.finding import Finding
 from captool.findings.idle import FIN_UNANSWERED, UNANSWERED_YET, UNDECIDED
 from captool.findings.passage import NOT_ARRIVED, confidence, numbers
 from captool.findings.remedies import KEEPALIVE_REMEDY
-from captool.findings.resets import MORE_PROBES
+from captool.findings.resets import MORE_PROBES, RULES_CHANGED
 from captool.findings.silence import WENT_AWAY
 from captool.findings.slow_connects import DROPPED_THERE, NOBODY_KNOWS
 from captool.findings.tables import Tables, capture_name
@@ -142,7 +142,8 @@ def _reset(tables: Tables, finding: Finding, counterpart: Counterpart) -> Findin
         return finding
     if any(one.moment.packet == packet and one.foreign for one in passage.not_sent):
         forged = f"{begin}, and the {sender}'s side never sent it."
-        return _proven(tables, finding._replace(message=forged, remedy=MORE_PROBES), injected=True)
+        remedy = MORE_PROBES if finding.code == "reset-after-idle" else RULES_CHANGED
+        return _proven(tables, finding._replace(message=forged, remedy=remedy), injected=True)
     if passage.last_arrived is not None and passage.last_arrived[1].packet == packet:
         sent = f"packet {passage.last_arrived[0].packet} of {capture_name(tables, 'other-side')}"
         own = f"{begin}, and the {sender}'s side did send it ({sent})."

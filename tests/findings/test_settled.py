@@ -80,6 +80,17 @@ def test_a_reset_that_the_peer_never_sent_is_told_once_with_the_idle_time_before
     ) == verdict(found, findings)
 
 
+def test_probes_are_no_remedy_against_a_reset_in_use():
+    forged = NotSent(RESET.moment, RST, 0, 64, 63)
+    in_use = WAS_RESET._replace(gaps=(), gap_count=0)
+    found, findings = judged(counterpart(to_server=replace(SOUND, not_sent=(forged,), not_sent_packets=1)), in_use)
+    reset, injected = only(findings, "reset-in-use"), only(findings, "reset-injected")
+    assert (True, "high") == (reset.evidence["injected"], reset.confidence)
+    assert reset.remedy == injected.remedy
+    assert "their rules changed" in reset.remedy
+    assert ("Connection 0 was reset in the client's name by something on the path, as both captures prove, while it was in use.",) == verdict(found, findings)
+
+
 def test_a_reset_that_the_peer_did_send_is_its_own():
     sent = replace(SOUND, last_arrived=(Moment(70, START), RESET.moment))
     found, findings = judged(counterpart(to_server=sent), WAS_RESET)
