@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # imported only where a second capture is given
 GAP_NS = 2 * SECOND_NS
 SHARED_BYTES = 16 << 20  # a smaller capture is read before other processes are at work
 MAX_UNEVENTFUL = 50_000
+NOTES_OF_NOTHING = 3  # about damage, in the message that there is nothing
 EXAMPLES = 20  # of a flood in which nothing else was
 
 
@@ -221,13 +222,16 @@ def hot_path_compiled() -> bool:
 
 def _nothing(summary: CaptureSummary, ports: Sequence[int]) -> str:
     files = ", ".join(summary.files)
-    if not summary.packets and summary.truncated_file:
-        return f"{files}: the capture holds no whole packet: it is cut off in its first one; was the recorder killed, or the disk full?"
+    damage = "".join(f"; {note}" for note in summary.notes[:NOTES_OF_NOTHING]) if summary.truncated_file else ""
+    if not summary.packets and damage:
+        return f"{files}: the capture holds no whole packet{damage}"
     if not summary.packets:
         return f"{files}: the capture holds no packets; check the interface and the filter it was recorded with"
     if ports and summary.tcp_packets:
         wanted = " or ".join(str(port) for port in ports)
         return (
-            f"{files}: none of its {summary.tcp_packets} TCP packets belongs to a connection to port {wanted}; leave --port out to see all"
+            f"{files}: none of its {summary.tcp_packets} TCP packets belongs to a connection to port {wanted}; "
+            f"leave --port out to see all{damage}"
         )
-    return f"{files}: none of its {summary.packets} packets is a TCP packet"
+    packets = f"none of its {summary.packets:,} packets is" if summary.packets > 1 else "its only packet is not"
+    return f"{files}: {packets} a TCP packet{damage}"

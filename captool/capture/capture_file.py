@@ -15,11 +15,14 @@ from captool.capture.pcap import HEADER_LENGTH, MAGICS, PcapFile
 from captool.capture.pcapng import PcapngFile
 from captool.capture.read_ahead import ReadAhead
 from captool.capture.source import Pipe
-from captool.capture.stream import open_stream, read_up_to
+from captool.capture.stream import DamageError, WindowError, open_stream, read_up_to
 from captool.capture.walk import COLUMNS_FULL, CORRUPT
 from captool.errors import CaptureError
+from captool.units import counted
 
 SPARE: Final = 1 << 18
+USUAL_RECORD: Final = 1 << 19  # tcpdump records up to 256 KiB of a packet
+HEAD: Final = 512  # bytes by which a file is told
 
 SECTION_HEADER_BYTES: Final = b"\x0a\x0d\x0d\x0a"
 CONVERT: Final = "convert it first, for example with: editcap -F pcapng IN OUT"
@@ -31,10 +34,15 @@ FOREIGN: Final = {
     b"BZh": ("a bzip2 file", "expand it first: bunzip2 FILE"),
     b"\xfd7zXZ": ("an xz file", "expand it first: unxz FILE"),
     b"iptrace ": ("an AIX iptrace file", CONVERT),
+    b"\x04\x22\x4d\x18": ("an lz4 file", "expand it first: unlz4 FILE"),
+    b"\x1f\x8b": ("compressed twice", "expand it first: gunzip FILE"),
+    b"\x28\xb5\x2f\xfd": ("compressed twice", "expand it first: zstd -d FILE"),
     b"PK\x03\x04": ("a zip archive", "expand it first: unzip FILE"),
     b"\x7fELF": ("a program", RECORD),
     b"-----BEGIN": ("a PEM file", "give keys with --keys"),
 }
+TAR_MAGIC_AT: Final = 257
+TAR_MAGIC: Final = b"ustar"
 
 
 class EmptyFileError(CaptureError):
@@ -48,13 +56,17 @@ class ForeignFileError(CaptureError):
     """A file that is something else than a capture."""
 
 
+class DamagedFileError(CaptureError):
+    """A file so damaged, or cut so early, that not even what it is can be told."""
+
+
 class OpenFile(Source):
     """One file of a capture while it is read; its present chunk is in `frames`, which nobody else may use until it is closed.
 
     `wait`, if given, is asked at the end of the file whether there will be more. With `ahead`, which nobody else may use until then either,
     a file that has all its bytes and is not compressed is read ahead; `frames` is one of its chunks then, and `own_frames` what was given.
 
-    Raises ForeignFileError or CaptureError for what is no capture, OSError for what cannot be read.
+    Raises ForeignFileError, DamagedFileError or CaptureError for what is no capture, OSError for what cannot be read.
     """
 
     def __init__(
@@ -73,7 +85,7 @@ class OpenFile(Source):
         self.path = path
         self.packets = 0
         self.truncated = False
-        self.notes: list[str] = []
+        self._notes: list[str] = []
         self._source = source
         self._wait = wait
         self._stream = open_stream(source)
@@ -81,6 +93,8 @@ class OpenFile(Source):
         frames.fill = read_up_to(self._stream, frames.buffer, 0, frames.spare)
         while frames.fill < HEADER_LENGTH and wait is not None and not isinstance(source, io.BytesIO) and wait(source):
             frames.fill = read_up_to(self._stream, frames.buffer, frames.fill, frames.spare)
+        if frames.fill < HEADER_LENGTH and self._stream is not source:
+            frames.fill = read_up_to(self._stream, frames.buffer, frames.fill, frames.spare)  # raises what cut it so short
         self.bytes_read = source.tell()
         self._file, frames.reached = recognise(path, frames.buffer, frames.fill)
         self._chunks = self._walk()
@@ -99,6 +113,17 @@ class OpenFile(Source):
     def dropped_packets(self) -> int | None:
         """What the file says was dropped, None where it says nothing."""
         return self._file.dropped_packets
+
+    def notes(self) -> list[str]:
+        """Sentences about the file, once it has ended."""
+        untimed = self._file.untimed_packets
+        if not untimed:
+            return self._notes
+        return [
+            *self._notes,
+            f"{self.path}: {counted(untimed, 'packet')} of {self.packets:,} came without a time (simple packet blocks) and count as "
+            "recorded together with the one before; how long anything took, and who was silent, cannot be told there",
+        ]
 
     def close(self) -> None:
         """Close the file; `own_frames` may be used for another one."""
@@ -137,17 +162,20 @@ class OpenFile(Source):
                 continue
             if frames.needed == CORRUPT:
                 self.truncated = True
-                place, fault = before + frames.reached, self._file.fault
-                self.notes.append(f"{self.path}: damaged at byte {place} ({fault}); the {self.packets} packets before it were read")
+                self._damaged(before + frames.reached, self._file.fault)
                 return
             if ended and self._wait is not None and not isinstance(self._source, io.BytesIO) and self._wait(self._source):
                 ended = False
             if ended:
-                if frames.reached < frames.fill or frames.needed == 1:
+                if frames.needed > USUAL_RECORD:
                     self.truncated = True
-                    self.notes.append(
+                    fault = f"a packet or block of {frames.needed:,} bytes stands there, more than the file has"
+                    self._damaged(before + frames.reached, fault)
+                elif frames.reached < frames.fill or frames.needed == 1:
+                    self.truncated = True
+                    self._notes.append(
                         f"{self.path}: ends in the middle of a packet or block (the last whole one ends at byte {before + frames.reached}, "
-                        f"the file at {before + frames.fill})"
+                        f"the file at {before + frames.fill}), as when the recorder is killed or the disk is full"
                     )
                 return
             rest = frames.fill - frames.reached
@@ -159,10 +187,14 @@ class OpenFile(Source):
                 frames.fill = read_up_to(self._stream, frames.buffer, rest, frames.spare)
             except OSError as error:
                 self.truncated = True
-                self.notes.append(f"{self.path}: cannot be read beyond byte {before + rest} ({reason(error)})")
+                self._notes.append(f"{self.path}: cannot be read beyond byte {before + rest} ({reason(error)})")
                 return
             self.bytes_read = self._source.tell()
             ended = frames.fill == rest
+
+    def _damaged(self, place: int, fault: str) -> None:
+        packets = counted(self.packets, "packet")
+        self._notes.append(f"{self.path}: damaged at byte {place} ({fault}); {packets} before it could be read")
 
     def _read_ahead(self, ahead: ReadAhead) -> Generator[bool, None, int]:
         """Give the chunks that come ahead; returns how far the beginning of the buffer went on in the file.
@@ -198,10 +230,12 @@ def recognise(path: Path, buffer: bytearray, fill: int) -> tuple[PcapFile | Pcap
         return PcapngFile(), 0
     if magic in MAGICS:
         if fill < HEADER_LENGTH:
-            raise CaptureError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
+            raise DamagedFileError(f"{path}: the pcap header is cut off after {fill} of {HEADER_LENGTH} bytes; record again")
         return PcapFile(bytes(buffer[:HEADER_LENGTH])), HEADER_LENGTH
     head = bytes(buffer[: min(fill, 64)])
     known = next((known for begin, known in FOREIGN.items() if head.startswith(begin)), None)
+    if known is None and fill >= HEAD and buffer[TAR_MAGIC_AT : TAR_MAGIC_AT + len(TAR_MAGIC)] == TAR_MAGIC:
+        known = "a tar archive", "unpack it first: tar -xf FILE"
     if known is None and all(byte in b"\t\n\r\f" or byte >= 0x20 for byte in head) and b"\x7f" not in head:
         known = "a text file", RECORD
     what, remedy = known or (f"of an unknown format (it begins with {head[:4].hex(' ')})", CONVERT)
@@ -224,6 +258,10 @@ def reason(error: Exception) -> str:
 
 def unreadable(path: Path, error: Exception) -> CaptureError:
     """The CaptureError for a file that cannot be opened or read."""
+    if isinstance(error, WindowError):
+        return CaptureError(f"{path}: {error}")
+    if isinstance(error, DamageError):
+        return DamagedFileError(f"{path}: cannot be read ({reason(error)}); copy the file again or record again")
     if isinstance(error, FileNotFoundError):
         return CaptureError(f"{path}: no such file; check the path")
     if isinstance(error, PermissionError):

@@ -17,7 +17,7 @@ NAMES: Final = {
     281: "DSA_TAG_BRCM_PREPEND", 283: "DSA_TAG_DSA", 284: "DSA_TAG_EDSA",
 }  # fmt: skip
 
-DECODED: Final = frozenset({0, 1, 9, 12, 14, 50, 101, 105, 108, 113, 127, 226, 228, 229, 276})
+DECODED: Final = frozenset({0, 1, 9, 12, 14, 50, 101, 104, 105, 108, 113, 127, 226, 228, 229, 276})
 """Link types of which the decoder (captool.packets.decode) finds the network layer."""
 
 

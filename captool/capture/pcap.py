@@ -4,7 +4,7 @@ import struct
 from typing import Final
 
 from captool.capture.frames import Frames
-from captool.capture.walk import PcapWalk
+from captool.capture.walk import CORRUPT, PcapWalk
 
 HEADER_LENGTH: Final = 24
 
@@ -40,6 +40,11 @@ class PcapFile:
         """Packets seen of each link type."""
         return {self.link_type: self.packets}
 
+    @property
+    def untimed_packets(self) -> int:
+        """0: each record has a time."""
+        return 0
+
     def walker(self) -> PcapWalk:
         """What walks the records of the file."""
         return PcapWalk(self.order == ">", self.fraction_ns, self.record_header, self.link_type, MAX_CAPTURED)
@@ -49,6 +54,8 @@ class PcapFile:
         before = frames.count
         self.walker().walk(frames)
         self.packets += frames.count - before
+        if frames.needed == CORRUPT and bytes(frames.buffer[frames.reached : frames.reached + 4]) in MAGICS:
+            self.fault = "another capture begins there, as cat puts them together; name the files one by one, or use mergecap"
 
     def count(self, frames: Frames) -> None:
         """Count the packets of a chunk that another walked."""

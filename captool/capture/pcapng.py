@@ -35,6 +35,7 @@ class PcapngFile:
         self.link_types: dict[int, int] = {}
         self.secrets: list[bytes] = []
         self.fault = ""
+        self.untimed_packets = 0  # those of simple packet blocks
         self._skip = 0
         self._earlier_drops: int | None = None
         self._drops: dict[int, int] = {}
@@ -178,6 +179,8 @@ class PcapngFile:
                 link_type = table.link_type[interface]
                 self.link_types[link_type] = self.link_types.get(link_type, 0) + packets
                 table.packets[interface] = 0
+        self.untimed_packets += table.untimed[0]
+        table.untimed[0] = 0
 
 
 def options(body: bytes, start: int, order: str) -> Iterator[tuple[int, bytes]]:

@@ -8,13 +8,14 @@ opened when the time of its first packet has come: memory depends on how many ar
 import io
 import os
 from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from captool.capture import linktype
-from captool.capture.capture_file import SPARE, EmptyFileError, ForeignFileError, OpenFile, make_room, unreadable
+from captool.capture.capture_file import HEAD, SPARE, DamagedFileError, EmptyFileError, ForeignFileError, OpenFile, make_room, unreadable
 from captool.capture.frames import Frames, Stage, room
 from captool.capture.merge import BEGINS, FULL, NEVER, merge
 from captool.capture.pcap import HEADER_LENGTH
@@ -49,9 +50,9 @@ class CaptureReader:
 
     A directory stands for the captures in it, told by their content; `-` is standard input. Packets come, and are numbered, in order of
     time: of all files the one whose next packet is the earliest is read on, of equal ones the one named first. Empty files beside
-    others are noted and left out. `wait`, if given, is asked at the end of a file whether there will be more, once all files have begun,
-    and `next_file` in which file it goes on when one has ended; files that are removed meanwhile are noted then. A pipe ends soon after
-    `stopped()` has become true.
+    others are noted and left out, and so are those of a directory that are damaged from their first bytes on. `wait`, if given, is asked
+    at the end of a file whether there will be more, once all files have begun, and `next_file` in which file it goes on when one has
+    ended; files that are removed meanwhile are noted then. A pipe ends soon after `stopped()` has become true.
 
     Raises CaptureError, on entry or while reading, for a file that is missing, unreadable or of a format that is not known, for a
     single one that is empty, for a directory without a capture, for more than `MAX_OPEN` files that overlap in time, and for a capture all
@@ -176,10 +177,10 @@ class CaptureReader:
     def _beginnings(self, in_directory: frozenset[Path]) -> dict[Path, int]:
         """Each file that is a capture, with the time of its first packet where the order matters."""
         begins: dict[Path, int] = {}
-        size = FIRST_PACKET if len(self.paths) > 1 else HEADER_LENGTH
+        size = FIRST_PACKET if len(self.paths) > 1 else HEAD
         frames = Frames(bytearray(size), size, 1)
         empty: list[Path] = []
-        passed_over: dict[Path, int] = {}
+        left_out: list[tuple[Path, ForeignFileError | DamagedFileError]] = []
         for path in self.paths:
             try:
                 begins[path] = self._check(path, frames)
@@ -187,27 +188,35 @@ class CaptureReader:
                 if len(self.paths) == 1 and path not in in_directory:
                     raise
                 empty.append(path)
-            except ForeignFileError:
+            except (ForeignFileError, DamagedFileError) as error:
                 if path not in in_directory:
                     raise
-                passed_over[path.parent] = passed_over.get(path.parent, 0) + 1
+                left_out.append((path, error))
             except CaptureError:
                 if path not in in_directory or not self._was_removed(path):
                     raise
         if not begins and (named := [path for path in empty if path not in in_directory]):
             raise EmptyFileError(named[0])
+        damaged = [str(error) for _, error in left_out if isinstance(error, DamagedFileError)]
+        passed_over = Counter(path.parent for path, error in left_out if isinstance(error, ForeignFileError))
         if not begins:
-            counts = {"empty file": len(empty), "other file": sum(passed_over.values())}
+            counts = {"empty file": len(empty), "damaged file": len(damaged), "other file": passed_over.total()}
             inside = " and ".join(counted(count, what) for what, count in counts.items() if count)
             raise CaptureError(
                 f"{', '.join(map(str, self._asked))}: holds no pcap or pcapng capture{f' (only {inside})' if inside else ''}; "
                 "name the files or another directory"
             )
-        self._notes += [f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty[:FILES_NAMED]]
-        if len(empty) > FILES_NAMED:
-            self._notes.append(f"{len(empty) - FILES_NAMED} more files are empty")
+        self._note([f"{path}: is empty, as tcpdump leaves it when it is killed before its first write" for path in empty], "are empty")
+        self._note(damaged, "cannot be read")
+        self.truncated_file = bool(damaged)
         self._notes += [f"{folder}: {counted(count, 'other file')} passed over (not a capture)" for folder, count in passed_over.items()]
         return begins
+
+    def _note(self, sentences: list[str], what: str) -> None:
+        """Note what is true of several files, the first of them by name."""
+        self._notes += sentences[:FILES_NAMED]
+        if len(sentences) > FILES_NAMED:
+            self._notes.append(f"{len(sentences) - FILES_NAMED} more files {what}")
 
     def _check(self, path: Path, frames: Frames) -> int:
         """Raise CaptureError if `path` is no capture; else the time of its first packet where the order matters, or `NEVER`."""
@@ -329,7 +338,7 @@ class CaptureReader:
         file.close()
         self._reading.remove(file)
         self._idle.append(file.own_frames)
-        self._notes += file.notes
+        self._notes += file.notes()
         self.truncated_file = self.truncated_file or file.truncated
         for number, packets in file.link_types.items():
             self._link_types[number] = self._link_types.get(number, 0) + packets

@@ -4,9 +4,12 @@ import io
 from typing import IO, Final, Protocol, cast
 
 from captool.capture.source import Pipe
+from captool.capture.zstd_frames import WholeFrames, begins_frame
 
 GZIP: Final = b"\x1f\x8b"
-ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+
+CUT: Final = "the compressed data ends too early: it is cut off"
 
 
 class PiecewiseStream(Protocol):
@@ -54,32 +57,61 @@ def open_stream(file: io.FileIO | Pipe | io.BytesIO) -> ByteStream:
 
         buffered = io.BufferedReader(file)
         return Expanded(gzip.GzipFile(fileobj=buffered, mode="rb"), (zlib.error, EOFError, OSError))
-    if magic == ZSTD:
+    if begins_frame(magic):
         import zstandard
 
-        reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", file), closefd=False, read_across_frames=True)
-        return Expanded(reader, (zstandard.ZstdError,))
+        frames = WholeFrames(file)
+        reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", frames), closefd=False, read_across_frames=True)
+        return Expanded(reader, (zstandard.ZstdError,), frames)
     return file
 
 
-class Expanded:
-    """A compressed file's bytes; gives what expands before a damage, and raises OSError at it."""
+class DamageError(OSError):
+    """A compressed file that expands no further."""
 
-    def __init__(self, stream: PiecewiseStream, errors: tuple[type[Exception], ...]) -> None:
+
+class WindowError(OSError):
+    """A zstd file that can be expanded only with more memory than a capture may take."""
+
+
+class Expanded:
+    """A compressed file's bytes; gives what expands before a damage, at which it raises DamageError or WindowError, also when asked again.
+
+    `frames` tells of a decompressor that is content with less whether the file is whole.
+    """
+
+    def __init__(self, stream: PiecewiseStream, errors: tuple[type[Exception], ...], frames: WholeFrames | None = None) -> None:
         self._stream = stream
         self._errors = errors
+        self._frames = frames
+        self._fault: OSError | None = None
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer's beginning; 0 at the end of the file."""
-        try:
-            # One piece of compressed data at a time: `readinto` would drop what it has expanded when the next piece is damaged.
-            return self._stream.readinto1(buffer)
-        except self._errors as error:
-            raise OSError(f"the compressed data is damaged: {error}") from error
+        if self._fault is None:
+            try:
+                # One piece of compressed data at a time: `readinto` would drop what it has expanded when the next piece is damaged.
+                got = self._stream.readinto1(buffer)
+                if got or self._frames is None or self._frames.whole:
+                    return got
+                self._fault = DamageError(CUT)
+            except self._errors as error:
+                self._fault = DamageError(CUT) if isinstance(error, EOFError) else fault(error)
+        raise self._fault
 
     def close(self) -> None:
         """Close the decompressor; the file under it is closed by its owner."""
         self._stream.close()
+
+
+def fault(error: Exception) -> OSError:
+    """What a decompressor complained of."""
+    words = str(error)
+    if words.startswith("Not a gzipped file"):
+        return DamageError("what follows the compressed data is no gzip data")
+    if "too much memory" in words:
+        return WindowError("was compressed by zstd --long with more than 128 MiB to look back; expand it first: zstd -d --long=31 FILE")
+    return DamageError(f"the compressed data is damaged: {words}")
 
 
 def read_up_to(stream: ByteStream, buffer: bytearray, start: int, end: int) -> int:

@@ -4,7 +4,7 @@ Compiled by Cython (pure-Python mode) and runs unchanged without it. Formats: pc
 pcapng (draft-ietf-opsawg-pcapng). A walk ends at the last whole record; the reader carries the rest into the next chunk.
 """
 
-# ruff: noqa: ARG002, D102, D103, PLR0912, PLR0915, PLR1714, PLR1730
+# ruff: noqa: ARG002, D102, D103, FBT003, PLR0912, PLR0915, PLR1714, PLR1730, SIM109
 # (the compiler makes plain comparisons of chained ones, Python calls of min, max and `in`)
 
 import array
@@ -30,6 +30,14 @@ LATEST = cython.declare(cython.longlong, LAST_NS)
 MAX_HIGH = cython.declare(cython.longlong, 0x80000000)
 ONE = cython.declare(cython.longlong, 1)
 
+# The first four bytes of a pcap file.
+PCAP = cython.declare(cython.longlong, 0xA1B2C3D4)
+PCAP_SWAPPED = cython.declare(cython.longlong, 0xD4C3B2A1)
+NANO = cython.declare(cython.longlong, 0xA1B23C4D)
+NANO_SWAPPED = cython.declare(cython.longlong, 0x4D3CB2A1)
+MODIFIED = cython.declare(cython.longlong, 0xA1B2CD34)
+MODIFIED_SWAPPED = cython.declare(cython.longlong, 0x34CDB2A1)
+
 
 class Interfaces:
     """The interfaces of one pcapng section as columns; row = interface id.
@@ -47,6 +55,7 @@ class Interfaces:
         self.last_tick = array.array("q")
         self.offset_ns = array.array("q")
         self.packets = array.array("q")
+        self.untimed = array.array("q", [0])  # simple packet blocks
 
 
 @cython.cfunc
@@ -64,6 +73,15 @@ def u32(data: cython.p_uchar, at: cython.Py_ssize_t, big_endian: cython.bint) ->
     if big_endian:
         number = number >> 24 | number >> 8 & 0xFF00 | (number & 0xFF00) << 8 | (number & 0xFF) << 24
     return number
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def begins_capture(word: cython.longlong) -> cython.bint:
+    """Whether these four bytes begin a pcap file: in place of a record, where files were put together with cat."""
+    return word == PCAP or word == PCAP_SWAPPED or word == NANO or word == NANO_SWAPPED or word == MODIFIED or word == MODIFIED_SWAPPED
 
 
 @cython.cclass
@@ -94,7 +112,7 @@ class PcapWalk(Walk):
     """The records of a pcap file.
 
     `fraction_ns` is the unit of the second timestamp word (1000 or 1), `header_length` 16 (24 in the modified format). A record that
-    claims more than `max_captured` bytes is `CORRUPT`.
+    claims more than `max_captured` bytes is `CORRUPT`, and so is another file's header.
     """
 
     big_endian: cython.bint
@@ -142,7 +160,7 @@ class PcapWalk(Walk):
                 break
             head = octets(data, at)
             length = u32(head, 8, big_endian)
-            if length > max_captured:
+            if length > max_captured or (length == 0 and begins_capture(u32(head, 0, False))):
                 needed = BROKEN
                 break
             if end - at < header_length + length:
@@ -189,6 +207,7 @@ class PcapngWalk(Walk):
     last_tick: cython.longlong[::1]
     offset_ns: cython.longlong[::1]
     packets: cython.longlong[::1]
+    untimed: cython.longlong[::1]
 
     def __init__(self, big_endian: bool, interfaces: Interfaces, max_block: int) -> None:  # noqa: FBT001
         self.big_endian = big_endian
@@ -203,6 +222,7 @@ class PcapngWalk(Walk):
             self.last_tick = interfaces.last_tick
             self.offset_ns = interfaces.offset_ns
             self.packets = interfaces.packets
+            self.untimed = interfaces.untimed
 
     @cython.cfunc
     @cython.nogil
@@ -252,6 +272,7 @@ class PcapngWalk(Walk):
                 break
             if kind == 3:
                 interface = 0
+                self.untimed[0] += 1
                 wire = u32(head, 8, big_endian)
                 length = wire
                 if self.snap_length[0] and length > self.snap_length[0]:

@@ -76,10 +76,12 @@ def after_link_header(
             return NONE
         kind = data[at + 1]
         at += 24
-    elif link == 9 or link == 50:
+    elif link == 9 or link == 50 or link == 104:
         if end - at < 4:
             return NONE
-        if data[at] == 0xFF or data[at] == 0x0F:
+        if data[at] == 0x0F or data[at] == 0x8F:  # Cisco's HDLC: an EtherType in place of PPP's protocol (RFC 1547 4.3.1)
+            return after_ethertype(data, u16(data, at + 2), at + 4, end)
+        if data[at] == 0xFF:
             at += 2
         return after_ppp(data, at, end)
     else:

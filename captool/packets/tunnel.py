@@ -10,7 +10,7 @@ import cython
 
 if not cython.compiled:  # compiled, they come from tunnel.pxd
     from captool.capture.literals import ETHERTYPE_IPV4, ETHERTYPE_IPV6, TRANSPARENT_ETHERNET
-    from captool.packets.link import after_ethertype, u16, u32
+    from captool.packets.link import after_ethertype, u16
 
 NONE = cython.declare(cython.longlong, -1)
 
@@ -78,7 +78,7 @@ def after_udp(data: cython.uchar[::1], at: cython.Py_ssize_t, end: cython.Py_ssi
     port = u16(data, at + 2)
     at += 8
     if port == 4789 or port == 8472:
-        if u32(data, at) >> 24 != 8 or end - at < 22:  # the flag that a network identifier is there
+        if data[at] & 8 == 0 or end - at < 22:  # the flag that a network identifier is there; others are to be ignored
             return outer
         return after_ethertype(data, u16(data, at + 20), at + 22, end)
     if port == 6081 and data[at] >> 6 == 0:

@@ -1,5 +1,6 @@
 """Files that are no captures give one line with the remedy; damaged ones give what is whole, in bounded memory."""
 
+import gzip
 import os
 import random
 import struct
@@ -7,9 +8,11 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import zstandard
 
+from captool.analysis import analyze as analyze_capture
 from captool.capture.reader import CaptureReader
-from captool.errors import CaptureError
+from captool.errors import CaptureError, NothingMatchedError
 from tests.builders import Packet, Talk, analyze, block, enhanced, interface, pcap, pcapng, section
 
 
@@ -33,8 +36,12 @@ def error(path: Path) -> str:
         (b"\xfd7zXZ\0", "is an xz file, not a pcap or pcapng capture; expand it first: unxz"),
         (b"\x00\x01\x02\x03\x04\x05", "unknown format (it begins with 00 01 02 03)"),
         (b"snoop\0\0\0", "is a snoop file"),
+        (b"\x04\x22\x4d\x18", "is an lz4 file, not a pcap or pcapng capture; expand it first: unlz4"),
+        (gzip.compress(gzip.compress(pcap([]), mtime=0), mtime=0), "is compressed twice"),
+        (b"trace.pcap".ljust(257, b"\0") + b"ustar".ljust(255, b"\0") + pcap([]), "is a tar archive, not a pcap or pcapng capture; unpack it"),
         (pcap([])[:20], "cut off after 20 of 24 bytes"),
         (b"\x1f\x8b\x08\x00broken", "cannot be read"),
+        (zstandard.compress(pcap([]) * 9)[:15], "cannot be read (the compressed data ends too early: it is cut off)"),
     ],
 )
 def test_what_is_no_capture_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -140,3 +147,40 @@ def test_flipped_bytes_never_break_the_way_through(tmp_path: Path, make: object)
         except CaptureError:
             continue
         assert summary.packets == summary.tcp_packets + summary.other_packets + summary.undecodable_packets
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("form", [{"nano": True}, {"nano": False}, {"modified": True}])
+@pytest.mark.parametrize("second", [pcap([Packet(bytes(60))]), pcap([Packet(bytes(60))], order=">", nano=False)])
+def test_captures_put_together_by_cat_are_no_packet_of_the_far_future(
+    tmp_path: Path, order: str, form: dict[str, bool], second: bytes
+) -> None:
+    first = pcap([Packet(bytes(60))] * 3, order=order, **form)
+    summary, *_ = analyze(tmp_path / "trace", first + second)
+    assert (3, True) == (summary.packets, summary.truncated_file)
+    assert summary.end_ns == summary.start_ns
+    (note,) = summary.notes
+    assert f"damaged at byte {len(first)} (another capture begins there" in note
+    assert "3 packets before it could be read" in note
+
+
+def test_a_record_longer_than_the_file_is_damage_and_no_cut(tmp_path: Path) -> None:
+    summary, *_ = analyze(tmp_path / "trace", pcap([Packet(bytes(60))]) + struct.pack("<IIII", 1, 2, 1 << 20, 1 << 20) + bytes(4000))
+    assert summary.truncated_file
+    assert "damaged at byte 100 (a packet or block of 1,048,592 bytes stands there, more than the file has)" in summary.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 2, 0, -1)), "unknown version 2.0"),
+        (section() + enhanced(Packet(bytes(60))), "a packet block contradicts itself"),
+        (pcap([Packet(bytes(60))])[:60], "ends in the middle of a packet or block"),
+        (pcap([Packet(bytes(60))]) + struct.pack("<IIII", 1, 2, 1 << 30, 1 << 30), "a record claims more than 16777216 bytes"),
+    ],
+)
+def test_where_nothing_is_found_in_a_damaged_capture_the_damage_is_said(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(content)
+    with pytest.raises(NothingMatchedError, match=said):
+        analyze_capture([path])

@@ -1,6 +1,7 @@
 """pcap and pcapng in all their forms give the same packets, wherever a chunk happens to end."""
 
 import gzip
+import io
 import random
 import struct
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import zstandard
 from captool.capture.pcapng import last_tick, time_unit
 from captool.capture.reader import CaptureReader
 from captool.capture.walk import LAST_NS
+from captool.capture.zstd_frames import WholeFrames
+from captool.errors import CaptureError
 from tests.builders import (
     SECOND,
     START,
@@ -29,6 +32,9 @@ from tests.builders import (
 )
 
 PACKETS = [Packet(bytes([number]) * (60 + number), START + number * 1_001_000, 100 + number) for number in range(5)]
+SKIPPABLE_FRAME = struct.pack("<II", 0x184D2A5E, 3) + b"any"
+
+
 def expected(packets: list[Packet], link_type: int = 1) -> list[Row]:
     return [(packet.ts_ns, packet.frame, packet.original or len(packet.frame), link_type) for packet in packets]
 
@@ -190,3 +196,68 @@ def test_a_rotated_set_is_read_in_order_of_time_as_one_capture(tmp_path: Path) -
         assert [1, 4] == [frames.first_packet for frames in reader.chunks()]
         assert [names[2], names[0], names[1]] == reader.paths
         assert reader.total_bytes == reader.bytes_read
+
+
+def in_pieces(data: bytes, size: int) -> WholeFrames:
+    frames = WholeFrames(io.BytesIO(data))
+    while frames.read(size):
+        pass
+    return frames
+
+
+def zstd_frame(data: bytes, **settings: object) -> bytes:
+    return zstandard.ZstdCompressor(**settings).compress(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        zstd_frame(bytes(300_000)),
+        zstd_frame(random.Random(1).randbytes(400), write_checksum=True),
+        zstd_frame(b"", write_content_size=False),
+        zstd_frame(b"abc" * 90, write_content_size=False, write_checksum=True),
+        zstandard.ZstdCompressor().compressobj().flush(),
+        SKIPPABLE_FRAME,
+        SKIPPABLE_FRAME + zstd_frame(b"text") + struct.pack("<II", 0x184D2A50, 0) + zstd_frame(b"more"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 5, 4096])
+def test_a_zstd_file_is_whole_where_its_last_frame_ends(frame: bytes, size: int) -> None:
+    assert in_pieces(frame, size).whole
+    assert not in_pieces(frame[:-1], size).whole
+    assert not in_pieces(frame + frame[:5], size).whole
+
+
+def test_a_zstd_file_that_ends_early_is_said_to_even_if_its_packets_are_whole(path: Path) -> None:
+    summary, *_ = analyze(path, zstd_frame(pcap(PACKETS), write_checksum=True)[:-4])
+    assert (len(PACKETS), True) == (summary.packets, summary.truncated_file)
+    assert "ends too early" in summary.notes[0]
+
+
+def test_a_zstd_file_that_begins_with_a_skippable_frame_is_expanded(path: Path) -> None:
+    path.write_bytes(SKIPPABLE_FRAME + zstandard.compress(pcap(PACKETS)))
+    assert expected(PACKETS) == rows(path)
+
+
+def test_a_zstd_file_that_needs_too_much_memory_says_how_to_expand_it(path: Path) -> None:
+    window_of_2_gib = bytes([0x28, 0xB5, 0x2F, 0xFD, 0, 21 << 3]) + bytes([0x01, 0, 0])
+    path.write_bytes(window_of_2_gib)
+    with pytest.raises(CaptureError, match=r"--long.*expand it first: zstd -d --long=31") as caught, CaptureReader([path]):
+        pass
+    assert "copy the file" not in str(caught.value)
+
+
+def test_the_first_fault_of_a_compressed_file_is_the_one_that_is_said(path: Path) -> None:
+    whole = gzip.compress(pcap(PACKETS))
+    wrong_sum, *_ = analyze(path, whole[:-8] + bytes(4) + whole[-4:])
+    assert "CRC" in wrong_sum.notes[0]
+    more, *_ = analyze(path, whole + b"something else")
+    assert "what follows the compressed data is no gzip data" in more.notes[0]
+
+
+def test_packets_without_a_time_are_counted(path: Path) -> None:
+    body = [block(3, struct.pack("<I", 60) + bytes(60)) for _ in range(3)]
+    summary, *_ = analyze(path, section() + interface() + enhanced(PACKETS[0]) + b"".join(body))
+    assert (4, PACKETS[0].ts_ns // 1000 * 1000) == (summary.packets, summary.end_ns)
+    (note,) = summary.notes
+    assert "3 packets of 4 came without a time" in note

@@ -178,7 +178,7 @@ def test_a_truncated_and_a_damaged_file_end_early_and_the_others_go_on(tmp_path:
     assert slowly_merged(files[0][:2], files[1], files[2]) == rows(*paths)
     assert summary.truncated_file
     assert any(note.startswith(f"{paths[0]}: ends in the middle of a packet") for note in summary.notes)
-    assert any(note.startswith(f"{paths[1]}: damaged at byte") and "the 3 packets before it were read" in note for note in summary.notes)
+    assert any(note.startswith(f"{paths[1]}: damaged at byte") and "3 packets before it could be read" in note for note in summary.notes)
 
 
 def test_each_packet_keeps_the_link_type_of_its_file(tmp_path: Path) -> None:

@@ -81,6 +81,26 @@ def test_an_empty_file_of_a_set_is_noted_and_not_fatal(rotated: Path, talk: Talk
     assert any("trace.pcap11: is empty" in note for note in summary.notes)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(gzip.compress(pcap([]), mtime=0)[:12], "it is cut off"), (zstandard.compress(pcap([]))[:9], "it is cut off"), (pcap([])[:10], "after 10")],
+)
+def test_a_file_of_a_directory_that_is_damaged_from_its_beginning_on_is_noted(
+    rotated: Path, talk: Talk, content: bytes, reason: str
+) -> None:
+    (broken := rotated / "trace.pcap11").write_bytes(content)
+    summary, _ = read(rotated)
+    assert (len(talk.packets), True) == (summary.packets, summary.truncated_file)
+    assert any(note.startswith(f"{broken}: ") and reason in note for note in summary.notes)
+    with pytest.raises(CaptureError, match=reason):
+        read(rotated / "trace.pcap9", broken)
+    for path in rotated.iterdir():
+        if path != broken:
+            path.unlink()
+    with pytest.raises(CaptureError, match=r"capture \(only 1 damaged file\)"):
+        read(rotated)
+
+
 def test_a_directory_without_a_capture_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=f"^{tmp_path}: holds no pcap or pcapng capture; name the files"):
         read(tmp_path)

@@ -55,6 +55,9 @@ def path(tmp_path: Path) -> Path:
         (9, b"\xff\x03\x00\x21" + SEGMENT),
         (9, b"\x00\x57" + SEGMENT6),
         (50, b"\x21" + SEGMENT),
+        (50, b"\x0f\x00\x08\x00" + SEGMENT),
+        (9, b"\x8f\x00\x86\xdd" + SEGMENT6),
+        (104, b"\x0f\x00\x08\x00" + SEGMENT),
         (226, b"\x01\x02" + bytes(22) + SEGMENT),
     ],
 )

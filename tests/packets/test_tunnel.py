@@ -34,6 +34,7 @@ TUNNELS = {
     "gre over ipv6": OUTER6 / GRE() / INNER,
     "gre of ethernet": OUTER / GRE(proto=0x6558) / Ether(**MAC) / Dot1Q(vlan=5) / INNER,
     "vxlan": OUTER / UDP(sport=50000, dport=4789) / VXLAN(vni=42, flags=8) / Ether(**MAC) / INNER,
+    "vxlan with a group policy": OUTER / UDP(sport=50000, dport=4789) / VXLAN(vni=42, flags=0x88, gpid=3) / Ether(**MAC) / INNER,
     "vxlan over ipv6": OUTER6 / UDP(sport=50000, dport=4789) / VXLAN(vni=42, flags=8) / Ether(**MAC) / INNER6,
     "geneve of ethernet": OUTER / UDP(sport=50000, dport=6081) / GENEVE(vni=42, proto=0x6558) / Ether(**MAC) / INNER,
     "geneve with options": OUTER / UDP(sport=50000, dport=6081)
@@ -85,7 +86,7 @@ def test_linux_sends_vxlan_to_its_first_port_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        OUTER / UDP(sport=50000, dport=4789) / b"not VXLAN at all, no flag is set" / INNER,
+        OUTER / UDP(sport=50000, dport=4789) / b"\0not VXLAN at all, no flag is set" / INNER,
         OUTER / UDP(sport=4789, dport=50000) / VXLAN(vni=42, flags=8) / Ether(**MAC) / INNER,
         OUTER / GRE(version=1) / INNER,
         OUTER / GRE(proto=0x0003) / INNER,
