@@ -5,7 +5,8 @@
 The records are OpenSSL's own, the packets around them are made here: 1448 bytes a segment, an acknowledgement for every two; or
 one record of 100 bytes a segment, as a chatty log sends them. tshark gets the same file and the same key, and it is checked
 that it truly decrypts. Times are those of the whole process in the best round, on the clock and of the processor (captool reads ahead with
-a thread of its own), memory is the peak of the process; the speed of OpenSSL's cipher is that of its best round.
+a thread of its own), memory is the peak of the process. Every round runs all of them, so that a machine that is now fast and now slow
+treats them alike; beside the ratios of the best rounds stands the median of those in each round.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import BinaryIO, Final, NamedTuple
 
 from captool.units import parse_size
@@ -139,8 +141,7 @@ def run(command: list[str | Path]) -> Measured:
         return Measured(elapsed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said.read().decode())
 
 
-def best(command: list[str | Path], rounds: int) -> Measured:
-    measured = [run(command) for _ in range(rounds)]
+def best(measured: list[Measured]) -> Measured:
     return min(measured)._replace(memory=max(one.memory for one in measured))
 
 
@@ -156,11 +157,11 @@ def check_tshark(trace: Path, key: Path, records: int) -> None:
         sys.exit(f"tshark does not decrypt {trace}: {len(said)} packets of {records} records")
 
 
-def aes_speed(size: int, rounds: int) -> float:
-    """Bytes a second of one core of `openssl speed`, the best of the rounds."""
+def aes_speed(size: int) -> float:
+    """Bytes a second of one core of `openssl speed`."""
     command = ["openssl", "speed", "-elapsed", "-seconds", "1", "-evp", "aes-128-gcm", "-decrypt", "-bytes", str(size)]
-    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(rounds)]
-    return max(float(re.findall(r"([\d.]+)k", one)[-1]) for one in said) * 1000
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(re.findall(r"([\d.]+)k", said)[-1]) * 1000
 
 
 def compare(name: str, size: int, record: int, folder: Path, options: argparse.Namespace) -> Iterator[str]:
@@ -170,20 +171,36 @@ def compare(name: str, size: int, record: int, folder: Path, options: argparse.N
     records = make_capture(trace, folder, size, record)
     data = records * record
     yield f"{name}: {trace.stat().st_size / 1e6:.1f} MB, {records} records of {record} bytes, {data / 1e6:.1f} MB of plaintext"
-    ours = best([options.captool, "analyze", trace, "--keys", key, "--format", "json", "--jobs", "1"], options.rounds)
-    if not re.search(rf'"stdout_bytes": ?{records * (record - FRAME_HEADER)}\b', ours.output):
-        sys.exit("captool did not read all of the output")
-    reading = best([options.captool, "analyze", trace, "--jobs", "1"], options.rounds)
-    yield f"  captool analyze --keys   {told(ours)}  {data / ours.seconds / 1e6:6.0f} MB/s  {records / ours.seconds:9.0f} records/s"
-    yield f"  captool without the key  {told(reading)}"
+    reading = [options.captool, "analyze", trace, "--jobs", "1"]
+    decrypting = [*reading, "--keys", key, "--format", "json"]
+    ours, without_key, theirs, speeds = [], [], [], []
     if not options.without_tshark:
         check_tshark(trace, key, records)
-        theirs = best(tshark(trace, key, "-q", "-z", "io,stat,0"), options.rounds)
-        yield f"  tshark with the key      {told(theirs)}"
-        yield f"  captool is {theirs.seconds / ours.seconds:.1f} times as fast, in {ours.memory / theirs.memory:.3f} of the memory"
-    speed, start = aes_speed(record, options.rounds), start_up(options)
-    yield f"  openssl speed, {record} bytes: {speed / 1e6:.0f} MB/s; captool reaches {data / ours.seconds / speed:.0%} of it"
-    yield f"  and {data / max(ours.seconds - start, 1e-3) / speed:.0%} without the {start:.2f} s that Python takes to start"
+    for _ in range(options.rounds):
+        ours.append(run(decrypting))
+        speeds.append(aes_speed(record))
+        without_key.append(run(reading))
+        if not options.without_tshark:
+            theirs.append(run(tshark(trace, key, "-q", "-z", "io,stat,0")))
+    if not re.search(rf'"stdout_bytes": ?{records * (record - FRAME_HEADER)}\b', ours[0].output):
+        sys.exit("captool did not read all of the output")
+    quickest, start = best(ours), start_up(options)
+    speed = f"{data / quickest.seconds / 1e6:6.0f} MB/s  {records / quickest.seconds:9.0f} records/s"
+    yield f"  captool analyze --keys   {told(quickest)}  {speed}"
+    yield f"  captool without the key  {told(best(without_key))}"
+    if theirs:
+        times = median(other.seconds / one.seconds for one, other in zip(ours, theirs, strict=True))
+        yield f"  tshark with the key      {told(best(theirs))}"
+        yield (
+            f"  captool is {best(theirs).seconds / quickest.seconds:.1f} times as fast, {times:.1f} times in the median, "
+            f"in {quickest.memory / best(theirs).memory:.3f} of the memory"
+        )
+    reached = [data / one.seconds / speed for one, speed in zip(ours, speeds, strict=True)]
+    yield (
+        f"  openssl speed, {record} bytes: {max(speeds) / 1e6:.0f} MB/s in the best round; captool reaches {median(reached):.0%} of it in "
+        f"the median, {data / quickest.seconds / max(speeds):.0%} best against best"
+    )
+    yield f"  and {data / max(quickest.seconds - start, 1e-3) / max(speeds):.0%} without the {start:.2f} s that Python takes to start"
 
 
 def told(measured: Measured) -> str:
@@ -193,7 +210,7 @@ def told(measured: Measured) -> str:
 def start_up(options: argparse.Namespace) -> float:
     """Seconds until captool has imported everything: the analysis of a small capture."""
     small = Path(__file__).parent.parent / "fixtures/silent-drop"
-    return best([options.captool, "analyze", small / "server.pcap", "--keys", small / "machines"], 3).seconds
+    return best([run([options.captool, "analyze", small / "server.pcap", "--keys", small / "machines"]) for _ in range(3)]).seconds
 
 
 def main() -> None:
