@@ -38,14 +38,5 @@ class Command(click.Command):
         return HELP
 
 
-class Group(click.Group):
-    """A group of commands."""
-
-    def get_help_option(self, ctx: click.Context) -> click.Option:  # noqa: ARG002
-        """What shows its help."""
-        return HELP
-
-
 command = partial(click.command, cls=Command)
-group = partial(click.group, cls=Group)
 option = partial(click.option, cls=Option)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from captool import __version__
-from captool.cli.command import Group, group, option
+from captool.cli.command import HELP, option
 from captool.cli.output import IN_PLAIN_LETTERS, NO_ROOM, OutputClosedError, forget_output, open_standard_streams, say
 from captool.errors import CaptoolError, CaptureError, UsageError
 
@@ -42,7 +42,7 @@ Exit codes: 0 done; 1 findings at or above --fail-on; 2 usage, or an output that
 unusable; 4 nothing matched; 5 a tool or a privilege is missing, or a host does not answer; 130 interrupted."""
 
 
-class LazyGroup(Group):
+class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for, so that `--help` answers at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -55,6 +55,10 @@ class LazyGroup(Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         return command
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:  # noqa: ARG002
+        """What shows the help."""
+        return HELP
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is named first. Raises UsageError, with the one that was probably meant."""
@@ -101,7 +105,7 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-@group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @option("--version", is_flag=True, expose_value=False, is_eager=True, callback=show_version, help="Show the version and exit.")
 def cli() -> None:
     """Why did that Docker stream die? Record its traffic, keep its keys, and read the answer from the capture."""

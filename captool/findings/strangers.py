@@ -67,8 +67,7 @@ def _moved_on_the_way(tables: Tables) -> Iterator[Finding]:
             message=f"What the client sent last reached the server's side as connection {moved.id} of "
             f"{capture_name(tables, 'other-side')}, from {shown(moved.client)} (packet {moved.first_packet} there), and no longer as "
             f"connection {counterpart.other}, from {shown(counterpart.client)}: a NAT on the way had forgotten the connection and gave it "
-            "another "
-            f"{'port' if moved.client.ip == counterpart.client.ip else 'address'}."
+            f"another {'port' if moved.client.ip == counterpart.client.ip else 'address'}."
             + (" The server's host does not know it, and answered with a reset." if is_stranger(moved) else ""),
             remedy=KEEPALIVE_REMEDY,
             evidence={
